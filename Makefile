@@ -1,0 +1,58 @@
+# `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help install data run test lint ui lock clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+UV_VERSION := 0.13.9
+STORE := $(CURDIR)/.mlflow
+
+# The first of these that is Python 3.11 or newer makes the environment.
+PYTHONS := python3.11 python3 python3.12 python3.13 python
+
+help: ## list the targets
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+
+install: $(INSTALLED) ## make .venv and install the pinned packages
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@test -x $(BIN)/python || { \
+	  for python in $(PYTHONS); do \
+	    if $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	      echo "making $(VENV) with $$(command -v $$python)"; exec $$python -m venv $(VENV); \
+	    fi; \
+	  done; \
+	  echo "error: no Python 3.11 or newer among: $(PYTHONS). Install one and run again." >&2; exit 2; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is not there
+	@$(BIN)/python -m flows.data
+
+run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
+	@$(BIN)/python -m flows.run
+
+test: lint ## lint, types, and the whole test suite
+	$(BIN)/python -m pytest
+
+lint: $(INSTALLED) ## lint, formatting and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
+	@mkdir -p $(STORE)
+	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
+	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(STORE)/mlflow.db}"
+
+lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit stay
+	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	  --no-header --no-annotate --quiet --output-file requirements.lock
+
+clean: ## remove caches and scratch files; keeps data, models, metrics, the MLflow store and .venv
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .scratch
+	find src flows tests -name __pycache__ -type d -prune -exec rm -rf {} +

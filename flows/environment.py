@@ -1,0 +1,36 @@
+"""The environment a run and every process under it has; to be set before Prefect is imported, which reads it then.
+
+What the user set already stays, but for PATH: the stages' commands must be those of the environment that runs the flow.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+SCRATCH = Path(".scratch")
+LOCK_FILE = SCRATCH / "run.lock"
+
+_DEFAULTS = {
+    "DO_NOT_TRACK": "1",
+    "DVC_NO_ANALYTICS": "1",
+    "GX_ANALYTICS_ENABLED": "False",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s %(levelname)-5s pipeline | %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s %(levelname)-5s %(task_run_name)s | %(message)s",
+    "PYTHONUNBUFFERED": "1",  # a stage's lines are shown as they come, not when its buffer is full
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+def prepare(root: Path) -> None:
+    """Set the environment for a run in `root`."""
+    for name, value in _DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    os.environ.setdefault("PREFECT_HOME", str(root / SCRATCH / "prefect"))
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
+
+
+def stay_offline() -> None:
+    """Keep the Hugging Face libraries off the network, for a base model that is on disk."""
+    os.environ["HF_HUB_OFFLINE"] = "1"

@@ -1,0 +1,104 @@
+"""The pipeline as a Prefect flow: one task a DVC stage, then register and promote.
+
+DVC is the only cache and `dvc.yaml` the only graph, so tasks are neither cached nor retried here: a stage that was
+interrupted goes on from its checkpoint when it is run again. A step that fails ends the flow without an exception,
+because the step's own message, which is in the log already, is what a person needs to see.
+"""
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.events.worker import EventsWorker
+from prefect.logging.handlers import APILogWorker
+from prefect.states import Cancelled, Completed, Failed, State
+
+from cac.cli import EXIT_REFUSED
+from cac.console import EVALUATION_FILE, REPORT_FILE, metric_rows
+from cac.registry.promote import Check, Decision
+from flows.commands import COMMANDS
+from flows.environment import SCRATCH
+from flows.steps import STAGES, STEPS
+
+REGISTERED_FILE = SCRATCH / "registered.json"
+DECISION_FILE = SCRATCH / "decision.json"
+_SEND_SECONDS = 30
+
+
+@flow(name="pipeline", persist_result=False)
+def pipeline(until: str = STEPS[-1]) -> State:
+    """Run the steps in order, to the one named and no further, in the current folder."""
+    for step in STEPS[: STEPS.index(until) + 1]:
+        state = _start(step)
+        if not state.is_completed():
+            return Cancelled(message=f"{step} was interrupted") if COMMANDS.interrupted else state
+    return Completed(message=f"done, to {until}")
+
+
+def _start(step: str) -> State:
+    if step in STAGES:
+        return run_stage.with_options(task_run_name=step)(step, return_state=True)
+    return (register if step == "register" else promote)(return_state=True)
+
+
+def send_what_is_left() -> None:
+    """Send the logs and events Prefect still holds back, for a server that is about to be stopped."""
+    for worker in (APILogWorker, EventsWorker):
+        worker.drain_all(timeout=_SEND_SECONDS)
+
+
+@task(cache_policy=NO_CACHE, persist_result=False)
+def run_stage(stage: str) -> State:
+    """Bring one DVC stage up to date; nothing runs if nothing changed."""
+    state = _run(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
+    if stage == "evaluate" and state.is_completed():
+        _show_metrics(Path.cwd())
+    return state
+
+
+@task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
+def register() -> State:
+    """Register the trained model; a model that is registered already stays as it is."""
+    return _run("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
+
+
+@task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
+def promote() -> State:
+    """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
+    version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
+    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION_FILE))
+    state = _run("promote", command, also_fine=EXIT_REFUSED)
+    if state.is_completed():
+        _show_decision(json.loads(DECISION_FILE.read_text(encoding="utf-8")))
+    return state
+
+
+def _run(step: str, command: tuple[str, ...], also_fine: int = 0) -> State:
+    finished = COMMANDS.run(command, get_run_logger().info, Path.cwd())
+    if COMMANDS.interrupted:
+        return Cancelled(message=f"{step} was interrupted")
+    if finished.code in (0, also_fine):
+        return Completed(message=f"{step} is done")
+    ended = f"exit code {finished.code}" if finished.code > 0 else signal.Signals(-finished.code).name
+    return Failed(message=f"{step} failed ({ended})")
+
+
+def _show_metrics(root: Path) -> None:
+    metrics = json.loads((root / EVALUATION_FILE).read_text(encoding="utf-8"))
+    for split, models in metrics.items():
+        create_table_artifact(
+            metric_rows(models), key=f"metrics-{split}", description=f"Metrics on {split}, 95 % intervals"
+        )
+    create_link_artifact((root / REPORT_FILE).as_uri(), key="report", link_text="Evaluation report")
+
+
+def _show_decision(data: dict[str, Any]) -> None:
+    decision = Decision(**{**data, "checks": tuple(Check(**check) for check in data["checks"])})
+    outcome = "is the champion" if decision.passed else "is refused"
+    text = f"{decision.model_name} version {decision.version} {outcome}.\n\n{decision.table()}"
+    create_markdown_artifact(text, key="promotion", description="The gate's decision")

@@ -1,0 +1,122 @@
+"""Pretrain the nano base on generic scene tasks and write it as package data. Run once; not part of the pipeline.
+
+    python scripts/pretrain_nano.py --single-steps 1000 --mixed-steps 1900
+
+First single frames, easy ones to begin with, then a mix of single frames, multi-frame clips and two-turn dialogues.
+Scenes are drawn afresh for every sample. A checkpoint every five minutes lets an interrupted run go on. Not
+deterministic to the byte across machines; the weights are shipped, so nobody has to make them again.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from generic_tasks import easy_frame, multi_frame, single_frame, two_turn
+from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
+
+from cac.model.nano import build_config, build_processor, nano_folder
+from cac.training.collator import collate, training_template
+
+TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
+MIX = {"single": 0.25, "multi": 0.35, "two_turn": 0.4}
+PEAK_RATE = 1e-3
+INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starves so narrow a vision tower of gradient
+EASY_STEPS = 350  # over these the share of easy frames falls from all to none
+SAVE_SECONDS = 300
+
+
+def learning_rate(step: int, steps: int) -> float:
+    """Linear warm-up over 50 steps, level for half of the run, then a cosine down to 3 % of the peak."""
+    if step < 50:
+        return PEAK_RATE * (step + 1) / 50
+    fraction = max(0.0, (step - steps / 2) / (steps / 2))
+    return PEAK_RATE * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * fraction)))
+
+
+def task_name(step: int, single_steps: int, rng: np.random.Generator) -> str:
+    """Draw what a step is about: easy frames, then single frames, then the mix."""
+    if step >= single_steps:
+        return str(rng.choice(list(MIX), p=list(MIX.values())))
+    return "easy" if rng.random() < 1 - step / EASY_STEPS else "single"
+
+
+def main() -> None:
+    """Run both phases and save the base."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--single-steps", type=int, default=1000)
+    parser.add_argument("--mixed-steps", type=int, default=1900)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--scratch", type=Path, default=Path(".scratch/pretrain"))
+    args = parser.parse_args()
+    torch.manual_seed(args.seed)
+    torch.set_num_threads(args.threads)
+    args.scratch.mkdir(parents=True, exist_ok=True)
+
+    processor = build_processor()
+    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
+    state_file = args.scratch / "state.pt"
+    start = 0
+    if state_file.exists():
+        state = torch.load(state_file, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        start = state["step"]
+        print(f"going on at step {start}", flush=True)
+    train(model, processor, optimizer, args, start)
+    save_base(model, processor, nano_folder())
+
+
+def train(model, processor, optimizer, args, start: int) -> None:
+    """Train from step `start` to the end of both phases, logging to `log.jsonl`."""
+    template = training_template(processor)
+    total = args.single_steps + args.mixed_steps
+    saved = began = time.time()
+    log = (args.scratch / "log.jsonl").open("a")
+    for step in range(start, total):
+        rng = np.random.default_rng([args.seed, step])
+        name = task_name(step, args.single_steps, rng)
+        rate = learning_rate(step, total)
+        task, size = TASKS[name]
+        batch = collate(processor, template, [task(rng) for _ in range(size)])
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        loss = model(**batch).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        line = {
+            "step": step,
+            "task": name,
+            "loss": round(loss.item(), 4),
+            "minutes": round((time.time() - began) / 60, 2),
+        }
+        log.write(json.dumps(line) + "\n")
+        if step % 20 == 0:
+            log.flush()
+            print(line, flush=True)
+        if time.time() - saved > SAVE_SECONDS or step == total - 1:
+            saved = time.time()
+            torch.save(
+                {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1},
+                args.scratch / "state.pt",
+            )
+            save_base(model, processor, args.scratch / "base")
+
+
+def save_base(model, processor, out: Path) -> None:
+    """Write the base as safetensors with its processor and generation settings."""
+    tokenizer = processor.tokenizer
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    model.save_pretrained(out)
+    processor.save_pretrained(out)
+
+
+if __name__ == "__main__":
+    main()

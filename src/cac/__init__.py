@@ -1,0 +1,1 @@
+"""CaC: a coarse-to-fine anomaly reward model for generated video."""

@@ -1,0 +1,187 @@
+"""`cac VERB`: argument parsing, and the place where a user's mistake becomes a message and an exit code.
+
+Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
+Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate; 130 interrupted. Anything else that
+escapes is a bug of ours and keeps its traceback.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from cac.errors import CacError
+
+STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
+CHAMPION = "models:/cac-reward-model@champion"
+
+EXIT_MISTAKE, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
+
+_KEPT = "Nothing that was finished is lost; the same command starts over what was not."
+_KEPT_BY_TRAINING = "The checkpoints written so far are kept; the same command goes on from the last one."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    args = build_parser().parse_args(argv)
+    try:
+        return args.run(args)
+    except CacError as error:
+        from cac.console import print_error
+
+        print_error(str(error))
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print(f"Interrupted. {args.kept}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; each sets `run`, what it does, and `kept`, what an interruption leaves."""
+    parser = argparse.ArgumentParser(prog="cac", description="CaC: a coarse-to-fine anomaly reward model for video.")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="settings (default: params.yaml)"
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    _add_data_verbs(verbs)
+    train = _add_verb(verbs, "train", _train, "train one stage", _KEPT_BY_TRAINING)
+    train.add_argument("stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
+    _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
+    register = _add_verb(verbs, "register", _register, "register the trained model in MLflow")
+    register.add_argument("--out", type=Path, metavar="FILE", help="write the registered version to FILE as JSON")
+    promote = _add_verb(verbs, "promote", _promote, "make a registered version the champion if it passes the gate")
+    promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
+    promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
+    _add_score_verb(verbs)
+    _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
+    return parser
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    kept: str = _KEPT,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.set_defaults(run=run, kept=kept)
+    return verb
+
+
+def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
+    data = verbs.add_parser("data", help="build, validate or look at the dataset", description="Work on the dataset.")
+    data_verbs = data.add_subparsers(metavar="VERB", required=True)
+    build = _add_verb(data_verbs, "build", _data_build, "render the sample dataset")
+    build.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    validate = _add_verb(data_verbs, "validate", _data_validate, "check every clip and annotation")
+    validate.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    show = _add_verb(data_verbs, "show", _data_show, "draw clips with their annotations as one picture")
+    show.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    show.add_argument(
+        "--clips", default="12", metavar="N|IDS", help="how many, or clip ids with commas between (default: 12)"
+    )
+    show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+
+
+def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
+    score = _add_verb(verbs, "score", _score, "score videos with the registered model")
+    score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
+    source = score.add_mutually_exclusive_group()
+    source.add_argument("--model", default=CHAMPION, metavar="URI", help=f"an MLflow model (default: {CHAMPION})")
+    source.add_argument("--package", type=Path, metavar="DIR", help="a model package in a folder; MLflow is not asked")
+    score.add_argument("--json", action="store_true", help="print one JSON object a video")
+    score.add_argument("--overlay", type=Path, metavar="MP4", help="write the one video with window and boxes drawn")
+
+
+def _data_build(args: argparse.Namespace) -> int:
+    from cac.data.build import build_dataset
+    from cac.params import load_params
+
+    build_dataset(args.out, load_params(args.params))
+    return 0
+
+
+def _data_validate(args: argparse.Namespace) -> int:
+    from cac.data.validation import validate
+    from cac.params import load_params
+
+    validate(args.data, load_params(args.params).validation, out=Path("reports/validation"))
+    return 0
+
+
+def _data_show(args: argparse.Namespace) -> int:
+    from cac.annotations import read_clips
+    from cac.data.selection import select_clips
+    from cac.drawing import dataset_sheet
+
+    clips = select_clips(read_clips(args.data), args.clips)
+    dataset_sheet(args.data, clips, args.out)
+    print(f"wrote {args.out}: {', '.join(clip.clip_id for clip in clips)}")
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+
+    params = load_params(args.params)
+    import_module(f"cac.training.{args.stage}").train(params, Path.cwd())
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+
+    params = load_params(args.params)
+    import_module("cac.evaluation.evaluate").evaluate(params, Path.cwd())
+    return 0
+
+
+def _register(args: argparse.Namespace) -> int:
+    from cac.console import write_json
+    from cac.params import load_params
+    from cac.registry.register import register
+
+    registered = register(Path.cwd(), load_params(args.params))
+    if args.out:
+        write_json(args.out, registered)
+    print(f"registered {registered.name} version {registered.version}")
+    return 0
+
+
+def _promote(args: argparse.Namespace) -> int:
+    from cac.console import print_decision, write_json
+    from cac.params import load_params
+    from cac.registry.promote import promote
+
+    decision = promote(load_params(args.params), args.version)
+    if args.out:
+        write_json(args.out, decision)
+    print_decision(decision)
+    return 0 if decision.passed else EXIT_REFUSED
+
+
+def _score(args: argparse.Namespace) -> int:
+    if args.overlay and len(args.videos) != 1:
+        raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score them one at a time.")
+    from cac.console import print_scores
+    from cac.scoring import Scored, draw_overlay, load_model, score_files
+
+    results = list(score_files(load_model(args.model, args.package), args.videos))
+    print_scores(results, as_json=args.json)
+    scored = [result for result in results if isinstance(result, Scored)]
+    if args.overlay and scored:
+        draw_overlay(scored[0], args.overlay)
+    return 0 if len(scored) == len(results) else EXIT_MISTAKE
+
+
+def _summary(args: argparse.Namespace) -> int:
+    from cac.console import print_summary
+
+    print_summary(Path.cwd())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What the command line shows: errors, scores, the gate's decision, and the final table of metrics.
+
+Tables go to stdout as plain text a person can read in a log too. What is computed is computed elsewhere.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.errors import CacError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from cac.registry.promote import Decision
+    from cac.scoring import Failed, Scored
+
+EVALUATION_FILE = Path("metrics/evaluation.json")
+REPORT_FILE = Path("reports/evaluation/index.html")
+
+MODELS = ("base", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "majority", "frame_difference")
+MAIN_METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "temporal_iou": "temporal IoU",
+    "spatial_iou": "spatial IoU",
+    "family_accuracy": "family",
+    "parse_rate": "parse rate",
+}
+_NARROWEST = 110  # columns; narrower than this the tables wrap within cells and nobody can read them
+
+
+def print_error(message: str) -> None:
+    """Print one red paragraph to stderr; a single line where stderr is no terminal."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(f"error: {message}", style="red"), soft_wrap=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a dataclass as sorted JSON, making the folder; the same value gives the same bytes."""
+    if not is_dataclass(value) or isinstance(value, type):
+        raise TypeError(f"not a dataclass instance: {value!r}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise CacError(f"cannot write {path}: {error.strerror}. Name a place that is writable.") from error
+
+
+def print_scores(results: Sequence["Scored | Failed"], as_json: bool) -> None:
+    """Print what was found in each video: a table, or one JSON object a line. What failed goes to stderr as well."""
+    from cac.scoring import Failed, Scored
+
+    if as_json:
+        for result in results:
+            print(json.dumps(result.to_dict(), sort_keys=True))
+    elif scored := [result for result in results if isinstance(result, Scored)]:
+        _wide_console().print(_score_table(scored))
+    for result in results:
+        if isinstance(result, Failed):
+            print_error(result.message)
+
+
+def _score_table(scored: Sequence["Scored"]) -> "Table":
+    table = _table("video", "score", "verdict", "windows", "family", "leaf")
+    for one in scored:
+        windows = ", ".join(f"{start:.1f}–{end:.1f} s" for start, end in one.windows)
+        family, leaf = one.judgement.family, one.judgement.leaf
+        verdict = one.judgement.verdict if one.judgement.parsed else "none (the answer broke the grammar)"
+        table.add_row(str(one.path), f"{one.score:.3f}", verdict, windows or "–", family or "–", leaf or "–")
+    return table
+
+
+def print_decision(decision: "Decision") -> None:
+    """Print every check of the gate, and what became of the candidate."""
+    table = _table("check", "value", "", "bound", "passed")
+    for check in decision.checks:
+        passed = "yes" if check.passed else "NO"
+        table.add_row(check.name, _number(check.value), check.note, _number(check.bound), passed)
+    _wide_console().print(table)
+    outcome = "is the champion" if decision.passed else "is refused; the champion stays as it was"
+    print(f"{decision.model_name} version {decision.version} {outcome}")
+
+
+def print_summary(root: Path) -> None:
+    """Print the metrics of every checkpoint and baseline on the test split with their intervals, and what to do next.
+
+    Raises:
+        CacError: nothing was evaluated yet.
+    """
+    path = root / EVALUATION_FILE
+    if not path.is_file():
+        raise CacError(f"no metrics at {path}. Run the pipeline first: `make run`, or `dvc repro`.")
+    _wide_console().print(_metrics_table(json.loads(path.read_text(encoding="utf-8"))["test"]))
+    print(next_steps())
+
+
+def _metrics_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> "Table":
+    table = _table("test split", *MAIN_METRICS.values())
+    for row in metric_rows(metrics):
+        table.add_row(*row.values())
+    return table
+
+
+def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> list[dict[str, str]]:
+    """Return one split's metrics as rows of text: the model, then each main metric as value and 95 % interval.
+
+    Models stand in the pipeline's order, then the baselines; one that was not measured is left out, and a metric that
+    is undefined is shown as a dash.
+    """
+    return [
+        {"model": model} | {title: _interval(metrics[model].get(name)) for name, title in MAIN_METRICS.items()}
+        for model in MODELS
+        if model in metrics
+    ]
+
+
+def next_steps() -> str:
+    """Return what a person can do once the pipeline has run."""
+    return "\n".join(
+        (
+            "What next:",
+            f"  look at the report    {REPORT_FILE}",
+            "  look at the runs      make ui",
+            "  score a video         cac score VIDEO.mp4 --overlay seen.mp4",
+            '  load the model        mlflow.set_tracking_uri("sqlite:///.mlflow/mlflow.db")',
+            '                        mlflow.pyfunc.load_model("models:/cac-reward-model@champion").predict([VIDEO])',
+        )
+    )
+
+
+def _interval(measure: Mapping[str, float | None] | None) -> str:
+    if measure is None or measure["value"] is None:
+        return "–"
+    return f"{measure['value']:.2f} [{_number(measure['low'])}, {_number(measure['high'])}]"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
+
+
+def _table(first: str, *others: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(first, *others, box=box.SIMPLE_HEAD)
+    table.columns[0].overflow = "fold"  # a long path takes several lines rather than the other columns' room
+    for column in table.columns[1:]:
+        column.no_wrap = True
+    return table
+
+
+def _wide_console() -> "Console":
+    from rich.console import Console
+
+    console = Console()
+    return Console(width=max(console.width, _NARROWEST))

@@ -1,0 +1,1 @@
+"""The annotated dataset: procedural scenes, their defects, and validation."""

@@ -1,0 +1,170 @@
+"""Build the embedded sample dataset: procedural scenes as mp4, each anomalous clip with its clean twin.
+
+The same settings give the same bytes on any machine, so a fresh clone rebuilds exactly what `data.dvc` names and needs
+no remote. An interrupted build leaves no half dataset: it is made beside its place and moved there when whole.
+"""
+
+import hashlib
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cac.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Split, write_clips
+from cac.data.defects import DEFECTS, DefectPlan, inject
+from cac.data.render import extent
+from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.errors import CacError
+from cac.geometry import box_area, box_iou
+from cac.params import Params, ProceduralData
+from cac.taxonomy import LEAVES, TAXONOMY_VERSION, Family
+from cac.video import encode
+
+SOURCE = "procedural"
+SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
+MARGIN = 2  # frames at both ends that stay free of the anomaly
+SCENE_TRIES = 40
+MAX_COVERED = 0.25  # share of the anomaly that other actors may hide
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene with its anomaly and without."""
+
+    clean: Scene
+    anomalous: Scene
+    anomaly: Anomaly
+
+
+def build_dataset(out: Path, params: Params) -> None:
+    """Render the dataset into `out`, replacing what is there.
+
+    Raises:
+        CacError: `out` cannot be written, or holds something that is no dataset.
+    """
+    from rich.progress import track
+
+    settings = params.procedural_data
+    scratch = out.with_name(f".{out.name}.partial")
+    _clear(out, scratch)
+    clips: list[Clip] = []
+    for index in track(range(settings.pairs), description="rendering clip pairs"):
+        clips += _write_pair(scratch, index, make_pair(index, settings, params.compute.seed), settings)
+    write_clips(scratch, sorted(clips, key=lambda clip: clip.clip_id))
+    (scratch / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    scratch.rename(out)
+
+
+def _clear(out: Path, scratch: Path) -> None:
+    if out.exists() and any(out.iterdir()) and not (out / CARD_NAME).is_file():
+        raise CacError(f"{out} exists and is no dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
+    try:
+        shutil.rmtree(scratch, ignore_errors=True)
+        (scratch / "clips").mkdir(parents=True)
+    except OSError as error:
+        raise CacError(
+            f"cannot write to {scratch.parent}: {error.strerror}. Name another folder with --out."
+        ) from error
+
+
+def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
+    """Make pair number `index`; leaves take turns within families, and families take turns, so that all are even.
+
+    Scenes are redrawn until other actors hide little of the anomaly.
+    """
+    rng = np.random.default_rng([seed, index])
+    leaf = _leaf_of(index)
+    best: tuple[float, Pair] | None = None
+    for _ in range(SCENE_TRIES):
+        pair, covered = _try_pair(rng, leaf, settings)
+        if best is None or covered < best[0]:
+            best = (covered, pair)
+        if covered <= MAX_COVERED:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _leaf_of(index: int) -> str:
+    families = list(Family)
+    names = [name for name, leaf in LEAVES.items() if leaf.family == families[index % len(families)]]
+    return names[index // len(families) % len(names)]
+
+
+def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData) -> tuple[Pair, float]:
+    defect = DEFECTS[leaf]
+    frames = int(rng.integers(settings.min_frames, settings.max_frames + 1))
+    kind = str(rng.choice(defect.kinds))
+    scene = random_scene(rng, SceneSettings(settings.size, frames, kind, defect.needs_wall))
+    actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
+    length = int(rng.integers(SHORTEST_WINDOW, min(LONGEST_WINDOW, frames - 2 * MARGIN) + 1))
+    first = int(rng.integers(MARGIN, frames - MARGIN - length + 1))
+    severity = round(float(rng.uniform(0.2, 1.0)), 3)
+    plan = DefectPlan(leaf, actor, first, first + length - 1, severity)
+    edited, anomaly = inject(scene, plan, settings.fps, rng)
+    return Pair(scene, edited, anomaly), _covered(edited, plan)
+
+
+def _covered(scene: Scene, plan: DefectPlan) -> float:
+    """Return the mean share of the anomalous actor's box that actors in front of it overlap, in [0, 1]."""
+    width, height = scene.size
+    shares = []
+    for t in range(plan.first, plan.last + 1):
+        own = extent(scene.actors[plan.actor][t], width, height)
+        share = 0.0
+        for other in scene.actors[plan.actor + 1 :]:
+            iou = box_iou(own, extent(other[t], width, height))
+            share += iou * (box_area(own) + box_area(extent(other[t], width, height))) / (1 + iou) / box_area(own)
+        shares.append(min(1.0, share))
+    return sum(shares) / len(shares)
+
+
+def _write_pair(folder: Path, index: int, pair: Pair, settings: ProceduralData) -> list[Clip]:
+    split = _split_of(index, settings)
+    anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), pair.anomalous, settings)
+    clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), pair.clean, settings)
+    return [anomalous.model_copy(update={"anomalies": (pair.anomaly,)}), clean]
+
+
+def _split_of(index: int, settings: ProceduralData) -> Split:
+    """Assign scenes to splits by a hash, so that a larger dataset keeps the splits of a smaller one."""
+    place = int.from_bytes(hashlib.sha256(f"{SOURCE}-{index}".encode()).digest()[:8], "big") / 2**64
+    if place < settings.test_share:
+        return "test"
+    return "val" if place < settings.test_share + settings.val_share else "train"
+
+
+def _write_clip(folder: Path, name: tuple[str, int, Split], scene: Scene, settings: ProceduralData) -> Clip:
+    clip_id, index, split = name
+    path = folder / "clips" / f"{clip_id}.mp4"
+    encode(path, scene.render(), settings.fps)
+    width, height = scene.size
+    return Clip(
+        clip_id=clip_id,
+        path=f"clips/{path.name}",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        fps=float(settings.fps),
+        frame_count=scene.frame_count,
+        width=width,
+        height=height,
+        source=SOURCE,
+        generator="cac.data.scenes",
+        split=split,
+        pair_id=f"scene{index:04d}",
+        anomalies=(),
+    )
+
+
+def _card(params: Params) -> dict:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "taxonomy_version": TAXONOMY_VERSION,
+        "source": SOURCE,
+        "licence": "CC0-1.0",
+        "made_by": "cac data build",
+        "settings": params.procedural_data.model_dump(),
+        "seed": params.compute.seed,
+    }

@@ -1,0 +1,157 @@
+"""Procedural scenes: what is there and how it moves, physically plausible and without any anomaly.
+
+Balls fall and bounce, solids slide and turn at the edges, creatures walk, signs stand or drift; nothing enters a wall.
+It leaves out drawing (`render.py`) and anomalies (`defects.py`).
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from cac.data.glyphs import WORDS
+from cac.data.render import COLOURS, SOLIDS, ActorState, Wall, render_frame, sign_half_extent
+
+GRAVITY = 1.1  # pixels per frame per frame
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A scene of `frame_count` frames; `actors[a][t]` is the state of actor `a` in frame `t`, back to front."""
+
+    background: np.ndarray
+    wall: Wall | None
+    actors: tuple[tuple[ActorState, ...], ...]
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return len(self.actors[0])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.background.shape[1], self.background.shape[0]
+
+    def render(self, frames: list[int] | None = None) -> np.ndarray:
+        """Draw the given frames, or all: uint8 (frames, height, width, 3)."""
+        chosen = range(self.frame_count) if frames is None else frames
+        return np.stack([render_frame(self.background, self.wall, [a[t] for a in self.actors]) for t in chosen])
+
+
+@dataclass(frozen=True)
+class SceneSettings:
+    """What `random_scene` draws from: frame size in pixels, number of frames, and kinds that must be present."""
+
+    size: int
+    frame_count: int
+    required_kind: str | None = None
+    needs_wall: bool = False
+
+
+def random_scene(rng: np.random.Generator, settings: SceneSettings) -> Scene:
+    """Draw a scene: a background, perhaps a wall, and two to four actors, one of them of the required kind."""
+    wall = _random_wall(rng, settings.size) if settings.needs_wall or rng.random() < 0.4 else None
+    kinds = [settings.required_kind or str(rng.choice(SOLIDS))]
+    kinds += [str(rng.choice([*SOLIDS, "creature"])) for _ in range(int(rng.integers(1, 3)))]
+    if "sign" not in kinds and rng.random() < 0.4:
+        kinds.append("sign")
+    colours = [str(c) for c in rng.permutation(list(COLOURS))]
+    actors = [_random_actor(rng, kind, colour, settings, wall) for kind, colour in zip(kinds, colours, strict=False)]
+    # Signs stay behind and the rest in random order, so that the required actor is not always the lowest.
+    order = sorted(range(len(actors)), key=lambda i: (kinds[i] != "sign", rng.random()))
+    return Scene(_random_background(rng, settings.size), wall, tuple(actors[i] for i in order))
+
+
+def _random_wall(rng: np.random.Generator, size: int) -> Wall:
+    centre, half = float(rng.uniform(0.42, 0.58)) * size, float(rng.uniform(0.06, 0.09)) * size
+    return Wall(round(centre - half, 1), round(centre + half, 1))
+
+
+def _random_background(rng: np.random.Generator, size: int) -> np.ndarray:
+    """Draw a muted backdrop: a gradient, with stripes, checks or a horizon."""
+    top, bottom = rng.integers(90, 200, 3), rng.integers(90, 200, 3)
+    rows = np.linspace(0, 1, size)[:, None, None]
+    image = np.broadcast_to(top + (bottom - top) * rows, (size, size, 3)).copy()
+    ys, xs = np.mgrid[:size, :size]
+    pattern, period = rng.integers(4), int(rng.integers(6, 20))
+    if pattern == 1:
+        image += 14.0 * ((xs // period) % 2)[..., None]
+    elif pattern == 2:
+        image += 14.0 * ((xs // period + ys // period) % 2)[..., None]
+    elif pattern == 3:
+        image[int(size * 0.75) :] *= 0.75
+    return np.clip(np.round(image), 0, 255).astype(np.uint8)
+
+
+def _random_actor(
+    rng: np.random.Generator, kind: str, colour: str, settings: SceneSettings, wall: Wall | None
+) -> tuple[ActorState, ...]:
+    if kind == "sign":
+        return _sign(rng, settings)
+    size = float(rng.uniform(0.1, 0.145)) * settings.size
+    low, high = _free_span(rng, settings.size, wall, size * 1.25)
+    if kind == "creature":
+        return _creature(rng, colour, settings, (size, low, high))
+    return _solid(rng, (kind, colour), settings, (size, low, high))
+
+
+def _free_span(rng: np.random.Generator, width: int, wall: Wall | None, margin: float) -> tuple[float, float]:
+    """Return the centre's range of x on one side of the wall."""
+    if wall is None:
+        return margin, width - margin
+    return (margin, wall.x1 - margin) if rng.random() < 0.5 else (wall.x2 + margin, width - margin)
+
+
+def _sign(rng: np.random.Generator, settings: SceneSettings) -> tuple[ActorState, ...]:
+    word = str(rng.choice(WORDS))
+    half_width, half_height = sign_half_extent(word)
+    xs = _bounce(rng, half_width, settings.size - half_width, float(rng.uniform(0, 1.2)), settings.frame_count)
+    y = float(rng.uniform(half_height, settings.size - half_height))
+    colour = str(rng.choice(["red", "green", "blue", "purple"]))
+    return tuple(ActorState("sign", colour, x, round(y, 2), half_height, word=word) for x in xs)
+
+
+def _creature(
+    rng: np.random.Generator, colour: str, settings: SceneSettings, room: tuple[float, float, float]
+) -> tuple[ActorState, ...]:
+    size, low, high = room[0] * 1.15, room[1], room[2]
+    speed = float(rng.uniform(0.8, 2.0))
+    xs = _bounce(rng, low, max(high, low), speed, settings.frame_count)
+    y = round(settings.size - size - float(rng.uniform(1, settings.size * 0.35)), 2)
+    states = []
+    for t, x in enumerate(xs):
+        heading = 1 if xs[min(t + 1, len(xs) - 1)] >= x else -1
+        states.append(ActorState("creature", colour, x, y, size, heading=heading, phase=round(0.45 * speed * t, 3)))
+    return tuple(states)
+
+
+def _solid(
+    rng: np.random.Generator, look: tuple[str, str], settings: SceneSettings, room: tuple[float, float, float]
+) -> tuple[ActorState, ...]:
+    """A ball falls and bounces; the other solids slide in straight lines."""
+    kind, colour = look
+    size, low, high = room
+    xs = _bounce(rng, low, max(high, low), float(rng.uniform(0.6, 2.8)), settings.frame_count)
+    if kind == "ball":
+        ys = _fall(rng, size, settings)
+    else:
+        ys = _bounce(rng, size, settings.size - size, float(rng.uniform(0, 1.5)), settings.frame_count)
+    return tuple(ActorState(kind, colour, x, y, size) for x, y in zip(xs, ys, strict=True))
+
+
+def _bounce(rng: np.random.Generator, low: float, high: float, speed: float, frames: int) -> list[float]:
+    """Return positions of a body that moves at constant speed and turns at both ends."""
+    span = max(high - low, 1e-6)
+    start = float(rng.uniform(0, 2 * span))
+    return [round(low + span - abs((start + speed * t) % (2 * span) - span), 2) for t in range(frames)]
+
+
+def _fall(rng: np.random.Generator, size: float, settings: SceneSettings) -> list[float]:
+    """Return heights of a ball dropped from a random height, bouncing without loss: periodic parabolas."""
+    floor = settings.size - size
+    drop = float(rng.uniform(0.35, 0.8)) * (floor - size)
+    fall_time = math.sqrt(2 * drop / GRAVITY)
+    start = float(rng.uniform(0, 2 * fall_time))
+    times = [(start + t) % (2 * fall_time) - fall_time for t in range(settings.frame_count)]
+    return [round(floor - drop + GRAVITY * t * t / 2, 2) for t in times]

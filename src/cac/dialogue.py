@@ -1,0 +1,230 @@
+"""The two-turn dialogue: what the model is shown and asked, and how its answers are written and read.
+
+Turn 1 (scan) shows coarse frames of the whole clip; the answer says of each whether it is suspicious and calls the
+tool `concentrate` with time windows. Turn 2 (look) shows dense, larger frames of those windows as the tool's response;
+the answer gives the evidence frame by frame, then the attribution, and the verdict last:
+
+    0.5 none
+    0.6 colour_swap 23 40 55 60
+    attribution temporal_inconsistency colour_swap
+    verdict anomalous
+
+Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
+evaluation, the registered model) uses this module, so they cannot disagree. It leaves out tokenisation (the processor's
+chat template does it) and which frames are chosen (`video.py`).
+"""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cac.geometry import Box, Window, merge_windows
+from cac.taxonomy import LEAVES, Family, family_of
+
+DIALOGUE_VERSION = "1"
+COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
+
+SCAN_REQUEST = (
+    "Scan the whole clip for anomalies. Say of each frame whether it is clear or odd, "
+    "then call concentrate with the suspicious time windows."
+)
+LOOK_REQUEST = (
+    "Look closely for anomalies. Give each frame's anomaly and box, or none, then the attribution, then the verdict."
+)
+
+Verdict = Literal["clean", "anomalous"]
+Message = dict[str, Any]
+
+CONCENTRATE_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "concentrate",
+        "description": "Show dense frames of the given time windows.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "windows": {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "number"}},
+                    "description": "Start and end of each window in seconds.",
+                }
+            },
+            "required": ["windows"],
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the model says of one frame: nothing (`leaf` and `box` None), or a leaf and its box in [0, 1]."""
+
+    time: float
+    leaf: str | None = None
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Turn 1's answer: a flag for each coarse frame, and the windows to concentrate on (seconds; empty: none)."""
+
+    odd: tuple[tuple[float, bool], ...]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Turn 2's answer. `family` and `leaf` are None on a clean verdict."""
+
+    findings: tuple[Finding, ...]
+    family: Family | None
+    leaf: str | None
+    verdict: Verdict
+
+
+def format_time(seconds: float) -> str:
+    """Write a time as answers and frame stamps do: seconds with one decimal."""
+    return f"{seconds:.1f}"
+
+
+def frame_blocks(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str, Any]]:
+    """Return content blocks: for each frame its time stamp, then the image (PIL)."""
+    blocks: list[dict[str, Any]] = []
+    for frame, time in zip(frames, times, strict=True):
+        blocks.append({"type": "text", "text": f"<{format_time(time)}s>"})
+        blocks.append({"type": "image", "image": frame})
+    return blocks
+
+
+def scan_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
+    """Return the user's message of turn 1."""
+    return [{"role": "user", "content": [*frame_blocks(frames, times), {"type": "text", "text": SCAN_REQUEST}]}]
+
+
+def look_content(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str, Any]]:
+    """Return what the `concentrate` tool responds: the dense frames, then turn 2's request."""
+    return [*frame_blocks(frames, times), {"type": "text", "text": LOOK_REQUEST}]
+
+
+def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
+    """Return the user's message that asks for a look without a scan before it (single-frame training, one-look)."""
+    return [{"role": "user", "content": look_content(frames, times)}]
+
+
+def scan_reply(scan: Scan) -> Message:
+    """Return the assistant's message of turn 1."""
+    flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
+    windows = [[round(start, 1), round(end, 1)] for start, end in scan.windows]
+    call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
+    return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
+
+
+def tool_reply(content: list[dict[str, Any]]) -> Message:
+    """Return the tool's message that carries the dense frames."""
+    return {"role": "tool", "name": "concentrate", "content": content}
+
+
+def look_reply(look: Look) -> Message:
+    """Return the assistant's message of turn 2."""
+    return {"role": "assistant", "content": [{"type": "text", "text": write_look(look)}]}
+
+
+def write_look(look: Look) -> str:
+    """Write turn 2's answer in the grammar above; `parse_look` reads it back."""
+    lines = [_write_finding(finding) for finding in look.findings]
+    lines.append(f"attribution {look.family} {look.leaf}" if look.leaf else "attribution none")
+    lines.append(f"verdict {look.verdict}")
+    return "\n".join(lines)
+
+
+def _write_finding(finding: Finding) -> str:
+    if finding.leaf is None or finding.box is None:
+        return f"{format_time(finding.time)} none"
+    numbers = " ".join(str(round(value * COORDINATE_SCALE)) for value in finding.box)
+    return f"{format_time(finding.time)} {finding.leaf} {numbers}"
+
+
+_FINDING = re.compile(r"(\d+\.\d) (?:none|([a-z_]+) (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))")
+_ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+) ([a-z_]+))")
+_VERDICT = re.compile(r"verdict (clean|anomalous)")
+_FLAG = re.compile(r"(\d+\.\d) (clear|odd)")
+
+
+def parse_look(text: str) -> Look | None:
+    """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
+
+    The verdict must be anomalous exactly if an attribution is given, and the leaf must belong to the family.
+    """
+    lines = text.strip().split("\n")
+    if len(lines) < 2:
+        return None
+    findings = [_parse_finding(line) for line in lines[:-2]]
+    attribution, verdict = _ATTRIBUTION.fullmatch(lines[-2]), _VERDICT.fullmatch(lines[-1])
+    if attribution is None or verdict is None or any(finding is None for finding in findings):
+        return None
+    family, leaf = attribution.groups()
+    if (leaf is None) != (verdict[1] == "clean") or (leaf is not None and leaf not in LEAVES):
+        return None
+    if leaf is not None and family_of(leaf) != family:
+        return None
+    found = tuple(finding for finding in findings if finding is not None)
+    return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict[1] == "clean" else "anomalous")
+
+
+def _parse_finding(line: str) -> Finding | None:
+    match = _FINDING.fullmatch(line)
+    if match is None:
+        return None
+    time, leaf = float(match[1]), match[2]
+    if leaf is None:
+        return Finding(time)
+    x1, y1, x2, y2 = (int(number) / COORDINATE_SCALE for number in match.groups()[2:])
+    if leaf not in LEAVES or not (x1 <= x2 <= 1 and y1 <= y2 <= 1):
+        return None
+    return Finding(time, leaf, (x1, y1, x2, y2))
+
+
+def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | None:
+    """Read turn 1's answer from its text and parsed tool calls; None unless there is one valid `concentrate` call."""
+    if not tool_calls or len(tool_calls) != 1:
+        return None
+    function = tool_calls[0].get("function", {})
+    windows = parse_windows(function.get("arguments", {}).get("windows"))
+    flags = [_FLAG.fullmatch(line) for line in content.strip().split("\n")]
+    if function.get("name") != "concentrate" or windows is None or any(flag is None for flag in flags):
+        return None
+    return Scan(tuple((float(flag[1]), flag[2] == "odd") for flag in flags if flag), tuple(windows))
+
+
+def parse_windows(value: object) -> list[Window] | None:
+    """Read the tool's argument: a list of [start, end] in seconds, merged; None if it is anything else."""
+    if not isinstance(value, list):
+        return None
+    windows: list[Window] = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(t, int | float) for t in pair):
+            return None
+        start, end = float(pair[0]), float(pair[1])
+        if not (np.isfinite(start) and np.isfinite(end) and 0 <= start < end):
+            return None
+        windows.append((start, end))
+    return merge_windows(windows)
+
+
+_TOOL_CALL = re.compile(r"(.*?)\n?<tool_call>\n(.*)\n</tool_call>", re.DOTALL)
+
+
+def split_tool_call(text: str) -> tuple[str, list[Message] | None]:
+    """Split generated text into its content and its one tool call; None if there is none or it is no JSON."""
+    match = _TOOL_CALL.fullmatch(text.strip())
+    if match is None:
+        return text, None
+    try:
+        function = json.loads(match[2])
+    except json.JSONDecodeError:
+        return text, None
+    return match[1], [{"type": "function", "function": function}] if isinstance(function, dict) else None

@@ -1,0 +1,186 @@
+"""Evaluation: every checkpoint and both baselines on val and test, the calibration, and the report.
+
+The temperature of each checkpoint is fitted on val; the test split is read here and nowhere else. Checkpoints that were
+judged already with exactly the same inputs are not judged again after an interruption.
+"""
+
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cac.annotations import Clip, Split, read_clips
+from cac.clip_store import ClipStore
+from cac.evaluation.baselines import FrameDifference, Majority
+from cac.evaluation.calibration import calibrated_score, fit_temperature
+from cac.evaluation.intervals import Interval, evaluate_facts, per_family
+from cac.evaluation.metrics import clip_facts
+from cac.evaluation.report import ReportInputs, write_report
+from cac.judgement import Judgement
+from cac.model.adapters import load_adapter
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.reward_model import RewardModel
+from cac.params import Params
+from cac.training.checkpoints import discard, fingerprint, prepare
+from cac.video import Video
+
+DATASET, MODELS = Path("data"), Path("models")
+METRICS = Path("metrics/evaluation.json")
+OUT = Path("evaluation")
+REPORT = Path("reports/evaluation")
+STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
+CHECKPOINTS = ("base", *STAGES)
+FINAL = STAGES[-1]
+SPLITS: tuple[Split, ...] = ("val", "test")
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One split: its clips and videos."""
+
+    clips: list[Clip]
+    videos: list[Video]
+
+    @property
+    def is_clean(self) -> list[bool]:
+        return [clip.is_clean for clip in self.clips]
+
+
+Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
+
+
+def evaluate(params: Params, root: Path) -> None:
+    """Write `metrics/evaluation.json`, `evaluation/` (predictions, calibration) and `reports/evaluation/`.
+
+    Raises:
+        CacError: the dataset or a stage's adapter is missing or does not fit.
+    """
+    make_deterministic(params.compute)
+    store = ClipStore(root / DATASET)
+    parts = {split: _load(root / DATASET, split, store) for split in SPLITS}
+    judgements: Judgements = {name: _judge_checkpoint(name, params, root, parts) for name in CHECKPOINTS}
+    judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
+    temperatures = {name: _temperature(rows["val"], parts["val"]) for name, rows in judgements.items()}
+    metrics = _measure(judgements, temperatures, parts, params)
+    _write(root, metrics, judgements, temperatures, parts)
+    _report(root, params, metrics, (judgements[FINAL]["test"], temperatures[FINAL], parts["test"]), store)
+    discard(root / ".scratch" / "checkpoints" / "evaluate")
+
+
+def _load(dataset: Path, split: Split, store: ClipStore) -> _Part:
+    clips = read_clips(dataset, split)
+    return _Part(clips, [store.video(clip) for clip in clips])
+
+
+def _judge_checkpoint(name: str, params: Params, root: Path, parts: dict[Split, _Part]) -> dict[str, list[Judgement]]:
+    """Judge both splits with one checkpoint, or read what an interrupted evaluation has judged."""
+    folder = prepare(root, "evaluate", _fingerprint(params, root))
+    kept = folder / f"{name}.json"
+    if kept.is_file():
+        return {split: [Judgement.from_dict(d) for d in rows] for split, rows in json.loads(kept.read_text()).items()}
+    model = _checkpoint(name, params, root)
+    judged: dict[str, list[Judgement]] = {}
+    for split, part in parts.items():
+        judged[split] = []
+        for judgement in model.iter_judgements(part.videos, params.evaluation.batch_size):
+            judged[split].append(judgement)
+            if len(judged[split]) % params.evaluation.batch_size == 0 or len(judged[split]) == len(part.clips):
+                print(f"evaluate  {name}  {split}  {len(judged[split])}/{len(part.clips)} clips", flush=True)
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps({split: [j.to_dict() for j in rows] for split, rows in judged.items()}))
+    partial.rename(kept)
+    return judged
+
+
+def _fingerprint(params: Params, root: Path) -> str:
+    sections = {"compute": params.compute, "frames": params.frames, "model": params.model, "e": params.evaluation}
+    return fingerprint(sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in STAGES)])
+
+
+def _checkpoint(name: str, params: Params, root: Path) -> RewardModel:
+    model, processor = load_base(params.model)
+    if name in STAGES:
+        model = load_adapter(model, root / MODELS / name, base_identity(params.model), trainable=False)
+    return RewardModel(model.eval(), processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
+
+
+def _judge_baselines(train: Sequence[Clip], store: ClipStore, parts: dict[Split, _Part]) -> Judgements:
+    majority, difference = Majority(), FrameDifference()
+    majority.fit(train)
+    difference.fit(train, [store.video(clip) for clip in train])
+    return {
+        "majority": {split: majority.judge(part.videos) for split, part in parts.items()},
+        "frame_difference": {split: difference.judge(part.videos) for split, part in parts.items()},
+    }
+
+
+def _temperature(judgements: Sequence[Judgement], part: _Part) -> float:
+    return fit_temperature([judgement.margin for judgement in judgements], part.is_clean)
+
+
+def _scores(judgements: Sequence[Judgement], temperature: float) -> list[float]:
+    return [calibrated_score(judgement.margin, temperature) for judgement in judgements]
+
+
+def _measure(
+    judgements: Judgements, temperatures: dict[str, float], parts: dict[Split, _Part], params: Params
+) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Return split -> row -> metric -> value with its interval."""
+    samples, seed, bins = params.evaluation.bootstrap_samples, params.compute.seed, params.evaluation.calibration_bins
+    return {
+        split: {
+            name: evaluate_facts(
+                clip_facts(part.clips, rows[split], _scores(rows[split], temperatures[name]), bins), samples, seed
+            )
+            for name, rows in judgements.items()
+        }
+        for split, part in parts.items()
+    }
+
+
+def _write(
+    root: Path,
+    metrics: dict[str, dict[str, dict[str, Interval]]],
+    judgements: Judgements,
+    temperatures: dict[str, float],
+    parts: dict[Split, _Part],
+) -> None:
+    (root / METRICS).parent.mkdir(parents=True, exist_ok=True)
+    (root / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(root / OUT, ignore_errors=True)
+    (root / OUT).mkdir()
+    calibration = json.dumps({"temperature": temperatures}, indent=2, sort_keys=True)
+    (root / OUT / "calibration.json").write_text(calibration + "\n", encoding="utf-8")
+    with (root / OUT / "predictions.jsonl").open("w", encoding="utf-8") as file:
+        for name, rows in judgements.items():
+            for split, part in parts.items():
+                for clip, judgement in zip(part.clips, rows[split], strict=True):
+                    score = calibrated_score(judgement.margin, temperatures[name])
+                    line = {"row": name, "split": split, "clip_id": clip.clip_id, "score": round(score, 6)}
+                    file.write(json.dumps({**line, "judgement": judgement.to_dict()}, sort_keys=True) + "\n")
+
+
+def _report(
+    root: Path,
+    params: Params,
+    metrics: dict[str, dict[str, dict[str, Interval]]],
+    final: tuple[list[Judgement], float, _Part],
+    store: ClipStore,
+) -> None:
+    judgements, temperature, part = final
+    scores = _scores(judgements, temperature)
+    samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
+    inputs = ReportInputs(
+        metrics=metrics,
+        final=FINAL,
+        clips=part.clips,
+        judgements=judgements,
+        scores=scores,
+        per_family=per_family(part.clips, judgements, scores, samples, seed),
+        load_video=store.video,
+        histories={stage: root / "metrics" / f"{stage}.json" for stage in STAGES},
+        bins=params.evaluation.calibration_bins,
+        shown=params.evaluation.report_clips,
+    )
+    write_report(inputs, root / REPORT)

@@ -1,0 +1,113 @@
+"""Bootstrap intervals of the metrics, for one model, for each anomaly family, and for the difference of two models.
+
+Whole pairs (a clip and its clean twin) are resampled, since twins are not independent; pairs are stratified by how many
+clean and anomalous clips they hold, so every sample has the data's class balance. Intervals are percentile intervals
+(Efron 1979) of a seeded generator: the same clips in any order give the same numbers. Left out: bias correction. An
+interval is only widened to hold its value, which matters for the calibration error: resampling inflates it.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cac.annotations import Clip
+from cac.evaluation.metrics import METRICS, Facts, clip_facts
+from cac.judgement import Judgement
+from cac.taxonomy import Family
+
+COVERAGE = 0.95
+_DIGITS = 6  # Sums may differ in their last bits between machines; written metrics should not.
+
+Interval = dict[str, float | None]  # {"value", "low", "high"}; all None where the metric is undefined
+
+
+def evaluate_judgements(
+    clips: Sequence[Clip], judgements: Sequence[Judgement], scores: Sequence[float], samples: int, seed: int
+) -> dict[str, Interval]:
+    """Return every metric with its 95 % interval.
+
+    Args:
+        clips: the truth.
+        judgements: aligned with the clips.
+        scores: calibrated probabilities of clean, aligned with the clips.
+        samples: bootstrap samples.
+        seed: of the resampling.
+
+    Raises:
+        CacError: there is no clip.
+    """
+    return evaluate_facts(clip_facts(clips, judgements, scores), samples, seed)
+
+
+def evaluate_facts(facts: Facts, samples: int, seed: int) -> dict[str, Interval]:
+    """As `evaluate_judgements`, for facts already gathered."""
+    values, resampled = _evaluate(facts, bootstrap_weights(facts, samples, seed))
+    return {name: _interval(values[name], resampled[name]) for name in METRICS}
+
+
+def per_family(
+    clips: Sequence[Clip], judgements: Sequence[Judgement], scores: Sequence[float], samples: int, seed: int
+) -> dict[str, dict[str, Interval]]:
+    """Return every metric for each family that occurs: over its anomalous clips and the clean twins of those."""
+    table = {}
+    for family in Family:
+        chosen = _of_family(clips, family)
+        if chosen:
+            table[str(family)] = evaluate_judgements(
+                [clips[i] for i in chosen], [judgements[i] for i in chosen], [scores[i] for i in chosen], samples, seed
+            )
+    return table
+
+
+def _of_family(clips: Sequence[Clip], family: Family) -> list[int]:
+    affected = {i for i, clip in enumerate(clips) if family in {anomaly.family for anomaly in clip.anomalies}}
+    pairs = {clips[i].pair_id for i in affected}
+    return [i for i, clip in enumerate(clips) if i in affected or (clip.is_clean and clip.pair_id in pairs)]
+
+
+def paired_difference(first: Facts, second: Facts, samples: int, seed: int) -> dict[str, Interval]:
+    """Return first minus second, for every metric, with the interval over shared samples of the same clips.
+
+    Raises:
+        ValueError: the two are not facts of the same clips in the same order.
+    """
+    if not (np.array_equal(first.pair, second.pair) and np.array_equal(first.anomalous, second.anomalous)):
+        raise ValueError("a paired difference needs the same clips in the same order")
+    weights = bootstrap_weights(first, samples, seed)
+    (values, resampled), (other_values, other_resampled) = _evaluate(first, weights), _evaluate(second, weights)
+    return {
+        name: _interval(values[name] - other_values[name], resampled[name] - other_resampled[name]) for name in METRICS
+    }
+
+
+def bootstrap_weights(facts: Facts, samples: int, seed: int) -> np.ndarray:
+    """Return how often each clip counts in each sample, ints of shape (samples, clips)."""
+    pair = facts.pair.astype(int)
+    anomalous = np.bincount(pair, facts.anomalous)
+    makeup = np.stack([anomalous, np.bincount(pair) - anomalous], axis=1)
+    generator = np.random.default_rng(seed)
+    counts = np.zeros((samples, len(makeup)), dtype=int)
+    for kind in np.unique(makeup, axis=0):
+        members = np.flatnonzero((makeup == kind).all(axis=1))
+        counts[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=samples)
+    return counts[:, pair]
+
+
+def _evaluate(facts: Facts, weights: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    ones = np.ones((1, weights.shape[1]))
+    values = {name: float(metric(facts, ones)[0]) for name, metric in METRICS.items()}
+    return values, {name: metric(facts, weights) for name, metric in METRICS.items()}
+
+
+def _interval(value: float, resampled: np.ndarray) -> Interval:
+    if np.isnan(value):
+        return {"value": None, "low": None, "high": None}
+    tail = (1 - COVERAGE) / 2
+    defined = resampled[~np.isnan(resampled)]
+    low, high = np.quantile(defined, [tail, 1 - tail]) if len(defined) else (value, value)
+    low, high = min(low, value), max(high, value)
+    return {"value": _round(value), "low": _round(low), "high": _round(high)}
+
+
+def _round(number: float) -> float:
+    return round(float(number), _DIGITS) + 0.0  # + 0.0 turns -0.0 into 0.0

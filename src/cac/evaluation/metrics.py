@@ -1,0 +1,224 @@
+"""What is measured of judgements against the truth: one row of facts a clip, and metrics as weighted sums over rows.
+
+A metric is a function of (facts, weights): `weights` has shape (samples, clips) and says how often each clip counts, so
+one call gives the metric of every bootstrap sample, and a row of ones gives its plain value. Undefined values (a recall
+without anomalous clips) are NaN here and None in `point_values`, never 0. Written in numpy, because calling
+scikit-learn once a sample costs minutes; the tests hold the code against it. Intervals are in `intervals.py`,
+probabilities in `calibration.py`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+
+import numpy as np
+
+from cac.annotations import Clip
+from cac.errors import CacError
+from cac.evaluation.calibration import bin_indices
+from cac.geometry import Window, box_area, box_iou, temporal_iou, total_length
+from cac.judgement import Judgement
+
+TEMPORAL_THRESHOLDS = (0.3, 0.5, 0.7)
+CALIBRATION_BINS = 10
+LOWER_IS_BETTER = frozenset({"expected_calibration_error", "abstain_rate"})
+DESCRIPTIVE = frozenset({"mean_frames_seen", "mean_window_share", "mean_box_area"})  # neither way is better
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Per-clip facts as float arrays of shape (clips,), NaN where a fact does not apply to the clip."""
+
+    pair: np.ndarray  # index of the clip's pair_id among the sorted ones
+    anomalous: np.ndarray  # truth, 0 or 1
+    flagged: np.ndarray  # verdict, 0 or 1
+    score: np.ndarray  # calibrated probability of clean
+    score_bin: np.ndarray  # calibration bin of the score
+    twin: np.ndarray  # anomalous clips: share of its clean twins that score above it, ties 0.5
+    temporal_iou: np.ndarray  # anomalous clips
+    spatial_iou: np.ndarray  # anomalous clips with boxes: mean over all their truth boxes
+    family_hit: np.ndarray  # anomalous clips, 0 or 1
+    leaf_hit: np.ndarray  # anomalous clips, 0 or 1
+    abstained: np.ndarray  # anomalous clips: 1 if no window was given
+    parsed: np.ndarray
+    frames_seen: np.ndarray
+    window_share: np.ndarray  # clips with a predicted window: share of the clip it covers
+    box_area: np.ndarray  # clips with a predicted box: mean area, of the frame's
+
+
+Metric = Callable[[Facts, np.ndarray], np.ndarray]
+
+
+def clip_facts(
+    clips: Sequence[Clip], judgements: Sequence[Judgement], scores: Sequence[float], bins: int = CALIBRATION_BINS
+) -> Facts:
+    """Return the facts of aligned clips, judgements and calibrated scores (probability of clean, in [0, 1]).
+
+    Raises:
+        CacError: there is no clip.
+        ValueError: the lists differ in length, or a score is no probability.
+    """
+    if not clips:
+        raise CacError("no clip to evaluate: the split is empty. Check the splits in the dataset's annotations.jsonl.")
+    if not all(0 <= score <= 1 for score in scores):
+        raise ValueError("scores must be probabilities of clean, in [0, 1]")
+    rows = [_row(clip, judgement) for clip, judgement in zip(clips, judgements, strict=True)]
+    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    columns["score"] = np.array([score for _, score in zip(clips, scores, strict=True)], dtype=float)
+    columns["score_bin"] = bin_indices(columns["score"], bins).astype(float)
+    columns["pair"] = np.unique([clip.pair_id for clip in clips], return_inverse=True)[1].astype(float)
+    columns["twin"] = _twin_wins(columns["pair"], columns["anomalous"] > 0, columns["score"])
+    return Facts(**{field.name: columns[field.name] for field in fields(Facts)})
+
+
+def _row(clip: Clip, judgement: Judgement) -> dict[str, float]:
+    """Return what one clip's facts are without knowledge of the others and of the score."""
+    boxes = [finding.box for finding in judgement.findings if finding.box is not None]
+    windows = _cut_windows(judgement.windows, clip.duration)
+    row = {
+        "anomalous": float(not clip.is_clean),
+        "flagged": float(judgement.verdict == "anomalous"),
+        "parsed": float(judgement.parsed),
+        "frames_seen": float(judgement.frames_seen),
+        "window_share": total_length(windows) / clip.duration if windows else np.nan,
+        "box_area": float(np.mean([box_area(box) for box in boxes])) if boxes else np.nan,
+    }
+    anomalous_only = _anomalous_row(clip, judgement) if not clip.is_clean else dict.fromkeys(_ANOMALOUS_FACTS, np.nan)
+    return row | anomalous_only
+
+
+_ANOMALOUS_FACTS = ("temporal_iou", "spatial_iou", "family_hit", "leaf_hit", "abstained")
+
+
+def _anomalous_row(clip: Clip, judgement: Judgement) -> dict[str, float]:
+    flagged = judgement.verdict == "anomalous"
+    return {
+        "temporal_iou": temporal_iou(judgement.windows, clip.windows),
+        "spatial_iou": spatial_iou(clip, judgement),
+        "family_hit": float(flagged and judgement.family in {anomaly.family for anomaly in clip.anomalies}),
+        "leaf_hit": float(flagged and judgement.leaf in {anomaly.leaf for anomaly in clip.anomalies}),
+        "abstained": float(not judgement.windows),
+    }
+
+
+def spatial_iou(clip: Clip, judgement: Judgement) -> float:
+    """Mean box IoU over all truth boxes of all frames, a missing prediction counting 0; NaN without a truth box."""
+    overlaps = []
+    for truth in (box for anomaly in clip.anomalies for box in anomaly.boxes):
+        predicted = judgement.box_at(truth.frame / clip.fps)
+        overlaps.append(box_iou(predicted, truth.box) if predicted else 0.0)
+    return float(np.mean(overlaps)) if overlaps else np.nan
+
+
+def _cut_windows(windows: Sequence[Window], duration: float) -> list[Window]:
+    return [(start, min(end, duration)) for start, end in windows if start < duration]
+
+
+def _twin_wins(pair: np.ndarray, anomalous: np.ndarray, score: np.ndarray) -> np.ndarray:
+    wins = np.full(len(pair), np.nan)
+    for index in np.flatnonzero(anomalous):
+        twins = score[(pair == pair[index]) & ~anomalous]
+        if len(twins):
+            wins[index] = np.mean((twins > score[index]) + 0.5 * (twins == score[index]))
+    return wins
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+
+
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    known = ~np.isnan(values)
+    return _ratio((weights[:, known] * values[known]).sum(axis=1), weights[:, known].sum(axis=1))
+
+
+def _column(name: str, facts: Facts, weights: np.ndarray) -> np.ndarray:
+    return _mean(getattr(facts, name), weights)
+
+
+def _given(condition: np.ndarray, values: np.ndarray) -> np.ndarray:
+    return np.where(condition > 0, values, np.nan)
+
+
+def accuracy(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Share of right verdicts."""
+    return _mean((facts.flagged == facts.anomalous).astype(float), weights)
+
+
+def recall(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Share of the anomalous clips whose verdict is anomalous."""
+    return _mean(_given(facts.anomalous, facts.flagged), weights)
+
+
+def specificity(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Share of the clean clips whose verdict is clean."""
+    return _mean(_given(1 - facts.anomalous, 1 - facts.flagged), weights)
+
+
+def precision(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Share of anomalous verdicts that are right; undefined without one."""
+    return _mean(_given(facts.flagged, facts.anomalous), weights)
+
+
+def balanced_accuracy(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Mean of recall and specificity."""
+    return (recall(facts, weights) + specificity(facts, weights)) / 2
+
+
+def f1(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Harmonic mean of precision and recall, as 2 TP / (2 TP + FP + FN)."""
+    both = (weights * facts.flagged * facts.anomalous).sum(axis=1)
+    return _ratio(2 * both, (weights * (facts.flagged + facts.anomalous)).sum(axis=1))
+
+
+def auroc(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Probability that an anomalous clip looks more suspicious (1 - score) than a clean one, ties 0.5."""
+    order = np.argsort(-facts.score, kind="stable")
+    starts = np.flatnonzero(np.diff(facts.score[order], prepend=np.inf))
+    sorted_weights, positive = weights[:, order].astype(float), facts.anomalous[order]
+    anomalous = np.add.reduceat(sorted_weights * positive, starts, axis=1)
+    clean = np.add.reduceat(sorted_weights * (1 - positive), starts, axis=1)
+    less_suspicious = np.cumsum(clean, axis=1) - clean / 2
+    return _ratio((anomalous * less_suspicious).sum(axis=1), anomalous.sum(axis=1) * clean.sum(axis=1))
+
+
+def expected_calibration_error(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Mean gap between score and share of clean clips over equal-width bins of the score (Naeini et al. 2015)."""
+    gap = weights * (facts.score - (1 - facts.anomalous))
+    bins = [facts.score_bin == number for number in np.unique(facts.score_bin)]
+    total = np.sum([np.abs(gap[:, inside].sum(axis=1)) for inside in bins], axis=0)
+    return _ratio(total, weights.sum(axis=1))
+
+
+def _temporal_recall(threshold: float, facts: Facts, weights: np.ndarray) -> np.ndarray:
+    return _mean(_given(facts.anomalous, (facts.temporal_iou >= threshold).astype(float)), weights)
+
+
+METRICS: dict[str, Metric] = {
+    "accuracy": accuracy,
+    "balanced_accuracy": balanced_accuracy,
+    "precision": precision,
+    "recall": recall,
+    "specificity": specificity,
+    "f1": f1,
+    "auroc": auroc,
+    "expected_calibration_error": expected_calibration_error,
+    "twin_accuracy": partial(_column, "twin"),
+    "temporal_iou": partial(_column, "temporal_iou"),
+    **{f"temporal_recall_at_{threshold}": partial(_temporal_recall, threshold) for threshold in TEMPORAL_THRESHOLDS},
+    "spatial_iou": partial(_column, "spatial_iou"),
+    "family_accuracy": partial(_column, "family_hit"),
+    "leaf_accuracy": partial(_column, "leaf_hit"),
+    "parse_rate": partial(_column, "parsed"),
+    "mean_frames_seen": partial(_column, "frames_seen"),
+    "abstain_rate": partial(_column, "abstained"),
+    "mean_window_share": partial(_column, "window_share"),
+    "mean_box_area": partial(_column, "box_area"),
+}
+
+
+def point_values(facts: Facts) -> dict[str, float | None]:
+    """Return every metric over all clips; None where it is undefined."""
+    ones = np.ones((1, len(facts.anomalous)))
+    values = {name: float(metric(facts, ones)[0]) for name, metric in METRICS.items()}
+    return {name: None if np.isnan(value) else value for name, value in values.items()}

@@ -1,0 +1,64 @@
+"""Overlap of time windows and of boxes. Pure functions, no settings.
+
+Windows are (start, end) in seconds with start <= end; boxes are (x1, y1, x2, y2) with x1 <= x2 and y1 <= y2, in any one
+unit. Empty overlap is 0, and so is every measure of a zero-size shape.
+"""
+
+from collections.abc import Sequence
+
+Window = tuple[float, float]
+Box = tuple[float, float, float, float]
+
+
+def merge_windows(windows: Sequence[Window]) -> list[Window]:
+    """Return the union of the windows as sorted, disjoint windows."""
+    merged: list[Window] = []
+    for start, end in sorted(windows):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def total_length(windows: Sequence[Window]) -> float:
+    """Return the seconds covered by the union of the windows."""
+    return sum(end - start for start, end in merge_windows(windows))
+
+
+def temporal_iou(predicted: Sequence[Window], truth: Sequence[Window]) -> float:
+    """Intersection over union of two sets of windows, in [0, 1].
+
+    Each set is merged first, so overlapping guesses earn nothing twice.
+    """
+    overlap = sum(
+        max(0.0, min(p_end, t_end) - max(p_start, t_start))
+        for p_start, p_end in merge_windows(predicted)
+        for t_start, t_end in merge_windows(truth)
+    )
+    union = total_length(predicted) + total_length(truth) - overlap
+    return min(1.0, overlap / union) if union > 0 else 0.0
+
+
+def box_area(box: Box) -> float:
+    """Return the area of a box, 0 for an inverted one."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def box_iou(a: Box, b: Box) -> float:
+    """Intersection over union of two boxes, in [0, 1]."""
+    overlap = box_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
+    union = box_area(a) + box_area(b) - overlap
+    return min(1.0, overlap / union) if union > 0 else 0.0
+
+
+def interpolate_box(a: Box, b: Box, weight: float) -> Box:
+    """Return the box `weight` of the way from `a` to `b`, weight in [0, 1]."""
+    x1, y1, x2, y2 = (start + (end - start) * weight for start, end in zip(a, b, strict=True))
+    return (x1, y1, x2, y2)
+
+
+def rounded_box(box: Box, digits: int = 4) -> Box:
+    """Return the box with its coordinates rounded."""
+    x1, y1, x2, y2 = (round(value, digits) for value in box)
+    return (x1, y1, x2, y2)

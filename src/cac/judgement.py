@@ -1,0 +1,91 @@
+"""What the reward model says of one video, as plain data.
+
+A `Judgement` is what evaluation measures, the report draws, and the registered model returns. It knows no model and no
+framework; `model/reward_model.py` makes it.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from cac.dialogue import Finding, Look, Scan, Verdict
+from cac.geometry import Box, Window, interpolate_box
+from cac.taxonomy import Family
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The verdict on one video with its evidence.
+
+    Attributes:
+        margin: logit of the clean verdict token minus that of the anomalous one, uncalibrated. Zero if the answer could
+            not be parsed, which abstains.
+        verdict: what the answer says; "clean" if it could not be parsed.
+        windows: the windows the scan chose to concentrate on, in seconds; empty if it found nothing suspicious. They
+            may be there with a clean verdict: it looked, and found nothing.
+        findings: what turn 2 says of each dense frame, sorted by time.
+        family, leaf: the attribution; None on a clean verdict.
+        parsed: whether both turns obeyed the grammar.
+        frames_seen: distinct frames shown over both turns.
+        scan_text, look_text: the two answers as generated.
+    """
+
+    margin: float
+    verdict: Verdict
+    windows: tuple[Window, ...]
+    findings: tuple[Finding, ...]
+    family: Family | None
+    leaf: str | None
+    parsed: bool
+    frames_seen: int
+    scan_text: str
+    look_text: str
+
+    def box_at(self, time: float) -> Box | None:
+        """Return the predicted box at a time: as answered, or between two answered boxes in a row interpolated.
+
+        A dense frame answered "none" has no box, nor has a time outside the span of the answered frames.
+        """
+        nearest = min(self.findings, key=lambda finding: abs(finding.time - time), default=None)
+        if nearest is None:
+            return None
+        if abs(nearest.time - time) <= 0.051:  # answers carry one decimal, so half a step of rounding
+            return nearest.box
+        before = [finding for finding in self.findings if finding.time <= time]
+        after = [finding for finding in self.findings if finding.time > time]
+        if not before or not after:
+            return None
+        a, b = before[-1], after[0]
+        if a.box is None or b.box is None:
+            return None
+        return interpolate_box(a.box, b.box, (time - a.time) / (b.time - a.time))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Judgement":
+        """Read what `to_dict` wrote, also after a JSON round trip."""
+        findings = tuple(Finding(f["time"], f["leaf"], tuple(f["box"]) if f["box"] else None) for f in data["findings"])
+        family = Family(data["family"]) if data["family"] else None
+        windows = tuple((start, end) for start, end in data["windows"])
+        return cls(**{**data, "findings": findings, "family": family, "windows": windows})
+
+
+def judgement_of(
+    scan: Scan | None, look: Look | None, *, margin: float, frames_seen: int, texts: tuple[str, str]
+) -> Judgement:
+    """Combine both turns as they were read (None: outside the grammar); `texts` are the answers as generated."""
+    parsed = scan is not None and look is not None
+    return Judgement(
+        margin=margin if parsed else 0.0,
+        verdict=look.verdict if look else "clean",
+        windows=scan.windows if scan else (),
+        findings=look.findings if look else (),
+        family=look.family if look else None,
+        leaf=look.leaf if look else None,
+        parsed=parsed,
+        frames_seen=frames_seen,
+        scan_text=texts[0],
+        look_text=texts[1],
+    )

@@ -1,0 +1,70 @@
+"""LoRA adapters through PEFT: making one, handing it on from stage to stage, writing it to the same bytes each time.
+
+An adapter records the base it was trained on; loading it onto another base is an error, not a silent mismatch.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from cac.errors import CacError
+from cac.params import Adapter
+
+CONFIG_FILE = "adapter_config.json"
+
+
+def new_adapter(model: Any, settings: Adapter) -> Any:
+    """Wrap a base model with a fresh, trainable adapter (a `PeftModel` that computes what the base does)."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig(
+        r=settings.rank,
+        lora_alpha=settings.alpha,
+        lora_dropout=settings.dropout,
+        target_modules=settings.target_modules,
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:
+        raise CacError(
+            f"adapter.target_modules {settings.target_modules!r} fits no module of the base: {error}"
+        ) from error
+
+
+def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any:
+    """Put a saved adapter onto its base; `base` is the identity of the base at hand.
+
+    Raises:
+        CacError: there is no adapter, it was trained on another base, or its weights do not fit.
+    """
+    from peft import PeftModel
+
+    config_file = folder / CONFIG_FILE
+    if not config_file.is_file():
+        raise CacError(f"no adapter at {folder} (no {CONFIG_FILE}). Run the stage that makes it: `dvc repro`.")
+    trained_on = json.loads(config_file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    if trained_on != base:
+        raise CacError(f"the adapter at {folder} was trained on base {trained_on!r}, but the base here is {base!r}.")
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+    except (RuntimeError, ValueError) as error:
+        raise CacError(f"the adapter at {folder} does not fit the base {base!r}: {error}") from error
+    # PEFT looks this name up, on the Hub too, whenever it saves; give it the folder the base came from.
+    adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
+    return adapted
+
+
+def save_adapter(model: Any, folder: Path, base: str) -> None:
+    """Write an adapter as safetensors and a config without machine paths or unordered lists."""
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+    (folder / "README.md").unlink(missing_ok=True)
+    config_file = folder / CONFIG_FILE
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    config["base_model_name_or_path"] = base
+    config = {key: sorted(value) if _is_names(value) else value for key, value in config.items()}
+    config_file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

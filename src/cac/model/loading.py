@@ -1,0 +1,84 @@
+"""Loading a base model and its processor, and fixing what results depend on.
+
+`nano` is the base shipped with the package; any other name is a local folder or a Hub id at a pinned revision. No
+remote code is ever run and nothing but safetensors is read.
+"""
+
+import hashlib
+import warnings
+from pathlib import Path
+from typing import Any
+
+from cac.errors import CacError
+from cac.model.nano import nano_folder
+from cac.params import Compute, Model
+
+NANO = "nano"
+WEIGHTS_PATTERN = "*.safetensors"
+
+
+def make_deterministic(compute: Compute) -> None:
+    """Seed every generator, fix the thread count, and allow only deterministic algorithms."""
+    import torch
+    from transformers import set_seed
+
+    # Transformers 5.23 warns of its own renaming of an argument that TRL 1.16 sets; nothing a user could do about it.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    set_seed(compute.seed)
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(True)
+
+
+def load_base(settings: Model) -> tuple[Any, Any]:
+    """Load the base model (in evaluation mode) and its processor.
+
+    Raises:
+        CacError: the folder is no model, or a Hub id has no pinned revision.
+    """
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    source, options = _source(settings)
+    try:
+        model = AutoModelForImageTextToText.from_pretrained(
+            source, dtype=getattr(torch, settings.dtype), use_safetensors=True, **options
+        )
+        processor = AutoProcessor.from_pretrained(source, **options)
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}") from error
+    return model.eval(), processor
+
+
+def base_identity(settings: Model) -> str:
+    """Return a name of the base's weights that is the same on every machine: `nano-<hash>`, or `id@revision`."""
+    folder = base_folder(settings)
+    if folder is None:
+        return f"{settings.base}@{settings.revision}"
+    digest = hashlib.sha256()
+    for weights in sorted(folder.glob(WEIGHTS_PATTERN)):
+        digest.update(weights.read_bytes())
+    return f"{Path(settings.base).name}-{digest.hexdigest()[:16]}"
+
+
+def base_folder(settings: Model) -> Path | None:
+    """Return the folder of a base that is on this machine by name or path; None for a Hub id."""
+    if settings.base == NANO:
+        return nano_folder()
+    return Path(settings.base) if Path(settings.base).is_dir() else None
+
+
+def _source(settings: Model) -> tuple[str, dict[str, Any]]:
+    folder = base_folder(settings)
+    if folder is not None:
+        if not any(folder.glob(WEIGHTS_PATTERN)):
+            raise CacError(f"model.base {settings.base!r}: {folder} holds no {WEIGHTS_PATTERN} file.")
+        return str(folder), {}
+    if settings.revision is None:
+        raise CacError(
+            f"model.base {settings.base!r} is no local folder, so it is taken for a Hub id: set model.revision to a "
+            "commit hash, so that the base cannot change under you."
+        )
+    return settings.base, {"revision": settings.revision}

@@ -1,0 +1,85 @@
+"""A trained reward model as one folder that stands alone: base, adapter, processor, frames, calibration.
+
+Only safetensors and JSON. A base from the Hub is named with its revision instead of copied. What it leaves out: how the
+folder becomes a registered model (`registry/register.py`).
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from cac.dialogue import DIALOGUE_VERSION
+from cac.errors import CacError
+from cac.model.adapters import load_adapter
+from cac.model.loading import base_folder, base_identity, load_base
+from cac.model.reward_model import RewardModel
+from cac.params import Frames, Model
+from cac.taxonomy import TAXONOMY_VERSION
+
+CARD = "reward_model.json"
+
+
+@dataclass(frozen=True)
+class PackageSettings:
+    """What a package holds besides weights: the base's name, frames, calibration, and the length limit of a turn."""
+
+    base: Model
+    frames: Frames
+    temperature: float
+    max_turn_tokens: int
+
+
+def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
+    """Write the folder; the same inputs give the same bytes.
+
+    Raises:
+        CacError: `out` exists already.
+    """
+    if out.exists():
+        raise CacError(f"{out} exists; a package is never written over another.")
+    out.mkdir(parents=True)
+    shutil.copytree(adapter, out / "adapter")
+    base = settings.base
+    folder = base_folder(base)
+    if folder is not None:
+        shutil.copytree(folder, out / "base")
+    card = {
+        "base": {"name": base.base, "revision": base.revision, "dtype": base.dtype, "included": folder is not None},
+        "base_identity": base_identity(base),
+        "frames": settings.frames.model_dump(),
+        "temperature": settings.temperature,
+        "max_turn_tokens": settings.max_turn_tokens,
+        "dialogue_version": DIALOGUE_VERSION,
+        "taxonomy_version": TAXONOMY_VERSION,
+    }
+    (out / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def load_package(folder: Path) -> RewardModel:
+    """Load a package.
+
+    Raises:
+        CacError: the folder is no package, or it was made for another version of the dialogue.
+    """
+    card_file = folder / CARD
+    if not card_file.is_file():
+        raise CacError(f"{folder} is no reward model package (it has no {CARD}).")
+    card = json.loads(card_file.read_text(encoding="utf-8"))
+    if card["dialogue_version"] != DIALOGUE_VERSION:
+        raise CacError(
+            f"{folder} speaks dialogue version {card['dialogue_version']}, this installation {DIALOGUE_VERSION}; "
+            "install the version of cac it was registered with."
+        )
+    base = card["base"]
+    source = str(folder / "base") if base["included"] else base["name"]
+    settings = Model(base=source, revision=base["revision"], dtype=base["dtype"])
+    model, processor = load_base(settings)
+    model = load_adapter(model, folder / "adapter", card["base_identity"], trainable=False)
+    return RewardModel(
+        model.eval(),
+        processor,
+        Frames(**card["frames"]),
+        temperature=card["temperature"],
+        max_turn_tokens=card["max_turn_tokens"],
+    )

@@ -1,0 +1,209 @@
+"""Every setting, typed and checked: `params.yaml` as frozen, strict models, one section a stage.
+
+An unknown key, a wrong type or an impossible value ends in a `CacError` that names the key and what is allowed. A stage
+reads only its own sections, and `dvc.yaml` names the same ones, so that a change re-runs just what it must.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from cac.errors import CacError
+
+PARAMS_FILE = Path("params.yaml")
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Compute(_Section):
+    """What the same bytes depend on besides the inputs."""
+
+    seed: Annotated[int, Field(ge=0)]
+    threads: Count  # CPU threads; results are the same to the byte only for the same number.
+
+
+class ProceduralData(_Section):
+    """The embedded sample dataset; changing it means a new `data.dvc`."""
+
+    pairs: Count  # scenes; each gives an anomalous clip and its clean twin
+    size: Annotated[int, Field(ge=32)]  # frame height and width, pixels
+    fps: Count
+    min_frames: Annotated[int, Field(ge=8)]
+    max_frames: Annotated[int, Field(ge=8)]
+    val_share: Fraction
+    test_share: Fraction
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ProceduralData":
+        if self.max_frames < self.min_frames:
+            raise ValueError("max_frames must be at least min_frames")
+        if self.val_share + self.test_share >= 1:
+            raise ValueError("val_share + test_share must leave something to train on (be below 1)")
+        return self
+
+
+class Validation(_Section):
+    """Bounds of the data checks."""
+
+    min_clips_per_split: Count
+    min_clean_share: Fraction
+    max_clean_share: Fraction
+    min_clips_per_family: Count  # anomalous clips of each family, whole dataset
+    max_duration: Positive  # seconds
+
+
+class Frames(_Section):
+    """What the model sees. Sizes are the longer side in pixels."""
+
+    coarse_count: Count
+    coarse_size: Count
+    dense_count: Count
+    dense_size: Count
+
+
+class Model(_Section):
+    """The base model: `nano` ships with the package; anything else is a local folder or a Hub id with its revision."""
+
+    base: str
+    revision: str | None
+    dtype: Literal["float32", "bfloat16"]
+
+
+class Adapter(_Section):
+    """The LoRA adapter all three stages train; handed on from stage to stage by name."""
+
+    rank: Count
+    alpha: Count
+    dropout: Fraction
+    target_modules: str  # a regular expression over module names
+
+
+class Sft(_Section):
+    """A supervised stage."""
+
+    steps: Count
+    batch_size: Count
+    gradient_accumulation: Count
+    learning_rate: Positive
+    warmup_share: Fraction
+    weight_decay: Annotated[float, Field(ge=0)]
+    max_grad_norm: Positive
+    single_frame_share: Fraction  # share of batches that are single frames (1 in the first stage)
+    wrong_scan_share: Fraction  # share of two-turn samples whose second turn follows a wrong scan
+    save_every: Count  # steps between resumable checkpoints
+    log_every: Count
+
+
+class RewardWeights(_Section):
+    """Weights of the reward components; 0 switches one off (it is still logged)."""
+
+    accuracy: Annotated[float, Field(ge=0)]
+    temporal_iou: Annotated[float, Field(ge=0)]
+    spatial_iou: Annotated[float, Field(ge=0)]
+    attribution: Annotated[float, Field(ge=0)]
+    format: Annotated[float, Field(ge=0)]
+
+
+class Grpo(_Section):
+    """The two-turn reinforcement stage."""
+
+    steps: Count
+    prompts_per_step: Count
+    generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
+    learning_rate: Positive
+    temperature: Positive
+    beta: Annotated[float, Field(ge=0)]  # weight of the KL term to the stage's start; 0 switches it off
+    max_turn_tokens: Count  # tokens the model may write in both turns together
+    max_grad_norm: Positive
+    scale_rewards: Literal["group", "batch", "none"]
+    save_every: Count
+    log_every: Count
+    reward_weights: RewardWeights
+    false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
+
+    @model_validator(mode="after")
+    def _some_reward(self) -> "Grpo":
+        if not any(self.reward_weights.model_dump().values()):
+            raise ValueError("at least one of reward_weights must be above 0")
+        return self
+
+
+class Evaluation(_Section):
+    """How checkpoints are measured."""
+
+    batch_size: Count
+    max_turn_tokens: Count
+    bootstrap_samples: Count
+    calibration_bins: Count
+    report_clips: Count  # clips shown in the report
+
+
+class Gate(_Section):
+    """What a checkpoint must reach on the test split to become champion: the value, not its interval."""
+
+    min_balanced_accuracy: Fraction
+    min_specificity: Fraction
+    min_parse_rate: Fraction
+    max_balanced_accuracy_drop: Fraction  # against the present champion, on the same data
+
+
+class Registry(_Section):
+    """Where models are registered and when they are promoted."""
+
+    model_name: str
+    experiment: str
+    gate: Gate
+
+
+class Params(_Section):
+    """All of `params.yaml`."""
+
+    compute: Compute
+    procedural_data: ProceduralData
+    validation: Validation
+    frames: Frames
+    model: Model
+    adapter: Adapter
+    single_frame_sft: Sft
+    multi_frame_sft: Sft
+    two_turn_grpo: Grpo
+    evaluation: Evaluation
+    registry: Registry
+
+
+def load_params(path: Path = PARAMS_FILE) -> Params:
+    """Read and check the settings.
+
+    Raises:
+        CacError: the file is missing or no YAML, or a key is unknown, missing, of the wrong type or out of range.
+    """
+    import yaml
+
+    if not path.is_file():
+        raise CacError(f"no settings at {path}. Run from the project's root, or name the file with --params.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CacError(f"{path} is not valid YAML: {error}") from error
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise CacError(f"{path}: " + "; ".join(_explain(dict(problem)) for problem in error.errors())) from error
+
+
+def _explain(problem: dict) -> str:
+    """Say what is wrong with one key; for an unknown key name the ones there are."""
+    key = ".".join(map(str, problem["loc"])) or "the file"
+    if problem["type"] != "extra_forbidden":
+        return f"{key}: {problem['msg']} (found {problem['input']!r})"
+    section: type[BaseModel] = Params
+    for name in problem["loc"][:-1]:
+        section = section.model_fields[name].annotation  # type: ignore[assignment]
+    return f"{key}: unknown key; allowed here: {', '.join(section.model_fields)}"

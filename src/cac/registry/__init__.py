@@ -1,0 +1,1 @@
+"""MLflow: tracking, registered models, promotion."""

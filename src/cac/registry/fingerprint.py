@@ -1,0 +1,153 @@
+"""What a result was made from: code, data, settings, pipeline state and environment, as short strings.
+
+Everything is read from plain files under a root folder and from git, so the same state gives the same strings. What
+cannot be known is the word "unknown", never a guess. It leaves out DVC itself: `data.dvc` and `dvc.lock` are read as
+the YAML files they are.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cac.errors import CacError
+from cac.params import Params
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """The state a result was made from; every field is "unknown" where it cannot be known.
+
+    Attributes:
+        git_commit: full hash of the commit checked out.
+        git_dirty: "true" if tracked files differ from it or untracked ones lie beside them, else "false".
+        data_md5: DVC's hash of the dataset folder.
+        params_sha256: hash of the checked settings, so comments and order in the file do not matter.
+        stages_sha256: hash over the hashes of all stages in dvc.lock.
+        environment_sha256: hash of requirements.lock and the Python version.
+    """
+
+    git_commit: str
+    git_dirty: str
+    data_md5: str
+    params_sha256: str
+    stages_sha256: str
+    environment_sha256: str
+
+    def tags(self) -> dict[str, str]:
+        """Return the fields as tags for MLflow."""
+        return dict(vars(self))
+
+
+def fingerprint(root: Path, params: Params) -> Fingerprint:
+    """Return the fingerprint of the project at `root` with these settings.
+
+    Raises:
+        CacError: `data.dvc` or `dvc.lock` is there but cannot be read.
+    """
+    commit, dirty = git_state(root)
+    stages = stage_hashes(root)
+    return Fingerprint(
+        git_commit=commit,
+        git_dirty=dirty,
+        data_md5=data_md5(root),
+        params_sha256=params_sha256(params),
+        stages_sha256=json_sha256(stages) if stages else UNKNOWN,
+        environment_sha256=environment_sha256(root),
+    )
+
+
+def git_state(root: Path) -> tuple[str, str]:
+    """Return (commit, dirty flag) of the checkout that holds `root`; both "unknown" outside of one or without git."""
+    commit = _git(root, "rev-parse", "--verify", "HEAD")
+    changes = _git(root, "status", "--porcelain")
+    if commit is None or changes is None:
+        return UNKNOWN, UNKNOWN
+    return commit, "true" if changes else "false"
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    """Run a reading git command without taking its locks; None if git is missing or refuses."""
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def data_md5(root: Path) -> str:
+    """Return the dataset's hash as `data.dvc` names it, such as "1a…f.dir"; "unknown" without the file.
+
+    Raises:
+        CacError: the file does not name exactly one output with an md5.
+    """
+    path = root / "data.dvc"
+    if not path.is_file():
+        return UNKNOWN
+    outs = _read_yaml(path).get("outs")
+    if not isinstance(outs, list) or len(outs) != 1 or "md5" not in outs[0]:
+        raise CacError(f"{path} does not name one output with its md5. Write it anew with `dvc add data`.")
+    return str(outs[0]["md5"])
+
+
+def stage_hashes(root: Path) -> dict[str, str]:
+    """Return a hash of each stage's entry in dvc.lock (command, inputs, settings, outputs); empty without the file.
+
+    Raises:
+        CacError: the file has no stages.
+    """
+    path = root / "dvc.lock"
+    if not path.is_file():
+        return {}
+    stages = _read_yaml(path).get("stages")
+    if not isinstance(stages, dict):
+        raise CacError(f"{path} has no stages. Restore it from git, or run `dvc repro`.")
+    return {name: json_sha256(entry) for name, entry in sorted(stages.items())}
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise CacError(f"{path} is not valid YAML: {error}. Restore it from git.") from error
+    if not isinstance(content, dict):
+        raise CacError(f"{path} holds no YAML mapping. Restore it from git.")
+    return content
+
+
+def params_sha256(params: Params) -> str:
+    """Return the hash of the checked settings."""
+    return json_sha256(params.model_dump(mode="json"))
+
+
+def environment_sha256(root: Path) -> str:
+    """Return the hash of requirements.lock and the Python version; "unknown" without the lock file."""
+    lock = root / "requirements.lock"
+    if not lock.is_file():
+        return UNKNOWN
+    return json_sha256([file_sha256(lock), platform.python_version()])
+
+
+def json_sha256(value: object) -> str:
+    """Return the SHA-256 of JSON-ready data, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def folder_sha256(folder: Path) -> str:
+    """Return a hash of all files below a folder, by relative path and content."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return json_sha256({path.relative_to(folder).as_posix(): file_sha256(path) for path in files})

@@ -1,0 +1,195 @@
+"""Where MLflow lives, and one MLflow run a stage.
+
+The store is the one MLFLOW_TRACKING_URI names, else a SQLite file in `.mlflow/` of the current folder, with the
+artifacts beside it. MLflow's file store is refused: it is deprecated, and has no model registry worth the name. Left
+out: autologging and MLflow's trainer callbacks, which log hundreds of settings nobody asked for.
+"""
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.errors import CacError
+from cac.params import Params
+from cac.registry.fingerprint import UNKNOWN, Fingerprint, fingerprint
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SQLITE = "sqlite:///"
+_TRAINING = ("compute", "frames", "model", "adapter")
+_SECTIONS: dict[str, tuple[str, ...]] = {
+    "validate": ("validation",),
+    "single_frame_sft": (*_TRAINING, "single_frame_sft"),
+    "multi_frame_sft": (*_TRAINING, "multi_frame_sft"),
+    "two_turn_grpo": (*_TRAINING, "two_turn_grpo"),
+    "evaluate": ("compute", "frames", "model", "evaluation"),
+    "register": ("frames", "model", "registry"),
+}
+
+
+@dataclass(frozen=True)
+class StageRun:
+    """The MLflow run of one stage."""
+
+    run_id: str
+    client: "MlflowClient"
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Log values at one step, in one write."""
+        import mlflow
+
+        mlflow.log_metrics(dict(metrics), step=step, run_id=self.run_id)
+
+    def log_text(self, text: str, name: str) -> None:
+        """Log text as an artifact file called `name`."""
+        self.client.log_text(self.run_id, text, name)
+
+    def log_artifact(self, path: Path) -> None:
+        """Log a file, or a folder with all that is in it, as an artifact."""
+        self.client.log_artifact(self.run_id, str(path))
+
+
+def default_uri() -> str:
+    """Return the store used where MLFLOW_TRACKING_URI is not set."""
+    return f"{_SQLITE}{Path.cwd() / '.mlflow' / 'mlflow.db'}"
+
+
+def tracking_uri() -> str:
+    """Return the tracking store's address.
+
+    Raises:
+        CacError: MLFLOW_TRACKING_URI names a folder, which would be MLflow's file store.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    if "://" not in uri or uri.startswith("file:"):
+        raise CacError(
+            f"MLFLOW_TRACKING_URI={uri} is a folder; MLflow's file store is not supported. "
+            f"Unset it, or name a database or server such as {_SQLITE}/path/to/mlflow.db or http://host:5000."
+        )
+    return uri
+
+
+def connect() -> "MlflowClient":
+    """Point MLflow at the store, create it if it is a SQLite file, and return a client.
+
+    MLflow also writes the address to MLFLOW_TRACKING_URI of this process, so that child processes use the same store.
+
+    Raises:
+        CacError: the address is not supported, or its folder cannot be written.
+    """
+    uri = tracking_uri()
+    if uri.startswith(_SQLITE):
+        _make_writable(_artifacts_beside(uri))
+    # Set before MLflow is imported: a pipeline that runs without a network should not try to call home.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    import mlflow
+
+    for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient()
+
+
+def _artifacts_beside(uri: str) -> Path:
+    """Return the artifact folder beside a SQLite file, absolute."""
+    return Path(uri.removeprefix(_SQLITE)).absolute().parent / "artifacts"
+
+
+def _make_writable(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CacError(f"cannot create {folder} for MLflow: {error.strerror}. {_WRITABLE_HINT}") from error
+    for needed in (folder, folder.parent):
+        if not os.access(needed, os.W_OK):
+            raise CacError(f"cannot write to {needed}, where MLflow keeps its records. {_WRITABLE_HINT}")
+
+
+_WRITABLE_HINT = "Run from a folder you may write to, or set MLFLOW_TRACKING_URI to a store elsewhere."
+
+
+def experiment_id(client: "MlflowClient", name: str) -> str:
+    """Return the experiment's id, creating it if needed with its artifacts beside a SQLite store.
+
+    Raises:
+        CacError: the experiment was deleted, or it keeps its artifacts in a folder this checkout was moved from.
+    """
+    uri = tracking_uri()
+    own_artifacts = _artifacts_beside(uri).as_uri() if uri.startswith(_SQLITE) else None
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        return client.create_experiment(name, artifact_location=own_artifacts)
+    if experiment.lifecycle_stage == "deleted":
+        raise CacError(
+            f"MLflow experiment {name!r} is deleted. Restore it with "
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or name another in registry."
+        )
+    if uri == default_uri() and experiment.artifact_location != own_artifacts:
+        raise CacError(
+            f"MLflow experiment {name!r} keeps its files in {experiment.artifact_location}, not beside its database "
+            f"({own_artifacts}): the folder was moved. Move it back, or remove .mlflow to start anew."
+        )
+    return experiment.experiment_id
+
+
+@contextmanager
+def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
+    """Open the MLflow run of a stage: tagged with what it was made from, its settings logged flat.
+
+    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error. The project's root is the current folder.
+
+    Raises:
+        CacError: the store cannot be used.
+    """
+    client = connect()
+    import mlflow
+
+    state = fingerprint(Path.cwd(), params)
+    experiment = experiment_id(client, params.registry.experiment)
+    run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags={"stage": stage, **state.tags()})
+    status = "FAILED"
+    try:
+        mlflow.log_params(flat_params(stage, params))
+        _log_data(stage, state)
+        yield StageRun(run.info.run_id, client)
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        mlflow.end_run(status)
+
+
+def flat_params(stage: str, params: Params) -> dict[str, Any]:
+    """Return the settings a stage reads as {"section.key": value}."""
+    flat: dict[str, Any] = {}
+    for section in _SECTIONS[stage]:
+        flat.update(_flatten(section, getattr(params, section).model_dump(mode="json")))
+    return flat
+
+
+def _flatten(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(f"{prefix}.{key}", value)
+        else:
+            yield f"{prefix}.{key}", value
+
+
+def _log_data(stage: str, state: Fingerprint) -> None:
+    """Record which dataset the run used, under DVC's own hash, so that both systems name it alike."""
+    if state.data_md5 == UNKNOWN:
+        return
+    import mlflow
+    from mlflow.data.code_dataset_source import CodeDatasetSource
+    from mlflow.data.meta_dataset import MetaDataset
+
+    source = CodeDatasetSource(tags={"dvc_file": "data.dvc", "git_commit": state.git_commit})
+    dataset = MetaDataset(source, name="data", digest=state.data_md5)  # type: ignore[abstract]  # MLflow's own slip
+    mlflow.log_input(dataset, context=stage)

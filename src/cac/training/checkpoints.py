@@ -1,0 +1,83 @@
+"""Resumable checkpoints of a stage: kept outside DVC, valid only for exactly the same inputs.
+
+A stage that was interrupted goes on from its last checkpoint if nothing it depends on has changed; if anything has, the
+checkpoints are thrown away and it starts anew.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+FINGERPRINT = "fingerprint.json"
+SCRATCH = Path(".scratch") / "checkpoints"
+
+
+def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
+    """Hash settings and input files (folders: every file in them), independent of where the project lies."""
+    digest = hashlib.sha256()
+    digest.update(json.dumps({k: v.model_dump(mode="json") for k, v in sections.items()}, sort_keys=True).encode())
+    for path in inputs:
+        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+        for file in files:
+            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()
+
+
+def prepare(root: Path, stage: str, key: str) -> Path:
+    """Return the stage's checkpoint folder, emptied if it belongs to other inputs."""
+    folder = root / SCRATCH / stage
+    mark = folder / FINGERPRINT
+    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        mark.write_text(json.dumps(key), encoding="utf-8")
+    return folder
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """Return the newest whole checkpoint in the folder, None if there is none to go on from."""
+    whole = [path for path in folder.glob("checkpoint-*") if _is_whole(path)]
+    return str(max(whole, key=lambda path: int(path.name.rsplit("-", 1)[1]))) if whole else None
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Tell whether the trainer finished writing a checkpoint: its state comes last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        return False
+    return True
+
+
+def discard(folder: Path) -> None:
+    """Remove the checkpoints of a stage that has finished."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def trainer_arguments(folder: Path, save_every: int, log_every: int) -> dict[str, Any]:
+    """Return the arguments every stage's trainer shares."""
+    return {
+        "output_dir": str(folder),
+        "save_strategy": "steps",
+        "save_steps": save_every,
+        "save_total_limit": 2,
+        "logging_steps": log_every,
+        "report_to": "none",
+        "disable_tqdm": True,
+        "use_cpu": _no_gpu(),
+        "dataloader_pin_memory": False,
+        "remove_unused_columns": False,
+        "full_determinism": False,  # loading.make_deterministic has done it
+        "bf16": False,
+    }
+
+
+def _no_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available()

@@ -1,0 +1,71 @@
+"""The environment of two-turn GRPO: it shows a clip, and answers the model's call of `concentrate`.
+
+TRL makes one for each rollout, resets it with the dataset's row, offers its public method as the tool, and hands it to
+the rewards. What the model is shown comes from `views.py` and `dialogue.py`, as everywhere.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cac.annotations import Clip
+from cac.clip_store import ClipStore
+from cac.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
+from cac.judgement import Judgement, judgement_of
+from cac.params import Frames
+from cac.video import Video
+from cac.views import coarse_view, dense_view
+
+
+class ConcentrateEnvironment:
+    """One rollout's clip and what has been shown of it."""
+
+    def __init__(self, clips: Sequence[Clip], store: ClipStore, frames: Frames) -> None:
+        self._clips = clips
+        self._store = store
+        self._frames = frames
+        self._video: Video | None = None
+        self._shown: set[int] = set()
+
+    def reset(self, **row: Any) -> Any:
+        """Begin a rollout on clip number `row["clip"]`; returns the content blocks of the first user message."""
+        self._video = self._store.video(self._clips[row["clip"]])
+        view = coarse_view(self._video, self._frames)
+        self._shown = set(view.indices)
+        return scan_prompt(view.images, view.times)[0]["content"]
+
+    # The text below is the tool's description in the prompt; a test holds it equal to `dialogue.CONCENTRATE_TOOL`.
+    def concentrate(self, windows: list[list[float]]) -> list:  # type: ignore[type-arg]
+        """
+        Show dense frames of the given time windows.
+
+        Args:
+            windows: Start and end of each window in seconds.
+        """
+        spans = parse_windows(windows)
+        if spans is None or self._video is None:
+            raise ValueError("windows must be a list of [start, end] in seconds")
+        view = dense_view(self._video, spans, self._frames)
+        self._shown |= set(view.indices)
+        return look_content(view.images, view.times)
+
+    def _judge(self, completion: list[Message]) -> Judgement:
+        """Read a finished rollout: its messages as TRL parsed them."""
+        replies = [message for message in completion if message["role"] == "assistant"]
+        scan = parse_scan(replies[0]["content"], replies[0].get("tool_calls"))
+        look_text = replies[1]["content"] if len(replies) > 1 else ""
+        texts = (replies[0]["content"], look_text)
+        return judgement_of(scan, parse_look(look_text), margin=0.0, frames_seen=len(self._shown), texts=texts)
+
+
+def environment_factory(
+    clips: Sequence[Clip], store: ClipStore, frames: Frames
+) -> Callable[[], ConcentrateEnvironment]:
+    """Return what `GRPOTrainer` calls to make an environment."""
+    return lambda: ConcentrateEnvironment(clips, store, frames)
+
+
+def judge_rollouts(
+    environments: Sequence[ConcentrateEnvironment], completions: Sequence[list[Message]]
+) -> list[Judgement]:
+    """Read the finished rollouts of a batch, each with the environment it was made in."""
+    return [env._judge(completion) for env, completion in zip(environments, completions, strict=True)]

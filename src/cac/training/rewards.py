@@ -1,0 +1,70 @@
+"""The rewards of two-turn GRPO: pure functions of a rollout and the truth, each in a stated range.
+
+A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips: there is nothing to
+localise, so they neither pay nor punish (TRL leaves a None out of its statistics). Weights live in `params.yaml`.
+The choice of shapes follows the hacks published for this family: no recall-type window reward (it is hacked by
+widening), boxes averaged over all truth frames (not only those the model chose to answer), false alarms dearer than
+misses.
+"""
+
+from collections.abc import Callable
+
+from cac.annotations import Clip
+from cac.geometry import box_iou, temporal_iou
+from cac.judgement import Judgement
+from cac.params import Grpo
+
+Reward = Callable[[Judgement, Clip], float | None]
+
+
+def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> float:
+    """1 for the right verdict, 0 for a miss or an unreadable answer, `false_alarm` (<= 0) for a clean clip accused."""
+    if not judgement.parsed:
+        return 0.0
+    if (judgement.verdict == "clean") == clip.is_clean:
+        return 1.0
+    return false_alarm if clip.is_clean else 0.0
+
+
+def temporal_reward(judgement: Judgement, clip: Clip) -> float | None:
+    """Temporal IoU of the scan's windows and the true ones, in [0, 1]; None on a clean clip."""
+    if clip.is_clean:
+        return None
+    return temporal_iou(judgement.windows, clip.windows)
+
+
+def spatial_reward(judgement: Judgement, clip: Clip) -> float | None:
+    """Mean box IoU over all truth frames, a missing box counting 0, in [0, 1]; None on a clean clip."""
+    if clip.is_clean:
+        return None
+    overlaps = []
+    for anomaly in clip.anomalies:
+        for truth in anomaly.boxes:
+            predicted = judgement.box_at(truth.frame / clip.fps)
+            overlaps.append(box_iou(predicted, truth.box) if predicted else 0.0)
+    return sum(overlaps) / len(overlaps) if overlaps else 0.0
+
+
+def attribution_reward(judgement: Judgement, clip: Clip) -> float | None:
+    """1 for the right leaf, 0.4 for the right family only, 0 otherwise; None on a clean clip."""
+    if clip.is_clean:
+        return None
+    if judgement.leaf in {anomaly.leaf for anomaly in clip.anomalies}:
+        return 1.0
+    return 0.4 if judgement.family in {anomaly.family for anomaly in clip.anomalies} else 0.0
+
+
+def format_reward(judgement: Judgement, clip: Clip) -> float:
+    """1 if both turns obey the grammar, else 0."""
+    return float(judgement.parsed)
+
+
+def reward_functions(settings: Grpo) -> dict[str, Reward]:
+    """Return every reward component by its name in `params.yaml`."""
+    return {
+        "accuracy": lambda judgement, clip: accuracy_reward(judgement, clip, settings.false_alarm_reward),
+        "temporal_iou": temporal_reward,
+        "spatial_iou": spatial_reward,
+        "attribution": attribution_reward,
+        "format": format_reward,
+    }

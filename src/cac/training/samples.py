@@ -1,0 +1,148 @@
+"""From annotated clips to the dialogues the supervised stages learn from.
+
+A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Half of
+all samples are clean. A part of the two-turn samples has a wrong scan put into the model's mouth (a window on a clean
+clip, or none on an anomalous one): its first turn is not learned from, but its second is, so that the verdict rests on
+what the second look shows and not on the fact that a window was chosen.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cac.annotations import Clip
+from cac.clip_store import ClipStore
+from cac.dialogue import (
+    Finding,
+    Look,
+    Scan,
+    look_content,
+    look_prompt,
+    look_reply,
+    scan_prompt,
+    scan_reply,
+    tool_reply,
+)
+from cac.geometry import Window
+from cac.params import Frames, Sft
+from cac.taxonomy import LEAVES, family_of
+from cac.training.collator import Dialogue
+from cac.video import Video
+from cac.views import View, coarse_view, dense_view, make_view
+
+SHORTEST_FALSE_WINDOW, LONGEST_FALSE_WINDOW = 0.5, 1.5  # seconds
+
+
+@dataclass(frozen=True)
+class SampleSpec:
+    """One sample: a clip, and either one of its frames or a two-turn dialogue.
+
+    Attributes:
+        clip: index into the clips.
+        frame: the frame of a single-frame sample; None for two turns.
+        false_windows: a wrong scan to condition turn 2 on; None for the true one.
+    """
+
+    clip: int
+    frame: int | None = None
+    false_windows: tuple[Window, ...] | None = None
+
+
+def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSpec]:
+    """Draw the samples of a whole stage, in order: steps times batch size times accumulation.
+
+    Every batch is of one kind, single frames or two turns, because a batch must offer the tool to all or none.
+    """
+    rng = np.random.default_rng(seed)
+    specs: list[SampleSpec] = []
+    for _ in range(settings.steps * settings.gradient_accumulation):
+        single = rng.random() < settings.single_frame_share
+        draw = _draw_single if single else _draw_two_turn
+        specs += [draw(rng, clips, bool(i % 2), settings) for i in range(settings.batch_size)]
+    return specs
+
+
+def _draw_single(rng: np.random.Generator, clips: Sequence[Clip], anomalous: bool, settings: Sft) -> SampleSpec:
+    """Draw a frame in which an anomaly can be seen, or a frame without one."""
+    if anomalous:
+        index = _choose(rng, clips, lambda clip: bool(_visible_frames(clip)))
+        return SampleSpec(index, int(rng.choice(_visible_frames(clips[index]))))
+    index = int(rng.integers(len(clips)))
+    clear = [t for t in range(clips[index].frame_count) if not clips[index].boxes_at(t)]
+    return SampleSpec(index, int(rng.choice(clear)))
+
+
+def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: bool, settings: Sft) -> SampleSpec:
+    index = _choose(rng, clips, lambda clip: clip.is_clean != anomalous)
+    if rng.random() >= settings.wrong_scan_share:
+        return SampleSpec(index)
+    return SampleSpec(index, false_windows=() if anomalous else (_false_window(rng, clips[index]),))
+
+
+def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: object) -> int:
+    """Draw clips until one fits."""
+    assert callable(fits)
+    while True:
+        index = int(rng.integers(len(clips)))
+        if fits(clips[index]):
+            return index
+
+
+def _visible_frames(clip: Clip) -> list[int]:
+    return [box.frame for a in clip.anomalies if LEAVES[a.leaf].visible_in_frame for box in a.boxes]
+
+
+def _false_window(rng: np.random.Generator, clip: Clip) -> Window:
+    length = min(float(rng.uniform(SHORTEST_FALSE_WINDOW, LONGEST_FALSE_WINDOW)), clip.duration)
+    start = float(rng.uniform(0, clip.duration - length))
+    return (round(start, 1), round(start + length, 1))
+
+
+def build_dialogue(spec: SampleSpec, clips: Sequence[Clip], store: ClipStore, frames: Frames) -> Dialogue:
+    """Make the dialogue of a sample, its answers being the truth."""
+    clip = clips[spec.clip]
+    video = store.video(clip)
+    if spec.frame is not None:
+        return _single_frame_dialogue(clip, make_view(video, [spec.frame], frames.dense_size))
+    return _two_turn_dialogue(clip, video, spec, frames)
+
+
+def _single_frame_dialogue(clip: Clip, view: View) -> Dialogue:
+    messages = [*look_prompt(view.images, view.times), look_reply(true_look(clip, view))]
+    return Dialogue(messages, has_tool=False)
+
+
+def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frames) -> Dialogue:
+    coarse = coarse_view(video, frames)
+    scan = true_scan(clip, coarse) if spec.false_windows is None else _false_scan(coarse, spec.false_windows)
+    dense = dense_view(video, scan.windows, frames)
+    messages = [
+        *scan_prompt(coarse.images, coarse.times),
+        scan_reply(scan),
+        tool_reply(look_content(dense.images, dense.times)),
+        look_reply(true_look(clip, dense)),
+    ]
+    return Dialogue(messages, has_tool=True, learn_from_turn=0 if spec.false_windows is None else 1)
+
+
+def true_scan(clip: Clip, view: View) -> Scan:
+    """Return the right answer of turn 1 for the coarse frames of a clip."""
+    odd = tuple((time, bool(clip.boxes_at(i))) for i, time in zip(view.indices, view.times, strict=True))
+    return Scan(odd, tuple(clip.windows))
+
+
+def _false_scan(view: View, windows: tuple[Window, ...]) -> Scan:
+    inside = [any(start <= time < end for start, end in windows) for time in view.times]
+    return Scan(tuple(zip(view.times, inside, strict=True)), windows)
+
+
+def true_look(clip: Clip, view: View) -> Look:
+    """Return the right answer of turn 2 for the given frames of a clip: anomalous if one of them shows an anomaly."""
+    findings = []
+    for index, time in zip(view.indices, view.times, strict=True):
+        boxes = clip.boxes_at(index)
+        findings.append(Finding(time, *boxes[0]) if boxes else Finding(time))
+    leaf = next((finding.leaf for finding in findings if finding.leaf), None)
+    family = family_of(leaf) if leaf else None
+    return Look(tuple(findings), family, leaf, "anomalous" if leaf else "clean")

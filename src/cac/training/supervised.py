@@ -1,0 +1,112 @@
+"""What both supervised stages share: TRL's `SFTTrainer` over dialogues that are made as each batch is.
+
+The stages differ in where they start and in their samples; see `single_frame_sft.py` and `multi_frame_sft.py`.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cac.annotations import read_clips
+from cac.clip_store import ClipStore
+from cac.model.adapters import load_adapter, new_adapter, save_adapter
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.params import Params, Sft
+from cac.training import checkpoints
+from cac.training.collator import collate, training_template
+from cac.training.samples import build_dialogue, draw_specs
+
+DATASET = Path("data")
+MODELS = Path("models")
+HISTORIES = Path("metrics")
+SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A supervised stage: its name, its settings, and the stage whose adapter it goes on from (None: a fresh one)."""
+
+    name: str
+    settings: Sft
+    previous: str | None
+
+
+def train_stage(stage: Stage, params: Params, root: Path) -> None:
+    """Train an adapter, write it to `models/<stage>` and its history to `metrics/<stage>.json`.
+
+    Goes on from the last checkpoint of an interrupted run with the same inputs.
+
+    Raises:
+        CacError: the dataset, the base or the previous adapter is missing or does not fit.
+    """
+    from cac.registry.tracking import stage_run
+    from cac.training.progress import report_progress, write_history
+
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    identity = base_identity(params.model)
+    if stage.previous is None:
+        model = new_adapter(base, params.adapter)
+    else:
+        model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
+    folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
+    with stage_run(stage.name, params) as run:
+        trainer = _trainer(stage, params, root, (model, processor, folder))
+        report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
+        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+    save_adapter(trainer.model, root / MODELS / stage.name, identity)
+    write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
+    checkpoints.discard(folder)
+
+
+def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
+    """Hash what the stage's result depends on, besides the code."""
+    sections = {
+        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        stage.name: stage.settings,
+    }  # fmt: skip
+    inputs = [root / DATASET / "annotations.jsonl"]
+    if stage.previous is not None:
+        inputs.append(root / MODELS / stage.previous)
+    return checkpoints.fingerprint(sections, inputs)
+
+
+def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Path]) -> Any:
+    """Build the `SFTTrainer`; its rows are indices of samples, which the collator turns into dialogues."""
+    from datasets import Dataset
+    from trl import SFTConfig, SFTTrainer
+
+    model, processor, folder = parts
+    settings = stage.settings
+    clips = read_clips(root / DATASET, "train")
+    store = ClipStore(root / DATASET)
+    specs = draw_specs(clips, settings, params.compute.seed)
+    template = training_template(processor)
+
+    def collate_rows(rows: list[dict[str, int]]) -> dict[str, Any]:
+        dialogues = [build_dialogue(specs[row["sample"]], clips, store, params.frames) for row in rows]
+        return collate(processor, template, dialogues)
+
+    config = SFTConfig(
+        max_steps=settings.steps,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=round(settings.warmup_share * settings.steps),
+        weight_decay=settings.weight_decay,
+        max_grad_norm=settings.max_grad_norm,
+        seed=params.compute.seed,
+        train_sampling_strategy="sequential",  # the samples are drawn in order, each batch of one kind
+        gradient_checkpointing=False,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
+    )
+    return SFTTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_dict({"sample": list(range(len(specs)))}),
+        data_collator=collate_rows,
+        processing_class=processor,
+    )

@@ -1,0 +1,159 @@
+"""Stage 3: reinforcement of the whole two-turn dialogue with TRL's `GRPOTrainer`.
+
+Each rollout scans, calls `concentrate`, sees the dense frames and gives its verdict; the rewards are in `rewards.py`.
+Starts from the adapter of stage 2. Plain transformers generation; vLLM is left out.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cac.annotations import Clip, read_clips
+from cac.clip_store import ClipStore
+from cac.dialogue import look_content, tool_reply
+from cac.judgement import Judgement
+from cac.model.adapters import load_adapter, save_adapter
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.reward_model import forbidden_token_ids
+from cac.params import Frames, Params
+from cac.training import checkpoints, multi_frame_sft
+from cac.training.environment import environment_factory, judge_rollouts
+from cac.training.rewards import Reward, reward_functions
+from cac.training.supervised import DATASET, HISTORIES, MODELS
+
+NAME = "two_turn_grpo"
+SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
+SAMPLED_ROLLOUTS = 4
+
+
+def train(params: Params, root: Path) -> None:
+    """Train and write `models/two_turn_grpo` and `metrics/two_turn_grpo.json`; resumes like the supervised stages.
+
+    Raises:
+        CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
+    """
+    from cac.registry.tracking import stage_run
+    from cac.training.progress import report_progress, write_history
+
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    identity = base_identity(params.model)
+    model = load_adapter(base, root / MODELS / multi_frame_sft.NAME, identity, trainable=True)
+    folder = checkpoints.prepare(root, NAME, _fingerprint(params, root))
+    with stage_run(NAME, params) as run:
+        trainer = make_trainer(params, root, (model, processor, folder))
+        report_progress(trainer, NAME, SHOWN_METRICS, run.log_metrics)
+        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+        run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
+    save_adapter(trainer.model, root / MODELS / NAME, identity)
+    write_history(trainer.state.log_history, root / HISTORIES / f"{NAME}.json")
+    checkpoints.discard(folder)
+
+
+def _fingerprint(params: Params, root: Path) -> str:
+    sections = {
+        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        NAME: params.two_turn_grpo,
+    }  # fmt: skip
+    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / multi_frame_sft.NAME]
+    return checkpoints.fingerprint(sections, inputs)
+
+
+def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> Any:
+    """Build the trainer over the training clips; `parts` are the model, its processor, and the checkpoint folder."""
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `environment_factory` is pinned with TRL's version
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+
+    model, processor, folder = parts
+    settings = params.two_turn_grpo
+    clips = read_clips(root / DATASET, "train")
+    rollouts = settings.prompts_per_step * settings.generations
+    rewards = reward_functions(settings)
+    weights = settings.reward_weights.model_dump()
+    samples: list[str] = []
+    config = GRPOConfig(
+        max_steps=settings.steps,
+        per_device_train_batch_size=rollouts,
+        num_generations=settings.generations,
+        learning_rate=settings.learning_rate,
+        lr_scheduler_type="constant_with_warmup",
+        warmup_steps=2,
+        temperature=settings.temperature,
+        beta=settings.beta,
+        scale_rewards=settings.scale_rewards,
+        reward_weights=[weights[name] for name in rewards],
+        max_grad_norm=settings.max_grad_norm,
+        max_completion_length=settings.max_turn_tokens + tool_response_tokens(processor, params.frames),
+        max_tool_calling_iterations=1,
+        generation_kwargs={"suppress_tokens": forbidden_token_ids(processor.tokenizer)},
+        gradient_checkpointing=False,
+        seed=params.compute.seed,
+        **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
+    )
+    trainer = TwoTurnGRPOTrainer(
+        model=model,
+        args=config,
+        train_dataset=Dataset.from_dict({"clip": list(range(len(clips)))}),
+        reward_funcs=[_trl_reward(name, reward, clips, samples) for name, reward in rewards.items()],
+        environment_factory=environment_factory(clips, ClipStore(root / DATASET), params.frames),
+        processing_class=processor,
+    )
+    trainer.rollout_samples = samples
+    return trainer
+
+
+def tool_response_tokens(processor: Any, frames: Frames) -> int:
+    """Return how many tokens the tool's response takes at most: square frames have the largest area."""
+    from PIL import Image
+
+    images = [Image.new("RGB", (frames.dense_size, frames.dense_size)) for _ in range(frames.dense_count)]
+    message = tool_reply(look_content(images, [float(i) for i in range(len(images))]))
+    ids = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True)
+    return len(ids["input_ids"][0])
+
+
+def _trl_reward(name: str, reward: Reward, clips: Sequence[Clip], samples: list[str]) -> Callable[..., list]:
+    """Wrap a reward of (judgement, clip) in the signature TRL calls; the first component also logs the monitors."""
+
+    def batch_reward(
+        completions: list, environments: list, clip: list[int], log_metric: Callable[[str, float], None], **_: Any
+    ) -> list[float | None]:
+        judgements = judge_rollouts(environments, completions)
+        truths = [clips[index] for index in clip]
+        if name == "accuracy":
+            for key, value in monitors(judgements, truths).items():
+                log_metric(key, value)
+            samples[:] = [f"{t.clip_id}\n{j.scan_text}\n{j.look_text}" for j, t in zip(judgements, truths, strict=True)]
+            del samples[SAMPLED_ROLLOUTS:]
+        return [reward(judgement, truth) for judgement, truth in zip(judgements, truths, strict=True)]
+
+    batch_reward.__name__ = name
+    return batch_reward
+
+
+def monitors(judgements: Sequence[Judgement], clips: Sequence[Clip]) -> dict[str, float]:
+    """Return the tell-tales of reward hacking over a batch of rollouts, each in [0, 1] except boxes per frame."""
+    pairs = list(zip(judgements, clips, strict=True))
+    clean = [judgement for judgement, clip in pairs if clip.is_clean]
+    anomalous = [judgement for judgement, clip in pairs if not clip.is_clean]
+    boxes = [finding.box for judgement in judgements for finding in judgement.findings if finding.box]
+    frames = sum(len(judgement.findings) for judgement in judgements)
+    shares = [sum(end - start for start, end in j.windows) / clip.duration for j, clip in pairs if j.windows]
+    values = {
+        "monitor/parse_rate": _mean([float(judgement.parsed) for judgement in judgements]),
+        "monitor/specificity": _mean([float(judgement.verdict == "clean") for judgement in clean]),
+        "monitor/recall": _mean([float(judgement.verdict == "anomalous") for judgement in anomalous]),
+        "monitor/abstain_rate": _mean([float(not judgement.windows) for judgement in anomalous]),
+        "monitor/window_share": _mean(shares),
+        "monitor/box_area": _mean([(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in boxes]),
+        "monitor/boxes_per_frame": len(boxes) / frames if frames else None,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,108 @@
+import os
+import signal
+import sys
+import threading
+import time
+
+import pytest
+
+from flows.commands import Commands
+
+
+def python(program: str) -> tuple[str, ...]:
+    return (sys.executable, "-u", "-c", program)
+
+
+@pytest.fixture
+def commands():
+    return Commands()
+
+
+def test_lines_of_both_streams_are_shown_as_they_come(commands, tmp_path):
+    shown = []
+    program = "import sys; print('one'); print('two', file=sys.stderr); print('three', end='')"
+    finished = commands.run(python(program), shown.append, tmp_path)
+    assert shown == ["one", "two", "three"]
+    assert (finished.code, finished.tail) == (0, ("one", "two", "three"))
+
+
+def test_a_line_is_shown_before_the_command_ends(commands, tmp_path):
+    """The command waits for a file that is made only once its first line was seen."""
+
+    def answer(line: str) -> None:
+        (tmp_path / "seen").touch()
+
+    program = "import pathlib, time\nprint('first')\nwhile not pathlib.Path('seen').exists(): time.sleep(0.01)"
+    assert commands.run(python(program), answer, tmp_path).code == 0
+
+
+def test_a_progress_bar_is_one_line(commands, tmp_path):
+    finished = commands.run(python("print('10 %\\r50 %\\r100 %')"), print, tmp_path)
+    assert finished.tail == ("100 %",)
+
+
+def test_output_that_is_no_utf8_is_shown(commands, tmp_path):
+    finished = commands.run(python("import sys; sys.stdout.buffer.write(b'caf\\xe9\\n')"), print, tmp_path)
+    assert finished.tail == ("caf\ufffd",)
+
+
+def test_exit_code_and_signal_are_told(commands, tmp_path):
+    assert commands.run(python("raise SystemExit(7)"), print, tmp_path).code == 7
+    assert commands.run(python("import os; os.kill(os.getpid(), 9)"), print, tmp_path).code == -9
+
+
+def interrupt_once_started(shown: list[str], times: int) -> None:
+    while not shown:
+        time.sleep(0.01)
+    for _ in range(times):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.2)
+
+
+def run_interrupted(commands: Commands, program: str, times: int, cwd):
+    shown: list[str] = []
+    sender = threading.Thread(target=interrupt_once_started, args=(shown, times))
+    sender.start()
+    with commands.stopped_by_signals():
+        finished = commands.run(python(program), shown.append, cwd)
+        sender.join()
+    return finished
+
+
+def test_ctrl_c_lets_the_command_end_by_itself(commands, tmp_path):
+    program = (
+        "import time\ntry:\n print('ready'); time.sleep(60)\n"
+        "except KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
+    )
+    finished = run_interrupted(commands, program, 1, tmp_path)
+    assert (finished.code, finished.tail) == (130, ("ready", "kept"))
+    assert commands.interrupted
+
+
+def test_a_second_ctrl_c_kills_a_command_that_does_not_listen(commands, tmp_path):
+    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('ready'); time.sleep(60)"
+    assert run_interrupted(commands, program, 2, tmp_path).code == -signal.SIGKILL
+
+
+def test_nothing_is_started_after_an_interruption(commands, tmp_path):
+    commands.interrupted = True
+    commands.run(python("open('started', 'w')"), print, tmp_path)
+    assert not (tmp_path / "started").exists()
+
+
+def test_the_command_is_ended_when_showing_its_output_fails(commands, tmp_path):
+    def refuse(line: str) -> None:
+        raise RuntimeError(line)
+
+    program = "import os, time\nprint(os.getpid())\ntime.sleep(60)"
+    with pytest.raises(RuntimeError) as error:
+        commands.run(python(program), refuse, tmp_path)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(str(error.value)), 0)
+
+
+def test_signal_handlers_are_put_back(commands):
+    before = signal.getsignal(signal.SIGINT)
+    with commands.stopped_by_signals():
+        assert signal.getsignal(signal.SIGINT) != before
+    assert signal.getsignal(signal.SIGINT) == before

@@ -1,0 +1,98 @@
+"""The flow with the real server, the real DVC and stages that cost nothing."""
+
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+
+from flows.run import own_error
+
+STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
+
+
+def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
+    (project.root / "hang-multi_frame_sft").touch()
+    command = (sys.executable, "-m", "flows.run", "--until", "evaluate")
+    run = subprocess.Popen(
+        command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    assert run.stdout is not None
+    seen = [line for line in iter(run.stdout.readline, "") if not _interrupt_at("hanging", line, run)]
+    assert run.wait() == 130, "".join(seen)
+    assert any("checkpoint kept" in line for line in seen), "the stage was not asked to end"
+    assert "`make run` goes on from there" in seen[-1]
+    assert project.ran() == ["validate", "single_frame_sft"]
+
+    (project.root / "hang-multi_frame_sft").unlink()
+    done = project.command("flows.run", "--until", "evaluate")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert project.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"]
+    assert "0.75 [0.70, 0.80]" in done.stdout
+    assert "What next" in done.stdout
+    assert _artifacts(prefect_home) >= {"metrics-test", "metrics-val", "report"}
+    assert _states(prefect_home) == ["CANCELLED", "COMPLETED"]
+
+
+def _interrupt_at(word: str, line: str, run: subprocess.Popen[str]) -> bool:
+    if line.rstrip().endswith(word):
+        run.send_signal(signal.SIGINT)
+    return False
+
+
+def _artifacts(home) -> set[str]:
+    with sqlite3.connect(home / "prefect.db") as database:
+        return {key for (key,) in database.execute("select key from artifact")}
+
+
+def _states(home) -> list[str]:
+    with sqlite3.connect(home / "prefect.db") as database:
+        return [state for (state,) in database.execute("select state_type from flow_run order by created limit 2")]
+
+
+def test_a_failing_stage_ends_the_run_with_its_own_message(project):
+    (project.root / "fail-single_frame_sft").touch()
+    done = project.command("flows.run", "--until", "evaluate")
+    assert done.returncode == 1
+    assert done.stderr.rstrip().splitlines()[-1] == "error: clip 17 is broken. Mend it."
+    assert "Traceback" not in done.stdout + done.stderr
+    assert project.ran() == ["validate"]
+
+
+def test_a_misspelt_setting_stops_the_run_before_anything_starts(project):
+    params = project.root / "params.yaml"
+    params.write_text(params.read_text().replace("learning_rate", "lerning_rate"))
+    done = project.command("flows.run")
+    assert done.returncode == 2
+    assert "lerning_rate: unknown key" in done.stderr
+    assert project.ran() == []
+
+
+def test_an_unknown_step_is_a_clear_error(project):
+    done = project.command("flows.run", "--until", "evaluation")
+    assert done.returncode == 2
+    assert "evaluate" in done.stderr
+
+
+def test_a_missing_data_dvc_stops_the_run(project):
+    shutil.rmtree(project.root / "data")
+    (project.root / "data.dvc").unlink()
+    done = project.command("flows.run")
+    assert done.returncode == 2
+    assert "no data.dvc" in done.stderr
+
+
+def test_own_error_is_the_message_without_what_dvc_adds():
+    tail = [
+        "step 10",
+        "error: no adapter at x.",
+        "Train it.",
+        "ERROR: failed to reproduce 'evaluate': failed to run: y",
+    ]
+    assert own_error(tail) == ["error: no adapter at x.", "Train it."]
+
+
+def test_own_error_of_a_bug_is_the_end_of_its_traceback():
+    tail = [*(f"line {number}" for number in range(50)), "ValueError: boom", "ERROR: failed to reproduce 'x'"]
+    assert own_error(tail)[-1] == "ValueError: boom"
+    assert len(own_error(tail)) == 12

@@ -1,0 +1,182 @@
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from cac.errors import CacError
+from cac.model.adapters import new_adapter, save_adapter
+from cac.model.loading import base_identity
+from cac.model.nano import build_config, build_processor
+from cac.registry import register as register_module
+from cac.registry.promote import promote
+from cac.registry.register import ADAPTER, CALIBRATION, CHECKPOINT, EVALUATION, SUPERSEDED, register
+from cac.registry.tracking import connect
+from cac.video import encode
+
+PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, params):
+    """A nano of random weights and an adapter on it: (base folder, adapter folder)."""
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration
+
+    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    processor = build_processor()
+    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer))
+    model.save_pretrained(base)
+    processor.save_pretrained(base)
+    settings = params.adapter.model_copy(update={"rank": 2})
+    save_adapter(new_adapter(model, settings), adapter, base_identity(on_base(params, base).model))
+    return base, adapter
+
+
+@pytest.fixture
+def trained(project, checkpoint, params):
+    """A project as `dvc repro` leaves it, and its settings."""
+    base, adapter = checkpoint
+    shutil.copytree(adapter, project / ADAPTER)
+    write_evaluation(project, 0.8)
+    (project / CALIBRATION).parent.mkdir()
+    (project / CALIBRATION).write_text(json.dumps({"temperature": {CHECKPOINT: 1.5}}))
+    (project / "data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
+    frames = np.linspace(0, 255, 12 * 48 * 48 * 3).astype(np.uint8).reshape(12, 48, 48, 3)
+    encode(project / "clip.mp4", frames, fps=8)
+    return project, on_base(params, base)
+
+
+def on_base(params, base):
+    model = params.model.model_copy(update={"base": str(base)})
+    short = params.evaluation.model_copy(update={"max_turn_tokens": 8})
+    return params.model_copy(update={"model": model, "evaluation": short})
+
+
+def write_evaluation(project, accuracy):
+    values = {"balanced_accuracy": accuracy, "specificity": 0.8, "parse_rate": 1.0}
+    row = {name: {"value": value, "low": value - 0.1, "high": value + 0.1} for name, value in values.items()}
+    row["auroc"] = {"value": None, "low": None, "high": None}
+    (project / EVALUATION).parent.mkdir(exist_ok=True)
+    (project / EVALUATION).write_text(json.dumps({"test": {CHECKPOINT: row}, "val": {}}))
+
+
+def register_cut_off(project, params):
+    """Register, interrupted just before the version is marked as complete."""
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(register_module, "_complete", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            register(project, params)
+
+
+def versions(params):
+    found = connect().search_model_versions(f"name = '{params.registry.model_name}'")
+    return {str(version.version): version for version in found}
+
+
+def test_registering_again_makes_nothing_and_other_numbers_make_a_version(trained):
+    import mlflow
+
+    project, params = trained
+    first = register(project, params)
+    assert (first.version, first.created) == ("1", True)
+    again = register(project, params)
+    assert (again.version, again.key, again.created) == ("1", first.key, False)
+    experiment = connect().get_experiment_by_name(params.registry.experiment)
+    assert len(connect().search_runs([experiment.experiment_id])) == 1
+    promote(params, first.version)
+
+    write_evaluation(project, 0.85)
+    second = register(project, params)
+    assert (second.version, second.created) == ("2", True)
+
+    loaded = [mlflow.pyfunc.load_model(uri) for uri in ("models:/cac-reward-model@champion", second.uri)]
+    clip = str(project / "clip.mp4")
+    tables = [model.predict([clip, clip], params={"batch_size": 1}) for model in loaded]
+    assert [list(table["model_version"]) for table in tables] == [["1", "1"], ["2", "2"]]
+    assert list(tables[0].columns) == loaded[0].metadata.get_output_schema().input_names()
+    pd.testing.assert_frame_equal(tables[0], loaded[0].predict(pd.DataFrame({"video": [clip, clip]})))
+    with pytest.raises(CacError, match="video"):
+        loaded[0].predict(pd.DataFrame({"path": [clip]}))
+
+
+def test_a_version_is_described_tagged_free_of_pickle_and_loads_elsewhere(trained, tmp_path_factory):
+    project, params = trained
+    promote(params, register(project, params).version)
+    version = versions(params)["1"]
+    assert version.tags["registration"] == "complete"
+    assert version.tags["data_md5"] == "abc.dir"
+    assert version.tags["test_balanced_accuracy"] == "0.8"
+    assert "balanced_accuracy | 0.800 [0.700, 0.900]" in version.description
+    (model,) = (project / ".mlflow" / "artifacts" / "models").iterdir()
+    files = {path.name for path in model.rglob("*") if path.is_file()}
+    assert {"MODEL_CARD.md", "pyfunc_model.py", "adapter_model.safetensors", "reward_model.json"} <= files
+    assert not [name for name in files if name.endswith(PICKLES)]
+    pyfunc = yaml.safe_load(next(model.rglob("MLmodel")).read_text())["flavors"]["python_function"]
+    assert pyfunc["loader_module"] == "mlflow.pyfunc.loaders.code_model"
+    assert "python_model" not in pyfunc
+
+    code = (
+        "import sys, json, mlflow\n"
+        "rows = mlflow.pyfunc.load_model('models:/cac-reward-model@champion').predict(sys.argv[1:])\n"
+        "print(rows.to_json(orient='records'))"
+    )
+    store = f"sqlite:///{project}/.mlflow/mlflow.db"
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(project / "clip.mp4")],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        env={**os.environ, "MLFLOW_TRACKING_URI": store, "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout.splitlines()[-1])
+    assert 0 <= row["score"] <= 1
+    assert row["model_version"] == "1"
+
+
+def test_a_registration_cut_off_is_finished_or_superseded_never_doubled(trained):
+    project, params = trained
+    register_cut_off(project, params)
+    with pytest.raises(CacError, match="not complete"):
+        promote(params, "1")
+    finished = register(project, params)
+    assert (finished.version, list(versions(params))) == ("1", ["1"])
+    assert promote(params, "1").passed
+
+    write_evaluation(project, 0.9)
+    register_cut_off(project, params)
+    for package in (project / ".mlflow" / "artifacts" / "models").rglob("package"):
+        shutil.rmtree(package)
+    assert register(project, params).version == "3"
+    assert versions(params)["2"].tags["registration"] == SUPERSEDED
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "message"),
+    [
+        (EVALUATION, '{"test": {"two_turn_grpo": {"specificity": {"value": 1.0}}}}', "lacks balanced_accuracy, parse"),
+        (EVALUATION, "{", "not valid JSON"),
+        (CALIBRATION, '{"temperature": {}}', "no positive temperature"),
+        (ADAPTER / "adapter_config.json", None, "no adapter"),
+        (EVALUATION, None, "cannot read"),
+    ],
+)
+def test_an_incomplete_pipeline_is_told_what_is_missing(trained, path, content, message):
+    project, params = trained
+    (project / path).unlink()
+    if content is not None:
+        (project / path).write_text(content)
+    with pytest.raises(CacError, match=message):
+        register(project, params)
+    assert versions(params) == {}
