@@ -19,13 +19,15 @@ from generic_tasks import easy_frame, multi_frame, single_frame, two_turn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
-from cac.training.collator import collate, training_template
+from cac.training.collator import IGNORED, collate, training_template
 
 TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
 MIX = {"single": 0.25, "multi": 0.35, "two_turn": 0.4}
 PEAK_RATE = 1e-3
 INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starves so narrow a vision tower of gradient
 EASY_STEPS = 350  # over these the share of easy frames falls from all to none
+NEIGHBOURHOOD = 2.0  # coordinates over which the soft half of the loss decays by a factor e
+PLACE_SCALE = 0.4  # spread of the place code; the pixels' part has about 0.6
 SAVE_SECONDS = 300
 
 
@@ -44,6 +46,56 @@ def task_name(step: int, single_steps: int, rng: np.random.Generator) -> str:
     return "easy" if rng.random() < 1 - step / EASY_STEPS else "single"
 
 
+def coordinate_ids(tokenizer) -> torch.Tensor:
+    """Return the ids of the coordinates 0 to 100 in order."""
+    return torch.tensor([tokenizer(f" {n}", add_special_tokens=False)["input_ids"][0] for n in range(101)])
+
+
+def make_ordinal(model, number_ids: torch.Tensor) -> None:
+    """Give the coordinates embeddings in which neighbours are alike: low-frequency waves along the number line."""
+    weight = model.get_input_embeddings().weight
+    place = torch.linspace(0, 1, len(number_ids))[:, None] * math.pi * torch.arange(1, 17)[None, :]
+    waves = torch.cat([torch.cos(place), torch.sin(place)], dim=1) / torch.arange(1, 17).repeat(2).sqrt()
+    mixed = waves @ torch.randn(32, weight.shape[1])
+    with torch.no_grad():
+        weight[number_ids] = mixed / mixed.std() * INITIALIZER_RANGE
+
+
+def make_places(model) -> None:
+    """Add a smooth code of its place to every cell of the vision tower's grid, strong enough to be read beside content.
+
+    Fresh position embeddings are a tenth of what the pixels put in, and where a thing is would be learned last.
+    """
+    grid = model.model.visual.pos_embed.weight
+    side = math.isqrt(len(grid))
+    frequency = torch.arange(1, grid.shape[1] // 4 + 1)
+    place = torch.linspace(0, 1, side)[:, None] * math.pi * frequency[None, :]
+    waves = torch.cat([torch.cos(place), torch.sin(place)], dim=1) / frequency.repeat(2).sqrt()
+    both = torch.cat([waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)], dim=2).flatten(0, 1)
+    mixed = both @ torch.randn(both.shape[1], grid.shape[1])
+    with torch.no_grad():
+        grid += PLACE_SCALE * mixed / mixed.std()
+
+
+def ordinal_loss(model, batch: dict, number_ids: torch.Tensor) -> torch.Tensor:
+    """Cross-entropy over the learned tokens in which half of a coordinate's target is spread over its neighbours.
+
+    A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know.
+    """
+    labels = batch["labels"][:, 1:]
+    learned = labels != IGNORED
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    scores = torch.log_softmax(model(**inputs).logits[:, :-1][learned], dim=-1)
+    targets = labels[learned]
+    loss = -scores.gather(1, targets[:, None])[:, 0]
+    is_number = torch.isin(targets, number_ids)
+    value = torch.searchsorted(number_ids, targets[is_number])
+    spread = torch.softmax(-(value[:, None] - torch.arange(101)[None, :]).abs() / NEIGHBOURHOOD, dim=1)
+    soft = -(spread * scores[is_number][:, number_ids]).sum(dim=1)
+    loss = loss.masked_scatter(is_number, 0.5 * loss[is_number] + 0.5 * soft)
+    return loss.mean()
+
+
 def main() -> None:
     """Run both phases and save the base."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
@@ -59,6 +111,8 @@ def main() -> None:
 
     processor = build_processor()
     model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
+    make_ordinal(model, coordinate_ids(processor.tokenizer))
+    make_places(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01)
     state_file = args.scratch / "state.pt"
     start = 0
@@ -75,6 +129,7 @@ def main() -> None:
 def train(model, processor, optimizer, args, start: int) -> None:
     """Train from step `start` to the end of both phases, logging to `log.jsonl`."""
     template = training_template(processor)
+    number_ids = coordinate_ids(processor.tokenizer)
     total = args.single_steps + args.mixed_steps
     saved = began = time.time()
     log = (args.scratch / "log.jsonl").open("a")
@@ -86,7 +141,7 @@ def train(model, processor, optimizer, args, start: int) -> None:
         batch = collate(processor, template, [task(rng) for _ in range(size)])
         for group in optimizer.param_groups:
             group["lr"] = rate
-        loss = model(**batch).loss
+        loss = ordinal_loss(model, batch, number_ids)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

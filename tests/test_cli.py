@@ -101,7 +101,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 def test_an_interrupted_verb_says_so_and_exits_130(tmp_path):
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     command = (sys.executable, "-m", "cac.cli", "data", "build", "--out", str(tmp_path / "data"))
-    build = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+    build = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, cwd=tmp_path, preexec_fn=_hear_ctrl_c
+    )
     while build.poll() is None and not list(tmp_path.rglob("*.mp4")):
         time.sleep(0.05)
     os.kill(build.pid, signal.SIGINT)
@@ -110,6 +112,11 @@ def test_an_interrupted_verb_says_so_and_exits_130(tmp_path):
     assert stderr.startswith("Interrupted.")
     assert "Traceback" not in stderr
     assert not (tmp_path / "data").exists()
+
+
+def _hear_ctrl_c() -> None:
+    """A test suite in a shell's background ignores SIGINT, and what it starts inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def test_score_shows_verdict_windows_family_and_leaf(videos, model, capsys, tmp_path, monkeypatch):

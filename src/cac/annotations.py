@@ -111,16 +111,18 @@ class Clip(_Record):
         return [(a.leaf, b.box) for a in self.anomalies for b in a.boxes if b.frame == frame]
 
 
-def parse_clip(line: str, where: str) -> Clip:
-    """Parse one manifest line.
+def parse_clip(line: str | bytes, where: str) -> Clip:
+    """Parse one manifest line, UTF-8 if it is bytes.
 
     Raises:
         CacError: the line is no valid clip; the message names `where`, the field, and what was expected.
     """
     try:
-        return Clip.model_validate(json.loads(line))
-    except (json.JSONDecodeError, RecursionError) as error:
+        values = json.loads(line)
+    except (ValueError, RecursionError) as error:  # besides bad JSON: not UTF-8, numbers too long, nesting too deep
         raise CacError(f"{where}: not valid JSON ({error}). Each line must be one clip.") from error
+    try:
+        return Clip.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'clip'}: {e['msg']}" for e in error.errors())
         raise CacError(f"{where}: {problems}") from error
@@ -137,7 +139,7 @@ def iter_clips(dataset: Path) -> Iterator[Clip]:
         raise CacError(
             f"no manifest at {manifest}. Build the sample dataset with `cac data build`, or `dvc pull` yours."
         )
-    with manifest.open(encoding="utf-8") as lines:
+    with manifest.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
             yield parse_clip(line, f"{manifest}:{number}")
 

@@ -16,11 +16,10 @@ chat template does it) and which frames are chosen (`video.py`).
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
-
-import numpy as np
 
 from cac.geometry import Box, Window, merge_windows
 from cac.taxonomy import LEAVES, Family, family_of
@@ -118,9 +117,15 @@ def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
 def scan_reply(scan: Scan) -> Message:
     """Return the assistant's message of turn 1."""
     flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
-    windows = [[round(start, 1), round(end, 1)] for start, end in scan.windows]
+    windows = [_written_window(start, end) for start, end in scan.windows]
     call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
     return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
+
+
+def _written_window(start: float, end: float) -> list[float]:
+    """Round a window to tenths of a second; one that rounding would empty keeps a tenth, as the grammar demands."""
+    first, last = round(start, 1), round(end, 1)
+    return [first, last if first < last else round(first + 0.1, 1)]
 
 
 def tool_reply(content: list[dict[str, Any]]) -> Message:
@@ -148,10 +153,11 @@ def _write_finding(finding: Finding) -> str:
     return f"{format_time(finding.time)} {finding.leaf} {numbers}"
 
 
-_FINDING = re.compile(r"(\d+\.\d) (?:none|([a-z_]+) (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))")
+_TIME = r"(\d{1,6}\.\d)"
+_FINDING = re.compile(_TIME + r" (?:none|([a-z_]+) (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
 _ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+) ([a-z_]+))")
 _VERDICT = re.compile(r"verdict (clean|anomalous)")
-_FLAG = re.compile(r"(\d+\.\d) (clear|odd)")
+_FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 
 
 def parse_look(text: str) -> Look | None:
@@ -192,8 +198,10 @@ def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | Non
     """Read turn 1's answer from its text and parsed tool calls; None unless there is one valid `concentrate` call."""
     if not tool_calls or len(tool_calls) != 1:
         return None
-    function = tool_calls[0].get("function", {})
-    windows = parse_windows(function.get("arguments", {}).get("windows"))
+    function = tool_calls[0].get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), dict):
+        return None
+    windows = parse_windows(function["arguments"].get("windows"))
     flags = [_FLAG.fullmatch(line) for line in content.strip().split("\n")]
     if function.get("name") != "concentrate" or windows is None or any(flag is None for flag in flags):
         return None
@@ -206,13 +214,18 @@ def parse_windows(value: object) -> list[Window] | None:
         return None
     windows: list[Window] = []
     for pair in value:
-        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(t, int | float) for t in pair):
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_second(t) for t in pair):
             return None
         start, end = float(pair[0]), float(pair[1])
-        if not (np.isfinite(start) and np.isfinite(end) and 0 <= start < end):
+        if not start < end:
             return None
         windows.append((start, end))
     return merge_windows(windows)
+
+
+def _is_second(value: object) -> bool:
+    """Whether a value of a tool call is a time: a number, not negative, not NaN, and within what a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
 
 
 _TOOL_CALL = re.compile(r"(.*?)\n?<tool_call>\n(.*)\n</tool_call>", re.DOTALL)
@@ -225,6 +238,6 @@ def split_tool_call(text: str) -> tuple[str, list[Message] | None]:
         return text, None
     try:
         function = json.loads(match[2])
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):  # besides bad JSON: numbers too long, nesting too deep
         return text, None
     return match[1], [{"type": "function", "function": function}] if isinstance(function, dict) else None

@@ -4,10 +4,11 @@ An unknown key, a wrong type or an impossible value ends in a `CacError` that na
 reads only its own sections, and `dvc.yaml` names the same ones, so that a change re-runs just what it must.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cac.errors import CacError
 
@@ -19,7 +20,7 @@ Count = Annotated[int, Field(gt=0)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Compute(_Section):
@@ -83,6 +84,15 @@ class Adapter(_Section):
     alpha: Count
     dropout: Fraction
     target_modules: str  # a regular expression over module names
+
+    @field_validator("target_modules")
+    @classmethod
+    def _is_a_pattern(cls, value: str) -> str:
+        try:
+            re.compile(value)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from error
+        return value
 
 
 class Sft(_Section):
@@ -190,7 +200,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise CacError(f"no settings at {path}. Run from the project's root, or name the file with --params.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise CacError(f"{path} is not valid YAML: {error}") from error
     try:
         return Params.model_validate(values)
@@ -201,6 +211,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 def _explain(problem: dict) -> str:
     """Say what is wrong with one key; for an unknown key name the ones there are."""
     key = ".".join(map(str, problem["loc"])) or "the file"
+    if problem["type"] == "float_type" and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", str(problem["input"])):
+        return f"{key}: YAML reads {problem['input']} as text; write it as a decimal, such as 0.001"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (found {problem['input']!r})"
     section: type[BaseModel] = Params

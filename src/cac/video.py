@@ -19,6 +19,9 @@ from cac.geometry import Window, merge_windows
 # One thread and cpu-independent: x264 then writes the same bytes on every run and every x86-64 machine.
 _X264_OPTIONS = {"crf": "12", "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
 
+# FFmpeg plays text files as terminal art; to us a .txt is a mistake, not a video.
+_TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})
+
 
 @dataclass(frozen=True)
 class VideoInfo:
@@ -71,7 +74,7 @@ def _read(path: Path, keep: Callable[[Any], Any]) -> tuple[list[Any], float]:
         raise CacError(f"no video file at {path}.")
     try:
         with av.open(str(path)) as container:
-            if not container.streams.video:
+            if not container.streams.video or container.format.name in _TEXT_ART:
                 raise CacError(f"{path} has no video stream; give a video file such as mp4, mov or webm.")
             stream = container.streams.video[0]
             rate = stream.average_rate
@@ -113,14 +116,18 @@ def spread_indices(frame_count: int, count: int, phase: float = 0.5) -> list[int
 def dense_indices(windows: Sequence[Window], frame_count: int, fps: float, count: int) -> list[int]:
     """Return up to `count` frame indices inside the windows, sorted and unique.
 
-    Windows are cut to the clip. One that holds fewer than `count` frames is widened evenly to both sides, so that the
-    second look always has `count` frames if the clip does. Without a window the whole clip is taken at a phase that
-    differs from the coarse scan's.
+    Windows are cut to the clip. If they hold fewer than `count` frames they are widened evenly to both sides, so that
+    the second look always has `count` frames if the clip does; windows that fall between frames start from the frames
+    nearest to their middles. Without a window in the clip the whole clip is taken at a phase that differs from the
+    coarse scan's.
     """
-    spans = [(max(0.0, start), min(frame_count / fps, end)) for start, end in merge_windows(windows)]
+    cut = [(max(0.0, start), min(frame_count / fps, end)) for start, end in merge_windows(windows)]
+    spans = [(start, end) for start, end in cut if start < end]
+    if not spans:
+        return spread_indices(frame_count, count, phase=0.0)
     inside = [i for i in range(frame_count) if any(start - 1e-6 <= i / fps < end - 1e-6 for start, end in spans)]
     if not inside:
-        return spread_indices(frame_count, count, phase=0.0)
+        inside = sorted({min(frame_count - 1, round((start + end) / 2 * fps)) for start, end in spans})
     while len(inside) < min(count, frame_count):
         before, after = inside[0] - 1, inside[-1] + 1
         if before >= 0:

@@ -139,7 +139,7 @@ DEFECTS: dict[str, tuple[Spoil, set[str], set[str]]] = {
     "box above the frame": (set_box(0.1, -0.2, 0.4, 0.5), {"boxes_in_frame"}, set()),
     "box back to front": (set_box(0.5, 0.2, 0.1, 0.5), {"boxes_in_frame"}, set()),
     "box upside down": (set_box(0.1, 0.5, 0.5, 0.2), {"boxes_in_frame"}, set()),
-    "no number in a box": (set_box(0.1, 0.2, float("nan"), 0.5), {"boxes_in_frame"}, set()),
+    "no number in a box": (set_box(0.1, 0.2, float("nan"), 0.5), {"manifest_line"}, set()),
     "frame without a box": (lambda _, pair: pair[1]["anomalies"][0]["boxes"].pop(), {"boxes_complete"}, set()),
     "box before the window": (add_box(1), {"boxes_in_window"}, set()),
     "box after the window": (add_box(5), {"boxes_in_window"}, set()),

@@ -19,7 +19,7 @@ class Project:
     root: Path
     env: dict[str, str]
 
-    def command(self, *arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", *arguments)
         return subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=timeout)
 

@@ -6,11 +6,14 @@ import sqlite3
 import subprocess
 import sys
 
+import pytest
+
 from flows.run import own_error
 
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 
 
+@pytest.mark.timeout(1800)
 def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     (project.root / "hang-multi_frame_sft").touch()
     command = (sys.executable, "-m", "flows.run", "--until", "evaluate")

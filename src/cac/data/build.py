@@ -44,21 +44,51 @@ def build_dataset(out: Path, params: Params) -> None:
     Raises:
         CacError: `out` cannot be written, or holds something that is no dataset.
     """
+    place = out.resolve()
+    scratch = _beside(place, "partial")
+    _clear(place, scratch)
+    try:
+        _render(scratch, params)
+        _move(scratch, place)
+    except BaseException:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise
+
+
+def _beside(place: Path, suffix: str) -> Path:
+    return place.parent / f".{place.name}.{suffix}"
+
+
+def _render(folder: Path, params: Params) -> None:
     from rich.progress import track
 
     settings = params.procedural_data
-    scratch = out.with_name(f".{out.name}.partial")
-    _clear(out, scratch)
     clips: list[Clip] = []
     for index in track(range(settings.pairs), description="rendering clip pairs"):
-        clips += _write_pair(scratch, index, make_pair(index, settings, params.compute.seed), settings)
-    write_clips(scratch, sorted(clips, key=lambda clip: clip.clip_id))
-    (scratch / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.rmtree(out, ignore_errors=True)
-    scratch.rename(out)
+        clips += _write_pair(folder, index, make_pair(index, settings, params.compute.seed), settings)
+    write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
+    (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _move(scratch: Path, place: Path) -> None:
+    """Put the new dataset in the old one's place: by renaming, so that an interruption leaves one of them whole."""
+    old = _beside(place, "old")
+    shutil.rmtree(old, ignore_errors=True)
+    try:
+        if place.exists():
+            place.rename(old)
+        scratch.rename(place)
+    except OSError as error:
+        raise CacError(f"cannot replace {place}: {error.strerror}. Name another folder with --out.") from error
+    finally:
+        if old.exists() and not place.exists():
+            old.rename(place)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def _clear(out: Path, scratch: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise CacError(f"{out} is a file. Name a folder with --out.")
     if out.exists() and any(out.iterdir()) and not (out / CARD_NAME).is_file():
         raise CacError(f"{out} exists and is no dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
     try:

@@ -85,7 +85,7 @@ def _size_jump(edit: Edit) -> list[ActorState]:
 
 
 def _wall_penetration(edit: Edit) -> list[ActorState]:
-    """Pull the actor into the wall and back: fully inside in the middle of the window."""
+    """Pull the actor into the wall and back: deepest in the middle of the window, to its centre at full severity."""
     wall = edit.scene.wall
     if wall is None:
         raise ValueError("wall_penetration needs a scene with a wall")

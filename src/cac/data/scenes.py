@@ -13,6 +13,7 @@ from cac.data.glyphs import WORDS
 from cac.data.render import COLOURS, SOLIDS, ActorState, Wall, render_frame, sign_half_extent
 
 GRAVITY = 1.1  # pixels per frame per frame
+WIDEST = 1.4  # half-extent of the widest actor, a creature, in sizes
 
 
 @dataclass(frozen=True)
@@ -69,18 +70,18 @@ def _random_wall(rng: np.random.Generator, size: int) -> Wall:
 
 
 def _random_background(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Draw a muted backdrop: a gradient, with stripes, checks or a horizon."""
-    top, bottom = rng.integers(90, 200, 3), rng.integers(90, 200, 3)
-    rows = np.linspace(0, 1, size)[:, None, None]
-    image = np.broadcast_to(top + (bottom - top) * rows, (size, size, 3)).copy()
+    """Draw a muted backdrop: a soft gradient of a greyish tint, with faint stripes, checks or a horizon."""
+    tint = rng.integers(100, 185) + rng.integers(-12, 13, 3)
+    rows = np.linspace(-1, 1, size)[:, None, None]
+    image = np.broadcast_to(tint + rng.integers(-14, 15) * rows, (size, size, 3)).copy()
     ys, xs = np.mgrid[:size, :size]
-    pattern, period = rng.integers(4), int(rng.integers(6, 20))
+    pattern, period = rng.integers(4), int(rng.integers(8, 24))
     if pattern == 1:
-        image += 14.0 * ((xs // period) % 2)[..., None]
+        image += 5.0 * ((xs // period) % 2)[..., None]
     elif pattern == 2:
-        image += 14.0 * ((xs // period + ys // period) % 2)[..., None]
+        image += 5.0 * ((xs // period + ys // period) % 2)[..., None]
     elif pattern == 3:
-        image[int(size * 0.75) :] *= 0.75
+        image[int(size * 0.75) :] *= 0.9
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
@@ -90,7 +91,7 @@ def _random_actor(
     if kind == "sign":
         return _sign(rng, settings)
     size = float(rng.uniform(0.1, 0.145)) * settings.size
-    low, high = _free_span(rng, settings.size, wall, size * 1.25)
+    low, high = _free_span(rng, settings.size, wall, size * WIDEST)
     if kind == "creature":
         return _creature(rng, colour, settings, (size, low, high))
     return _solid(rng, (kind, colour), settings, (size, low, high))
@@ -136,7 +137,8 @@ def _solid(
     if kind == "ball":
         ys = _fall(rng, size, settings)
     else:
-        ys = _bounce(rng, size, settings.size - size, float(rng.uniform(0, 1.5)), settings.frame_count)
+        edge = size * WIDEST
+        ys = _bounce(rng, edge, settings.size - edge, float(rng.uniform(0, 1.5)), settings.frame_count)
     return tuple(ActorState(kind, colour, x, y, size) for x, y in zip(xs, ys, strict=True))
 
 

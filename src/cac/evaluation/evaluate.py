@@ -18,6 +18,16 @@ from cac.evaluation.intervals import Interval, evaluate_facts, per_family
 from cac.evaluation.metrics import clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.judgement import Judgement
+from cac.layout import (
+    DATASET,
+    EVALUATION,
+    EVALUATION_METRICS,
+    EVALUATION_REPORT,
+    HISTORIES,
+    MODELS,
+    SCRATCH,
+    TRAINING_STAGES,
+)
 from cac.model.adapters import load_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
@@ -25,13 +35,8 @@ from cac.params import Params
 from cac.training.checkpoints import discard, fingerprint, prepare
 from cac.video import Video
 
-DATASET, MODELS = Path("data"), Path("models")
-METRICS = Path("metrics/evaluation.json")
-OUT = Path("evaluation")
-REPORT = Path("reports/evaluation")
-STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
-CHECKPOINTS = ("base", *STAGES)
-FINAL = STAGES[-1]
+CHECKPOINTS = ("base", *TRAINING_STAGES)
+FINAL = TRAINING_STAGES[-1]
 SPLITS: tuple[Split, ...] = ("val", "test")
 
 
@@ -65,7 +70,7 @@ def evaluate(params: Params, root: Path) -> None:
     metrics = _measure(judgements, temperatures, parts, params)
     _write(root, metrics, judgements, temperatures, parts)
     _report(root, params, metrics, (judgements[FINAL]["test"], temperatures[FINAL], parts["test"]), store)
-    discard(root / ".scratch" / "checkpoints" / "evaluate")
+    discard(root / SCRATCH / "checkpoints" / "evaluate")
 
 
 def _load(dataset: Path, split: Split, store: ClipStore) -> _Part:
@@ -95,12 +100,14 @@ def _judge_checkpoint(name: str, params: Params, root: Path, parts: dict[Split, 
 
 def _fingerprint(params: Params, root: Path) -> str:
     sections = {"compute": params.compute, "frames": params.frames, "model": params.model, "e": params.evaluation}
-    return fingerprint(sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in STAGES)])
+    return fingerprint(
+        sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in TRAINING_STAGES)]
+    )
 
 
 def _checkpoint(name: str, params: Params, root: Path) -> RewardModel:
     model, processor = load_base(params.model)
-    if name in STAGES:
+    if name in TRAINING_STAGES:
         model = load_adapter(model, root / MODELS / name, base_identity(params.model), trainable=False)
     return RewardModel(model.eval(), processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
 
@@ -146,13 +153,13 @@ def _write(
     temperatures: dict[str, float],
     parts: dict[Split, _Part],
 ) -> None:
-    (root / METRICS).parent.mkdir(parents=True, exist_ok=True)
-    (root / METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    shutil.rmtree(root / OUT, ignore_errors=True)
-    (root / OUT).mkdir()
+    (root / EVALUATION_METRICS).parent.mkdir(parents=True, exist_ok=True)
+    (root / EVALUATION_METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    shutil.rmtree(root / EVALUATION, ignore_errors=True)
+    (root / EVALUATION).mkdir()
     calibration = json.dumps({"temperature": temperatures}, indent=2, sort_keys=True)
-    (root / OUT / "calibration.json").write_text(calibration + "\n", encoding="utf-8")
-    with (root / OUT / "predictions.jsonl").open("w", encoding="utf-8") as file:
+    (root / EVALUATION / "calibration.json").write_text(calibration + "\n", encoding="utf-8")
+    with (root / EVALUATION / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for name, rows in judgements.items():
             for split, part in parts.items():
                 for clip, judgement in zip(part.clips, rows[split], strict=True):
@@ -179,8 +186,8 @@ def _report(
         scores=scores,
         per_family=per_family(part.clips, judgements, scores, samples, seed),
         load_video=store.video,
-        histories={stage: root / "metrics" / f"{stage}.json" for stage in STAGES},
+        histories={stage: root / HISTORIES / f"{stage}.json" for stage in TRAINING_STAGES},
         bins=params.evaluation.calibration_bins,
         shown=params.evaluation.report_clips,
     )
-    write_report(inputs, root / REPORT)
+    write_report(inputs, root / EVALUATION_REPORT)

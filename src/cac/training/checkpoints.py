@@ -13,13 +13,16 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from cac.layout import SCRATCH
+
 FINGERPRINT = "fingerprint.json"
-SCRATCH = Path(".scratch") / "checkpoints"
+CHECKPOINTS = SCRATCH / "checkpoints"
 
 
 def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
-    """Hash settings and input files (folders: every file in them), independent of where the project lies."""
+    """Hash the code, settings and input files (folders: every file in them), wherever the project lies."""
     digest = hashlib.sha256()
+    digest.update(_code_digest())
     digest.update(json.dumps({k: v.model_dump(mode="json") for k, v in sections.items()}, sort_keys=True).encode())
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -28,9 +31,18 @@ def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> st
     return digest.hexdigest()
 
 
+def _code_digest() -> bytes:
+    """Hash the sources of this package: a checkpoint of other code is not gone on from."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for source in sorted(package.rglob("*.py")):
+        digest.update(source.read_bytes())
+    return digest.digest()
+
+
 def prepare(root: Path, stage: str, key: str) -> Path:
     """Return the stage's checkpoint folder, emptied if it belongs to other inputs."""
-    folder = root / SCRATCH / stage
+    folder = root / CHECKPOINTS / stage
     mark = folder / FINGERPRINT
     if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != key:
         shutil.rmtree(folder, ignore_errors=True)

@@ -34,7 +34,8 @@ class ConcentrateEnvironment:
         return scan_prompt(view.images, view.times)[0]["content"]
 
     # The text below is the tool's description in the prompt; a test holds it equal to `dialogue.CONCENTRATE_TOOL`.
-    def concentrate(self, windows: list[list[float]]) -> list:  # type: ignore[type-arg]
+    # It has no return annotation because the description would tell of it.
+    def concentrate(self, windows: list[list[float]]):  # type: ignore[no-untyped-def]
         """
         Show dense frames of the given time windows.
 

@@ -5,13 +5,11 @@ Loss is on the assistant's tokens only. Starts from the adapter of stage 1.
 
 from pathlib import Path
 
+from cac.layout import MULTI_FRAME_SFT, SINGLE_FRAME_SFT
 from cac.params import Params
-from cac.training import single_frame_sft
 from cac.training.supervised import Stage, train_stage
-
-NAME = "multi_frame_sft"
 
 
 def train(params: Params, root: Path) -> None:
     """Go on training stage 1's adapter on two-turn dialogues; see `supervised.train_stage`."""
-    train_stage(Stage(NAME, params.multi_frame_sft, previous=single_frame_sft.NAME), params, root)
+    train_stage(Stage(MULTI_FRAME_SFT, params.multi_frame_sft, previous=SINGLE_FRAME_SFT), params, root)

@@ -6,12 +6,11 @@ learned here carries over.
 
 from pathlib import Path
 
+from cac.layout import SINGLE_FRAME_SFT
 from cac.params import Params
 from cac.training.supervised import Stage, train_stage
-
-NAME = "single_frame_sft"
 
 
 def train(params: Params, root: Path) -> None:
     """Train a fresh adapter on single frames; see `supervised.train_stage`."""
-    train_stage(Stage(NAME, params.single_frame_sft, previous=None), params, root)
+    train_stage(Stage(SINGLE_FRAME_SFT, params.single_frame_sft, previous=None), params, root)

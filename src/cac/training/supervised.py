@@ -9,6 +9,7 @@ from typing import Any
 
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
+from cac.layout import DATASET, HISTORIES, MODELS
 from cac.model.adapters import load_adapter, new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
@@ -16,9 +17,6 @@ from cac.training import checkpoints
 from cac.training.collator import collate, training_template
 from cac.training.samples import build_dialogue, draw_specs
 
-DATASET = Path("data")
-MODELS = Path("models")
-HISTORIES = Path("metrics")
 SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
 
 

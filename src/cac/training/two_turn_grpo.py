@@ -13,16 +13,15 @@ from cac.annotations import Clip, read_clips
 from cac.clip_store import ClipStore
 from cac.dialogue import look_content, tool_reply
 from cac.judgement import Judgement
+from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import forbidden_token_ids
 from cac.params import Frames, Params
-from cac.training import checkpoints, multi_frame_sft
+from cac.training import checkpoints
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.rewards import Reward, reward_functions
-from cac.training.supervised import DATASET, HISTORIES, MODELS
 
-NAME = "two_turn_grpo"
 SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
 SAMPLED_ROLLOUTS = 4
 
@@ -39,24 +38,24 @@ def train(params: Params, root: Path) -> None:
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
-    model = load_adapter(base, root / MODELS / multi_frame_sft.NAME, identity, trainable=True)
-    folder = checkpoints.prepare(root, NAME, _fingerprint(params, root))
-    with stage_run(NAME, params) as run:
+    model = load_adapter(base, root / MODELS / MULTI_FRAME_SFT, identity, trainable=True)
+    folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root))
+    with stage_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
-        report_progress(trainer, NAME, SHOWN_METRICS, run.log_metrics)
+        report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    save_adapter(trainer.model, root / MODELS / NAME, identity)
-    write_history(trainer.state.log_history, root / HISTORIES / f"{NAME}.json")
+    save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
+    write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
     checkpoints.discard(folder)
 
 
 def _fingerprint(params: Params, root: Path) -> str:
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
-        NAME: params.two_turn_grpo,
+        TWO_TURN_GRPO: params.two_turn_grpo,
     }  # fmt: skip
-    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / multi_frame_sft.NAME]
+    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / MULTI_FRAME_SFT]
     return checkpoints.fingerprint(sections, inputs)
 
 

@@ -1,0 +1,16 @@
+"""Where the pipeline's parts lie, relative to the project's root, and the names of its stages."""
+
+from pathlib import Path
+
+SINGLE_FRAME_SFT = "single_frame_sft"
+MULTI_FRAME_SFT = "multi_frame_sft"
+TWO_TURN_GRPO = "two_turn_grpo"
+TRAINING_STAGES = (SINGLE_FRAME_SFT, MULTI_FRAME_SFT, TWO_TURN_GRPO)
+
+DATASET = Path("data")
+MODELS = Path("models")  # an adapter folder a stage
+HISTORIES = Path("metrics")  # a JSON file a stage
+EVALUATION_METRICS = Path("metrics/evaluation.json")
+EVALUATION = Path("evaluation")  # predictions and calibration
+EVALUATION_REPORT = Path("reports/evaluation")
+SCRATCH = Path(".scratch")  # nothing in it is a result

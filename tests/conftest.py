@@ -1,0 +1,48 @@
+"""Shared real things: the project's settings, a small rendered dataset, and a base model with fresh weights."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+import pytest
+
+from cac.params import Params, load_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def project_params() -> Params:
+    return load_params(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory, project_params: Params) -> Path:
+    """Eighteen pairs of short clips, all families and splits among them."""
+    from cac.data.build import build_dataset
+
+    data = project_params.procedural_data.model_copy(update={"pairs": 18, "min_frames": 16, "max_frames": 18})
+    out = tmp_path_factory.mktemp("dataset") / "data"
+    build_dataset(out, project_params.model_copy(update={"procedural_data": data}))
+    return out
+
+
+@pytest.fixture(scope="session")
+def fresh_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano with random weights, saved as a base: tests of mechanics need no skill."""
+    import torch
+    from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
+
+    from cac.model.nano import build_config, build_processor
+
+    torch.manual_seed(0)
+    processor = build_processor()
+    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, initializer_range=0.08))
+    tokenizer = processor.tokenizer
+    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    folder = tmp_path_factory.mktemp("base") / "fresh"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

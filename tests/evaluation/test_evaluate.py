@@ -1,0 +1,71 @@
+"""The evaluation stage as a whole, on real adapters of a base with random weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cac.annotations import read_clips
+from cac.errors import CacError
+from cac.evaluation.evaluate import evaluate
+from cac.evaluation.metrics import METRICS
+from cac.layout import TRAINING_STAGES
+from cac.model.adapters import new_adapter, save_adapter
+from cac.model.loading import base_identity, load_base
+from cac.params import Params
+
+
+@pytest.fixture(scope="module")
+def params(project_params: Params, fresh_base: Path) -> Params:
+    evaluation = {"batch_size": 16, "max_turn_tokens": 6, "bootstrap_samples": 20, "report_clips": 2}
+    return project_params.model_copy(
+        update={
+            "compute": project_params.compute.model_copy(update={"threads": 1}),
+            "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
+            "adapter": project_params.adapter.model_copy(update={"rank": 2}),
+            "evaluation": project_params.evaluation.model_copy(update=evaluation),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory, small_dataset: Path, params: Params) -> Path:
+    root = tmp_path_factory.mktemp("evaluated")
+    (root / "data").symlink_to(small_dataset)
+    model = new_adapter(load_base(params.model)[0], params.adapter)
+    for stage in TRAINING_STAGES:
+        save_adapter(model, root / "models" / stage, base_identity(params.model))
+    evaluate(params, root)
+    return root
+
+
+def test_every_row_has_every_metric_with_its_interval(root: Path) -> None:
+    metrics = json.loads((root / "metrics/evaluation.json").read_text())
+    assert set(metrics) == {"val", "test"}
+    for rows in metrics.values():
+        assert set(rows) == {"base", *TRAINING_STAGES, "majority", "frame_difference"}
+        for row in rows.values():
+            assert set(row) == set(METRICS)
+            assert all(set(entry) == {"value", "low", "high"} for entry in row.values())
+    assert metrics["test"]["base"]["parse_rate"]["value"] == 0  # random weights cannot speak the grammar
+    assert metrics["test"]["base"]["balanced_accuracy"]["value"] == 0.5
+
+
+def test_predictions_cover_every_clip_of_both_splits(root: Path) -> None:
+    lines = [json.loads(line) for line in (root / "evaluation/predictions.jsonl").read_text().splitlines()]
+    clips = [clip for clip in read_clips(root / "data") if clip.split != "train"]
+    assert len(lines) == 6 * len(clips)
+    assert {line["clip_id"] for line in lines} == {clip.clip_id for clip in clips}
+    assert all(0 <= line["score"] <= 1 for line in lines)
+    assert set(json.loads((root / "evaluation/calibration.json").read_text())["temperature"]) == {
+        line["row"] for line in lines
+    }
+    assert (root / "reports/evaluation/index.html").is_file()
+
+
+def test_a_missing_adapter_is_named(root: Path, params: Params, tmp_path: Path) -> None:
+    (tmp_path / "data").symlink_to(root / "data")
+    shutil.copytree(root / "models" / "single_frame_sft", tmp_path / "models" / "single_frame_sft")
+    with pytest.raises(CacError, match=r"no adapter at .*multi_frame_sft"):
+        evaluate(params, tmp_path)

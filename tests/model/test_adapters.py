@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from cac.errors import CacError
+from cac.model.adapters import load_adapter, new_adapter, save_adapter
+from cac.model.loading import base_identity, load_base
+from cac.params import Model, Params
+
+
+@pytest.fixture
+def settings(fresh_base: Path) -> Model:
+    return Model(base=str(fresh_base), revision=None, dtype="float32")
+
+
+def test_a_fresh_adapter_computes_what_the_base_does(settings: Model, project_params: Params) -> None:
+    ids = torch.tensor([[5, 6, 7, 8]])
+    base, _ = load_base(settings)
+    expected = base(input_ids=ids).logits
+    adapted = new_adapter(base, project_params.adapter)
+    assert torch.equal(adapted(input_ids=ids).logits, expected)
+    trainable = [name for name, parameter in adapted.named_parameters() if parameter.requires_grad]
+    assert trainable
+    assert all("lora_" in name for name in trainable)
+
+
+def test_an_adapter_is_handed_on_whole_and_trainable(settings: Model, project_params: Params, tmp_path: Path) -> None:
+    identity = base_identity(settings)
+    model = new_adapter(load_base(settings)[0], project_params.adapter)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "lora_B" in name:
+                parameter.fill_(0.01)
+    save_adapter(model, tmp_path / "one", identity)
+    save_adapter(model, tmp_path / "two", identity)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "one").iterdir()}
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
+    assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
+    assert str(tmp_path).encode() not in files["adapter_config.json"]
+    again = load_adapter(load_base(settings)[0], tmp_path / "one", identity, trainable=True)
+    ids = torch.tensor([[5, 6, 7, 8]])
+    assert torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
+    assert any(parameter.requires_grad for parameter in again.parameters())
+
+
+def test_an_adapter_refuses_another_base(settings: Model, project_params: Params, tmp_path: Path) -> None:
+    model = new_adapter(load_base(settings)[0], project_params.adapter)
+    save_adapter(model, tmp_path / "adapter", "other-base")
+    with pytest.raises(CacError, match="trained on base 'other-base', but the base here is 'fresh-"):
+        load_adapter(load_base(settings)[0], tmp_path / "adapter", base_identity(settings), trainable=False)
+
+
+def test_missing_or_misfitting_parts_are_named(settings: Model, project_params: Params, tmp_path: Path) -> None:
+    base, _ = load_base(settings)
+    with pytest.raises(CacError, match="no adapter at"):
+        load_adapter(base, tmp_path / "none", "x", trainable=False)
+    with pytest.raises(CacError, match=r"adapter\.target_modules 'nothing' fits no module"):
+        new_adapter(base, project_params.adapter.model_copy(update={"target_modules": "nothing"}))
+    with pytest.raises(CacError, match=r"set model\.revision"):
+        load_base(Model(base="some/hub-id", revision=None, dtype="float32"))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CacError, match=r"holds no \*\.safetensors"):
+        load_base(Model(base=str(tmp_path / "empty"), revision=None, dtype="float32"))

@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import pytest
+
+from cac.annotations import read_clips
+from cac.clip_store import ClipStore
+from cac.dialogue import parse_look, parse_scan, split_tool_call, write_look
+from cac.params import Params
+from cac.taxonomy import LEAVES
+from cac.training.samples import build_dialogue, draw_specs
+
+
+@pytest.fixture
+def clips(small_dataset: Path):
+    return read_clips(small_dataset)
+
+
+def test_batches_are_of_one_kind_and_half_anomalous(clips, project_params: Params) -> None:
+    settings = project_params.multi_frame_sft.model_copy(update={"steps": 40, "batch_size": 6})
+    specs = draw_specs(clips, settings, seed=3)
+    assert specs == draw_specs(clips, settings, seed=3) != draw_specs(clips, settings, seed=4)
+    kinds = set()
+    for start in range(0, len(specs), 6):
+        batch = specs[start : start + 6]
+        single = {spec.frame is not None for spec in batch}
+        assert len(single) == 1
+        kinds |= single
+        shown = [
+            bool(clips[s.clip].boxes_at(s.frame)) if s.frame is not None else not clips[s.clip].is_clean for s in batch
+        ]
+        assert sum(shown) == 3
+    assert kinds == {True, False}
+
+
+def test_single_frames_show_only_what_a_frame_can_show(clips, project_params: Params) -> None:
+    for spec in draw_specs(clips, project_params.single_frame_sft.model_copy(update={"steps": 5}), seed=1):
+        assert spec.frame is not None
+        assert all(LEAVES[leaf].visible_in_frame for leaf, _ in clips[spec.clip].boxes_at(spec.frame))
+
+
+def test_the_true_answers_are_in_the_grammar_and_true(clips, small_dataset: Path, project_params: Params) -> None:
+    settings = project_params.multi_frame_sft.model_copy(update={"steps": 12, "batch_size": 4, "single_frame_share": 0})
+    store = ClipStore(small_dataset)
+    wrong_scans = 0
+    for spec in draw_specs(clips, settings, seed=5):
+        clip, dialogue = clips[spec.clip], build_dialogue(spec, clips, store, project_params.frames)
+        _, scan_message, tool, look_message = dialogue.messages
+        scan = parse_scan(scan_message["content"][0]["text"], scan_message["tool_calls"])
+        look = parse_look(look_message["content"][0]["text"])
+        assert scan is not None
+        assert look is not None
+        assert write_look(look) == look_message["content"][0]["text"]
+        assert len([block for block in tool["content"] if block["type"] == "image"]) == len(look.findings)
+        if dialogue.learn_from_turn == 1:
+            wrong_scans += 1
+            assert bool(scan.windows) == clip.is_clean
+            continue
+        assert bool(scan.windows) != clip.is_clean
+        assert (look.verdict == "clean") == clip.is_clean
+        assert look.leaf == (None if clip.is_clean else clip.anomalies[0].leaf)
+    assert wrong_scans
+
+
+def test_a_written_scan_reads_back_from_text() -> None:
+    text = (
+        '0.1 clear\n0.5 odd\n<tool_call>\n{"name": "concentrate", "arguments": {"windows": [[0.4, 1.0]]}}\n</tool_call>'
+    )
+    scan = parse_scan(*split_tool_call(text))
+    assert scan is not None
+    assert scan.windows == ((0.4, 1.0),)
+    assert scan.odd == ((0.1, False), (0.5, True))

@@ -1,0 +1,194 @@
+"""The three stages really train: small, but with TRL's trainers, real clips, and a base of random weights."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from cac.errors import CacError
+from cac.model.adapters import load_adapter
+from cac.model.loading import base_identity, load_base
+from cac.params import Params
+from cac.training import checkpoints, multi_frame_sft, single_frame_sft, two_turn_grpo
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def params(project_params: Params, fresh_base: Path) -> Params:
+    """The project's settings, cut down to a few small steps."""
+    short = {"steps": STEPS, "batch_size": 4, "save_every": 2, "log_every": 1}
+    frames = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
+    grpo = {"steps": 2, "prompts_per_step": 2, "generations": 2, "max_turn_tokens": 12, "learning_rate": 0.01}
+    return project_params.model_copy(
+        update={
+            "compute": project_params.compute.model_copy(update={"threads": 1}),
+            "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
+            "frames": project_params.frames.model_copy(update=frames),
+            "adapter": project_params.adapter.model_copy(update={"rank": 8}),
+            "single_frame_sft": project_params.single_frame_sft.model_copy(update=short),
+            "multi_frame_sft": project_params.multi_frame_sft.model_copy(update=short),
+            "two_turn_grpo": project_params.two_turn_grpo.model_copy(update=grpo),
+        }
+    )
+
+
+def project(root: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with data, in which MLflow's store lies too."""
+    root.mkdir()
+    (root / "data").symlink_to(dataset)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
+    monkeypatch.chdir(root)
+    return root
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, small_dataset: Path, params: Params) -> Path:
+    """A project whose two supervised stages have run."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        root = project(tmp_path_factory.mktemp("trained") / "root", small_dataset, monkeypatch)
+        single_frame_sft.train(params, root)
+        multi_frame_sft.train(params, root)
+    return root
+
+
+def weights(root: Path, stage: str) -> dict[str, torch.Tensor]:
+    return load_file(root / "models" / stage / "adapter_model.safetensors")
+
+
+def history(root: Path, stage: str) -> list[dict[str, float]]:
+    return json.loads((root / "metrics" / f"{stage}.json").read_text())
+
+
+def test_the_adapter_moves_and_the_loss_falls(trained: Path) -> None:
+    for stage in ("single_frame_sft", "multi_frame_sft"):
+        assert any(value.abs().max() > 0 for name, value in weights(trained, stage).items() if "lora_B" in name)
+        losses = [row["loss"] for row in history(trained, stage)]
+        assert len(losses) == STEPS
+    first = [row["loss"] for row in history(trained, "single_frame_sft")]
+    assert first[-1] < first[0] - 0.5
+
+
+def test_stage_two_starts_where_stage_one_ended(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    (root / "models").mkdir()
+    shutil.copytree(trained / "models" / "single_frame_sft", root / "models" / "single_frame_sft")
+    still = params.multi_frame_sft.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    multi_frame_sft.train(params.model_copy(update={"multi_frame_sft": still}), root)
+    before, after = weights(root, "single_frame_sft"), weights(root, "multi_frame_sft")
+    assert before.keys() == after.keys()
+    assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
+
+
+def test_training_again_gives_the_same_bytes(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "elsewhere", trained / "data", monkeypatch)
+    single_frame_sft.train(params, root)
+    for name in ("adapter_model.safetensors", "adapter_config.json"):
+        place = Path("models") / "single_frame_sft" / name
+        assert (root / place).read_bytes() == (trained / place).read_bytes()
+    assert history(root, "single_frame_sft") == history(trained, "single_frame_sft")
+
+
+def test_an_interrupted_stage_goes_on_to_the_same_result(
+    trained: Path, params: Params, tmp_path: Path, monkeypatch
+) -> None:
+    from transformers import Trainer
+
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    step = Trainer.training_step
+    done = []
+
+    def interrupted(self, *args, **kwargs):
+        done.append(1)
+        if len(done) == 4:
+            raise KeyboardInterrupt
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(Trainer, "training_step", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        single_frame_sft.train(params, root)
+    assert not (root / "models").exists()
+    single_frame_sft.train(params, root)
+    assert len(done) == 4 + STEPS - 2  # three steps and the fatal one; then on from the checkpoint of step 2
+    straight, resumed = weights(trained, "single_frame_sft"), weights(root, "single_frame_sft")
+    assert all(torch.equal(straight[name], resumed[name]) for name in straight)
+    assert history(root, "single_frame_sft") == history(trained, "single_frame_sft")
+    assert not (root / checkpoints.CHECKPOINTS / "single_frame_sft").exists()
+
+
+def test_checkpoints_of_other_settings_are_not_gone_on_from(tmp_path: Path) -> None:
+    folder = checkpoints.prepare(tmp_path, "stage", "one")
+    (folder / "checkpoint-2").mkdir()
+    (folder / "checkpoint-2" / "trainer_state.json").write_text("{}")
+    (folder / "checkpoint-4").mkdir()
+    (folder / "checkpoint-4" / "trainer_state.json").write_text('{"cut')
+    assert checkpoints.last_checkpoint(checkpoints.prepare(tmp_path, "stage", "one")) == str(folder / "checkpoint-2")
+    assert checkpoints.last_checkpoint(checkpoints.prepare(tmp_path, "stage", "two")) is None
+
+
+def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
+    trained: Path, params: Params, tmp_path: Path, monkeypatch
+) -> None:
+    """A scripted policy calls the tool, so that the real second turn runs; the trainer must feed its images back."""
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    shutil.copytree(trained / "models", root / "models")
+    base, processor = load_base(params.model)
+    model = load_adapter(base, root / "models" / "multi_frame_sft", base_identity(params.model), trainable=True)
+    trainer = two_turn_grpo.make_trainer(params, root, (model, processor, tmp_path / "checkpoints"))
+    before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
+    seen = script_rollouts(trainer, processor.tokenizer)
+    trainer.train()
+    moved = [name for name, value in model.named_parameters() if name in before and not value.equal(before[name])]
+    assert moved
+    frames = params.frames
+    assert seen == {2 * 2 * (frames.coarse_count + frames.dense_count)}
+    row = next(row for row in trainer.state.log_history if "reward" in row)
+    assert row["tools/call_frequency"] == 1
+    assert row["tools/failure_frequency"] == 0
+
+
+def script_rollouts(trainer, tokenizer) -> set[int]:
+    """Let the policy's words be scripted, differing within a group; returns the numbers of images trained on."""
+    arguments = '{"name": "concentrate", "arguments": {"windows": [[0.5, 1.0]]}}'
+    call = f"0.0 clear\n<tool_call>\n{arguments}\n</tool_call><|im_end|>"
+    looks = [
+        "0.5 none\nattribution none\nverdict clean<|im_end|>",
+        "0.5 teleport 1 1 9 9\nattribution physical_violation teleport\nverdict anomalous<|im_end|>",
+    ]
+    images: set[int] = set()
+    score = trainer._generate_and_score_completions
+
+    def scripted(prompt_ids, images=None, multimodal_fields=None, num_generations=1, has_tool_images=False):
+        texts = [looks[i % 2] if has_tool_images else call for i in range(len(prompt_ids))]
+        return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts], None
+
+    def counted(inputs):
+        output = score(inputs)
+        images.add(sum(output["num_images"]))
+        return output
+
+    trainer.max_completion_length = 400
+    trainer._generate_single_turn = scripted
+    trainer._generate_and_score_completions = counted
+    return images
+
+
+def test_grpo_runs_as_a_stage(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    shutil.copytree(trained / "models", root / "models")
+    two_turn_grpo.train(params, root)
+    assert (root / "models" / "two_turn_grpo" / "adapter_model.safetensors").is_file()
+    assert {"reward", "frac_reward_zero_std", "monitor/parse_rate", "tools/call_frequency"} <= set(
+        history(root, "two_turn_grpo")[0]
+    )
+
+
+def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "root", small_dataset, monkeypatch)
+    with pytest.raises(CacError, match=r"no adapter at .*single_frame_sft"):
+        multi_frame_sft.train(params, root)
+    with pytest.raises(CacError, match=r"no adapter at .*multi_frame_sft"):
+        two_turn_grpo.train(params, root)
