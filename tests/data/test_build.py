@@ -15,10 +15,10 @@ from cac.video import decode, probe
 
 REPOSITORY = Path(__file__).parents[2]
 PINNED = {
-    "scene0000-anomalous": "2299edbdc84423a1",
-    "scene0000-clean": "ddd19b8f155b8ff3",
-    "scene0001-anomalous": "adff14d2f7a7b095",
-    "scene0001-clean": "0d27169b50352737",
+    "scene0000-anomalous": "8e3842af3bbdabd3",
+    "scene0000-clean": "64b27bb922539778",
+    "scene0001-anomalous": "8a284ad36f0570f2",
+    "scene0001-clean": "eef465740ee6a9b0",
 }
 
 
