@@ -28,6 +28,15 @@ from flows.steps import STAGES, STEPS
 REGISTERED_FILE = SCRATCH / "registered.json"
 DECISION_FILE = SCRATCH / "decision.json"
 _SEND_SECONDS = 30
+_DVC_ADVICE = (
+    "To track the changes",
+    "git add",
+    "To enable auto staging",
+    "dvc config core.autostage",
+    "Use `dvc push`",
+    "Generating lock file",
+    "Updating lock file",
+)
 
 
 @flow(name="pipeline", persist_result=False)
@@ -79,13 +88,19 @@ def promote() -> State:
 
 
 def _run(step: str, command: tuple[str, ...], also_fine: int = 0) -> State:
-    finished = COMMANDS.run(command, get_run_logger().info, Path.cwd())
+    finished = COMMANDS.run(command, _log_line, Path.cwd())
     if COMMANDS.interrupted:
         return Cancelled(message=f"{step} was interrupted")
     if finished.code in (0, also_fine):
         return Completed(message=f"{step} is done")
     ended = f"exit code {finished.code}" if finished.code > 0 else signal.Signals(-finished.code).name
     return Failed(message=f"{step} failed ({ended})")
+
+
+def _log_line(line: str) -> None:
+    """Log a line of a command's output, unless it is DVC's advice on committing by hand."""
+    if line.strip() and not line.strip().startswith(_DVC_ADVICE):
+        get_run_logger().info(line)
 
 
 def _show_metrics(root: Path) -> None:

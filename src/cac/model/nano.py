@@ -133,6 +133,7 @@ def build_config(tokenizer: Any, initializer_range: float = 0.02) -> Any:
         "max_position_embeddings": 4096,
         "initializer_range": initializer_range,
         "pad_token_id": tokenizer.pad_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
         "rope_parameters": {
             "rope_type": "default", "rope_theta": 10000.0, "mrope_section": [6, 5, 5], "mrope_interleaved": True,
         },
