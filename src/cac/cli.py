@@ -7,6 +7,7 @@ escapes is a bug of ours and keeps its traceback.
 
 import argparse
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -25,6 +26,8 @@ _KEPT_BY_TRAINING = "The checkpoints written so far are kept; the same command g
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     args = build_parser().parse_args(argv)
+    # Transformers 5.23 warns of its own renaming of an argument that PEFT and TRL still set.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     try:
         return args.run(args)
     except CacError as error:
