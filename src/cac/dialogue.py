@@ -117,15 +117,20 @@ def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
 def scan_reply(scan: Scan) -> Message:
     """Return the assistant's message of turn 1."""
     flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
-    windows = [_written_window(start, end) for start, end in scan.windows]
+    windows = [list(window) for window in spoken_windows(scan)]
     call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
     return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
 
 
-def _written_window(start: float, end: float) -> list[float]:
+def spoken_windows(scan: Scan) -> list[Window]:
+    """Return the windows of a scan as the tool call says them; the second look must show these, not the exact ones."""
+    return [_written_window(start, end) for start, end in scan.windows]
+
+
+def _written_window(start: float, end: float) -> Window:
     """Round a window to tenths of a second; one that rounding would empty keeps a tenth, as the grammar demands."""
     first, last = round(start, 1), round(end, 1)
-    return [first, last if first < last else round(first + 0.1, 1)]
+    return (first, last if first < last else round(first + 0.1, 1))
 
 
 def tool_reply(content: list[dict[str, Any]]) -> Message:

@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).parents[2]
 PINNED = {
     "scene0000-anomalous": "8e3842af3bbdabd3",
     "scene0000-clean": "64b27bb922539778",
-    "scene0001-anomalous": "8a284ad36f0570f2",
-    "scene0001-clean": "eef465740ee6a9b0",
+    "scene0001-anomalous": "c018b40849c75268",
+    "scene0001-clean": "943c0466451dec41",
 }
 
 

@@ -90,18 +90,19 @@ def _random_actor(
 ) -> tuple[ActorState, ...]:
     if kind == "sign":
         return _sign(rng, settings)
-    size = float(rng.uniform(0.1, 0.145)) * settings.size
-    low, high = _free_span(rng, settings.size, wall, size * WIDEST)
+    left, right = _free_side(rng, settings.size, wall)
+    size = min(float(rng.uniform(0.1, 0.145)) * settings.size, (right - left) / (2 * WIDEST))
+    low, high = left + size * WIDEST, right - size * WIDEST
     if kind == "creature":
         return _creature(rng, colour, settings, (size, low, high))
     return _solid(rng, (kind, colour), settings, (size, low, high))
 
 
-def _free_span(rng: np.random.Generator, width: int, wall: Wall | None, margin: float) -> tuple[float, float]:
-    """Return the centre's range of x on one side of the wall."""
+def _free_side(rng: np.random.Generator, width: int, wall: Wall | None) -> tuple[float, float]:
+    """Return where an actor has room, from x to x: the whole width, or one side of the wall."""
     if wall is None:
-        return margin, width - margin
-    return (margin, wall.x1 - margin) if rng.random() < 0.5 else (wall.x2 + margin, width - margin)
+        return 0.0, float(width)
+    return (0.0, wall.x1) if rng.random() < 0.5 else (wall.x2, float(width))
 
 
 def _sign(rng: np.random.Generator, settings: SceneSettings) -> tuple[ActorState, ...]:

@@ -28,7 +28,7 @@ from cac.layout import (
     SCRATCH,
     TRAINING_STAGES,
 )
-from cac.model.adapters import load_adapter
+from cac.model.adapters import load_adapter, require_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
 from cac.params import Params
@@ -61,6 +61,8 @@ def evaluate(params: Params, root: Path) -> None:
     Raises:
         CacError: the dataset or a stage's adapter is missing or does not fit.
     """
+    for stage in TRAINING_STAGES:
+        require_adapter(root / MODELS / stage)
     make_deterministic(params.compute)
     store = ClipStore(root / DATASET)
     parts = {split: _load(root / DATASET, split, store) for split in SPLITS}

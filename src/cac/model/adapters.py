@@ -40,10 +40,8 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
     """
     from peft import PeftModel
 
-    config_file = folder / CONFIG_FILE
-    if not config_file.is_file():
-        raise CacError(f"no adapter at {folder} (no {CONFIG_FILE}). Run the stage that makes it: `dvc repro`.")
-    trained_on = json.loads(config_file.read_text(encoding="utf-8")).get("base_model_name_or_path")
+    require_adapter(folder)
+    trained_on = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
     if trained_on != base:
         raise CacError(f"the adapter at {folder} was trained on base {trained_on!r}, but the base here is {base!r}.")
     try:
@@ -53,6 +51,16 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
     # PEFT looks this name up, on the Hub too, whenever it saves; give it the folder the base came from.
     adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
     return adapted
+
+
+def require_adapter(folder: Path) -> None:
+    """Check that a folder holds an adapter.
+
+    Raises:
+        CacError: it does not.
+    """
+    if not (folder / CONFIG_FILE).is_file():
+        raise CacError(f"no adapter at {folder} (no {CONFIG_FILE}). Run the stage that makes it: `dvc repro`.")
 
 
 def save_adapter(model: Any, folder: Path, base: str) -> None:

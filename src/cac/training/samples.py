@@ -22,6 +22,7 @@ from cac.dialogue import (
     look_reply,
     scan_prompt,
     scan_reply,
+    spoken_windows,
     tool_reply,
 )
 from cac.geometry import Window
@@ -116,7 +117,7 @@ def _single_frame_dialogue(clip: Clip, view: View) -> Dialogue:
 def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frames) -> Dialogue:
     coarse = coarse_view(video, frames)
     scan = true_scan(clip, coarse) if spec.false_windows is None else _false_scan(coarse, spec.false_windows)
-    dense = dense_view(video, scan.windows, frames)
+    dense = dense_view(video, spoken_windows(scan), frames)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
         scan_reply(scan),
