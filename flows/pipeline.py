@@ -19,7 +19,8 @@ from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.cli import EXIT_REFUSED
-from cac.console import EVALUATION_FILE, REPORT_FILE, metric_rows
+from cac.console import REPORT_FILE, metric_rows
+from cac.layout import EVALUATION_METRICS
 from cac.registry.promote import Check, Decision
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
@@ -104,7 +105,7 @@ def _log_line(line: str) -> None:
 
 
 def _show_metrics(root: Path) -> None:
-    metrics = json.loads((root / EVALUATION_FILE).read_text(encoding="utf-8"))
+    metrics = json.loads((root / EVALUATION_METRICS).read_text(encoding="utf-8"))
     for split, models in metrics.items():
         create_table_artifact(
             metric_rows(models), key=f"metrics-{split}", description=f"Metrics on {split}, 95 % intervals"

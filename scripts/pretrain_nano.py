@@ -51,12 +51,17 @@ def coordinate_ids(tokenizer) -> torch.Tensor:
     return torch.tensor([tokenizer(f" {n}", add_special_tokens=False)["input_ids"][0] for n in range(101)])
 
 
+def waves(points: int, frequencies: int) -> torch.Tensor:
+    """Return smooth codes of evenly spaced points, slow waves being the strongest: (points, 2 * frequencies)."""
+    frequency = torch.arange(1, frequencies + 1)
+    angle = torch.linspace(0, 1, points)[:, None] * math.pi * frequency[None, :]
+    return torch.cat([torch.cos(angle), torch.sin(angle)], dim=1) / frequency.repeat(2).sqrt()
+
+
 def make_ordinal(model, number_ids: torch.Tensor) -> None:
     """Give the coordinates embeddings in which neighbours are alike: low-frequency waves along the number line."""
     weight = model.get_input_embeddings().weight
-    place = torch.linspace(0, 1, len(number_ids))[:, None] * math.pi * torch.arange(1, 17)[None, :]
-    waves = torch.cat([torch.cos(place), torch.sin(place)], dim=1) / torch.arange(1, 17).repeat(2).sqrt()
-    mixed = waves @ torch.randn(32, weight.shape[1])
+    mixed = waves(len(number_ids), 16) @ torch.randn(32, weight.shape[1])
     with torch.no_grad():
         weight[number_ids] = mixed / mixed.std() * INITIALIZER_RANGE
 
@@ -68,10 +73,8 @@ def make_places(model) -> None:
     """
     grid = model.model.visual.pos_embed.weight
     side = math.isqrt(len(grid))
-    frequency = torch.arange(1, grid.shape[1] // 4 + 1)
-    place = torch.linspace(0, 1, side)[:, None] * math.pi * frequency[None, :]
-    waves = torch.cat([torch.cos(place), torch.sin(place)], dim=1) / frequency.repeat(2).sqrt()
-    both = torch.cat([waves[:, None].expand(-1, side, -1), waves[None].expand(side, -1, -1)], dim=2).flatten(0, 1)
+    line = waves(side, grid.shape[1] // 4)
+    both = torch.cat([line[:, None].expand(-1, side, -1), line[None].expand(side, -1, -1)], dim=2).flatten(0, 1)
     mixed = both @ torch.randn(both.shape[1], grid.shape[1])
     with torch.no_grad():
         grid += PLACE_SCALE * mixed / mixed.std()

@@ -13,8 +13,8 @@ from importlib import import_module
 from pathlib import Path
 
 from cac.errors import CacError
+from cac.layout import TRAINING_STAGES
 
-STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
 CHAMPION = "models:/cac-reward-model@champion"
 
 EXIT_MISTAKE, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
@@ -49,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
     _add_data_verbs(verbs)
     train = _add_verb(verbs, "train", _train, "train one stage", _KEPT_BY_TRAINING)
-    train.add_argument("stage", choices=STAGES, metavar="STAGE", help=", ".join(STAGES))
+    train.add_argument("stage", choices=TRAINING_STAGES, metavar="STAGE", help=", ".join(TRAINING_STAGES))
     _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
     register = _add_verb(verbs, "register", _register, "register the trained model in MLflow")
     register.add_argument("--out", type=Path, metavar="FILE", help="write the registered version to FILE as JSON")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
+from cac.layout import EVALUATION_METRICS, EVALUATION_REPORT, TRAINING_STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,10 +19,9 @@ if TYPE_CHECKING:
     from cac.registry.promote import Decision
     from cac.scoring import Failed, Scored
 
-EVALUATION_FILE = Path("metrics/evaluation.json")
-REPORT_FILE = Path("reports/evaluation/index.html")
+REPORT_FILE = EVALUATION_REPORT / "index.html"
 
-MODELS = ("base", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "majority", "frame_difference")
+MODELS = ("base", *TRAINING_STAGES, "majority", "frame_difference")
 MAIN_METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",
@@ -93,7 +93,7 @@ def print_summary(root: Path) -> None:
     Raises:
         CacError: nothing was evaluated yet.
     """
-    path = root / EVALUATION_FILE
+    path = root / EVALUATION_METRICS
     if not path.is_file():
         raise CacError(f"no metrics at {path}. Run the pipeline first: `make run`, or `dvc repro`.")
     _wide_console().print(_metrics_table(json.loads(path.read_text(encoding="utf-8"))["test"]))

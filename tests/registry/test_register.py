@@ -10,12 +10,13 @@ import pytest
 import yaml
 
 from cac.errors import CacError
+from cac.layout import EVALUATION_METRICS
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity
 from cac.model.nano import build_config, build_processor
 from cac.registry import register as register_module
 from cac.registry.promote import promote
-from cac.registry.register import ADAPTER, CALIBRATION, CHECKPOINT, EVALUATION, SUPERSEDED, register
+from cac.registry.register import ADAPTER, CALIBRATION, CHECKPOINT, SUPERSEDED, register
 from cac.registry.tracking import connect
 from cac.video import encode
 
@@ -63,8 +64,8 @@ def write_evaluation(project, accuracy):
     values = {"balanced_accuracy": accuracy, "specificity": 0.8, "parse_rate": 1.0}
     row = {name: {"value": value, "low": value - 0.1, "high": value + 0.1} for name, value in values.items()}
     row["auroc"] = {"value": None, "low": None, "high": None}
-    (project / EVALUATION).parent.mkdir(exist_ok=True)
-    (project / EVALUATION).write_text(json.dumps({"test": {CHECKPOINT: row}, "val": {}}))
+    (project / EVALUATION_METRICS).parent.mkdir(exist_ok=True)
+    (project / EVALUATION_METRICS).write_text(json.dumps({"test": {CHECKPOINT: row}, "val": {}}))
 
 
 def register_cut_off(project, params):
@@ -165,11 +166,15 @@ def test_a_registration_cut_off_is_finished_or_superseded_never_doubled(trained)
 @pytest.mark.parametrize(
     ("path", "content", "message"),
     [
-        (EVALUATION, '{"test": {"two_turn_grpo": {"specificity": {"value": 1.0}}}}', "lacks balanced_accuracy, parse"),
-        (EVALUATION, "{", "not valid JSON"),
+        (
+            EVALUATION_METRICS,
+            '{"test": {"two_turn_grpo": {"specificity": {"value": 1.0}}}}',
+            "lacks balanced_accuracy, parse",
+        ),
+        (EVALUATION_METRICS, "{", "not valid JSON"),
         (CALIBRATION, '{"temperature": {}}', "no positive temperature"),
         (ADAPTER / "adapter_config.json", None, "no adapter"),
-        (EVALUATION, None, "cannot read"),
+        (EVALUATION_METRICS, None, "cannot read"),
     ],
 )
 def test_an_incomplete_pipeline_is_told_what_is_missing(trained, path, content, message):

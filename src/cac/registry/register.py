@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
+from cac.layout import EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.params import Params
 from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
 from cac.registry.model_card import CardFacts, Interval, model_card, summary
@@ -26,10 +27,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-CHECKPOINT = "two_turn_grpo"
-ADAPTER = Path("models") / CHECKPOINT
-EVALUATION = Path("metrics/evaluation.json")
-CALIBRATION = Path("evaluation/calibration.json")
+CHECKPOINT = TWO_TURN_GRPO
+ADAPTER = MODELS / CHECKPOINT
+CALIBRATION = EVALUATION / "calibration.json"
 LOADER = Path(__file__).with_name("pyfunc_model.py")
 
 KEY_TAG = "registration_key"
@@ -118,10 +118,12 @@ def read_facts(root: Path, params: Params) -> CardFacts:
     """
     if not (root / ADAPTER / "adapter_config.json").is_file():
         raise CacError(f"no adapter in {root / ADAPTER}. Train it first: `dvc repro`.")
-    metrics = _read_json(root / EVALUATION).get("test", {})
+    metrics = _read_json(root / EVALUATION_METRICS).get("test", {})
     missing = [name for name in GATE_METRICS if metrics.get(CHECKPOINT, {}).get(name, {}).get("value") is None]
     if missing:
-        raise CacError(f"{root / EVALUATION}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`.")
+        raise CacError(
+            f"{root / EVALUATION_METRICS}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`."
+        )
     temperature = _read_json(root / CALIBRATION).get("temperature", {}).get(CHECKPOINT)
     if not isinstance(temperature, float | int) or temperature <= 0:
         raise CacError(f"{root / CALIBRATION}: no positive temperature.{CHECKPOINT}. Run `dvc repro evaluate`.")
@@ -155,7 +157,7 @@ def _assemble(root: Path, facts: CardFacts, folder: Path) -> _Candidate:
     settings = PackageSettings(params.model, params.frames, facts.temperature, params.evaluation.max_turn_tokens)
     write_package(package, root / ADAPTER, settings)
     (folder / "MODEL_CARD.md").write_text(model_card(facts), encoding="utf-8")
-    key = json_sha256([folder_sha256(package), file_sha256(LOADER), file_sha256(root / EVALUATION)])
+    key = json_sha256([folder_sha256(package), file_sha256(LOADER), file_sha256(root / EVALUATION_METRICS)])
     return _Candidate(folder, key, facts)
 
 
