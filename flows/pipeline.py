@@ -20,14 +20,13 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
-from cac.layout import EVALUATION_METRICS
-from cac.registry.promote import Check, Decision
+from cac.layout import DECISION, EVALUATION_METRICS
+from cac.registry.promote import Decision
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
 from flows.steps import STAGES, STEPS
 
 REGISTERED_FILE = SCRATCH / "registered.json"
-DECISION_FILE = SCRATCH / "decision.json"
 _SEND_SECONDS = 30
 _DVC_ADVICE = (
     "To track the changes",
@@ -81,10 +80,10 @@ def register() -> State:
 def promote() -> State:
     """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
-    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION_FILE))
+    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
     state = _run("promote", command, also_fine=EXIT_REFUSED)
     if state.is_completed():
-        _show_decision(json.loads(DECISION_FILE.read_text(encoding="utf-8")))
+        _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
     return state
 
 
@@ -114,7 +113,7 @@ def _show_metrics(root: Path) -> None:
 
 
 def _show_decision(data: dict[str, Any]) -> None:
-    decision = Decision(**{**data, "checks": tuple(Check(**check) for check in data["checks"])})
+    decision = Decision.from_dict(data)
     outcome = "is the champion" if decision.passed else "is refused"
     text = f"{decision.model_name} version {decision.version} {outcome}.\n\n{decision.table()}"
     create_markdown_artifact(text, key="promotion", description="The gate's decision")

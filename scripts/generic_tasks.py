@@ -22,8 +22,9 @@ from cac.video import dense_indices, spread_indices
 
 FPS = 8
 CLIP_SIZE = 96
-SIZES = (64, 80)
+SIZES = (64, 80, 96)
 COARSE_COUNT, DENSE_COUNT = 8, 6
+COARSE_SIZE, DENSE_SIZE = 64, 96
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
@@ -42,6 +43,13 @@ def ordinary_scene(rng: np.random.Generator, frames: int) -> Scene:
     kind = str(rng.choice([*SOLIDS, "creature", "creature", "sign", "sign"]))
     scene = random_scene(rng, SceneSettings(CLIP_SIZE, frames, kind))
     return replace(scene, actors=tuple(_vary(rng, actor) for actor in scene.actors))
+
+
+def plain_scene(rng: np.random.Generator, frames: int) -> Scene:
+    """Draw one thing on a plain ground."""
+    scene = ordinary_scene(rng, frames)
+    plain = np.full_like(scene.background, int(rng.integers(90, 200)))
+    return replace(scene, background=plain, wall=None, actors=scene.actors[-1:])
 
 
 def _vary(rng: np.random.Generator, actor: tuple[ActorState, ...]) -> tuple[ActorState, ...]:
@@ -110,10 +118,7 @@ def _ask(blocks: list[dict[str, Any]], question: str, answer: str) -> Dialogue:
 
 def easy_frame(rng: np.random.Generator) -> Dialogue:
     """One frame of one thing on a plain ground: where looking begins; without it nothing is learned for long."""
-    scene = ordinary_scene(rng, 1)
-    plain = np.full_like(scene.background, int(rng.integers(90, 200)))
-    scene = replace(scene, background=plain, wall=None, actors=scene.actors[-1:])
-    return _ask_single(rng, scene, _list_all)
+    return _ask_single(rng, plain_scene(rng, 1), _list_all)
 
 
 def single_frame(rng: np.random.Generator) -> Dialogue:
@@ -165,7 +170,7 @@ def multi_frame(rng: np.random.Generator) -> Dialogue:
     """Frames of a clip: track one thing through them, or say of each frame what has changed."""
     scene = ordinary_scene(rng, int(rng.integers(16, 33)))
     dense = rng.random() < 0.3
-    count, size = (DENSE_COUNT, SIZES[1]) if dense else (COARSE_COUNT, SIZES[0])
+    count, size = (DENSE_COUNT, DENSE_SIZE) if dense else (COARSE_COUNT, COARSE_SIZE)
     event = None
     if rng.random() < 0.8:
         scene, event = add_event(rng, scene)
@@ -244,10 +249,10 @@ def _two_turns(
 ) -> Dialogue:
     """Assemble a two-turn dialogue from which frames are in question and the answer to the dense frames."""
     coarse = spread_indices(scene.frame_count, COARSE_COUNT)
-    first = frame_blocks(_images(scene, coarse, SIZES[0]), [t / FPS for t in coarse])
+    first = frame_blocks(_images(scene, coarse, COARSE_SIZE), [t / FPS for t in coarse])
     windows = _runs(happens)
     dense = dense_indices(windows, scene.frame_count, FPS, DENSE_COUNT)
-    second = frame_blocks(_images(scene, dense, SIZES[1]), [t / FPS for t in dense])
+    second = frame_blocks(_images(scene, dense, DENSE_SIZE), [t / FPS for t in dense])
     reply = scan_reply(Scan(tuple((t / FPS, happens[t]) for t in coarse), tuple(windows)))
     flags = reply["content"][0]["text"].replace(" clear", " no").replace(" odd", " yes")
     return Dialogue(

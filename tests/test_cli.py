@@ -190,7 +190,21 @@ def test_summary_shows_intervals_and_dashes_for_what_is_undefined(tmp_path, monk
     assert out.index("base") < out.index("frame_difference"), "rows stand in the pipeline's order"
     assert "0.51 [0.45, 0.57]" in out
     assert "None" not in out
-    assert "cac score" in out
+    assert "cac register" in out
+
+
+@pytest.mark.parametrize(("passed", "model"), [(True, "models:/m@champion"), (False, "models:/m/3")])
+def test_summary_recommends_the_champion_only_if_the_gate_let_it_through(tmp_path, monkeypatch, capsys, passed, model):
+    for folder in ("metrics", ".scratch"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "metrics/evaluation.json").write_text('{"test": {}, "val": {}}')
+    decision = {"model_name": "m", "version": "3", "champion": None, "passed": passed, "checks": []}
+    (tmp_path / ".scratch/decision.json").write_text(json.dumps(decision))
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["summary"]) == 0
+    out = capsys.readouterr().out
+    assert model in out
+    assert ("refused" in out) is not passed
 
 
 def test_summary_before_anything_was_evaluated_says_what_to_run(tmp_path, monkeypatch, capsys):

@@ -44,8 +44,8 @@ findings = st.builds(Finding, seconds) | st.builds(Finding, seconds, st.sampled_
 
 @st.composite
 def looks(draw: st.DrawFn) -> Look:
-    found = tuple(draw(st.lists(findings, max_size=6)))
-    leaf = draw(st.none() | st.sampled_from(sorted(LEAVES)))
+    found = tuple(sorted(draw(st.lists(findings, max_size=6)), key=lambda finding: finding.time))
+    leaf = draw(st.sampled_from(sorted(LEAVES))) if any(finding.leaf for finding in found) else None
     return Look(found, family_of(leaf) if leaf else None, leaf, "anomalous" if leaf else "clean")
 
 
@@ -175,6 +175,9 @@ def test_space_around_an_answer_is_no_matter() -> None:
         ("0.5 none", "0.5 none "),
         ("0.5 none", "0.5 clear"),
         ("0.5 none", "0.5 none\n"),
+        ("0.5 none", "0.7 none"),
+        ("0.6 colour_swap 23 40 55 60", "0.6 none"),
+        ("attribution temporal_inconsistency colour_swap\nverdict anomalous", "attribution none\nverdict clean"),
     ],
 )
 def test_a_look_outside_the_grammar_is_refused(old: str, new: str) -> None:

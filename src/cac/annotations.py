@@ -20,7 +20,8 @@ SCHEMA_VERSION = "1"
 MANIFEST_NAME = "annotations.jsonl"
 CARD_NAME = "dataset.json"
 
-Split = Literal["train", "val", "test"]
+Split = Literal["train", "val", "test", "test_shifted"]
+REQUIRED_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # `test_shifted` is extra: unlike what was trained on
 
 
 class _Record(BaseModel):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
-from cac.layout import EVALUATION_METRICS, EVALUATION_REPORT, TRAINING_STAGES
+from cac.layout import DECISION, EVALUATION_METRICS, EVALUATION_REPORT, TRAINING_STAGES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -97,7 +97,7 @@ def print_summary(root: Path) -> None:
     if not path.is_file():
         raise CacError(f"no metrics at {path}. Run the pipeline first: `make run`, or `dvc repro`.")
     _wide_console().print(_metrics_table(json.loads(path.read_text(encoding="utf-8"))["test"]))
-    print(next_steps())
+    print(next_steps(_last_decision(root)))
 
 
 def _metrics_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> "Table":
@@ -120,17 +120,32 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]])
     ]
 
 
-def next_steps() -> str:
-    """Return what a person can do once the pipeline has run."""
+def _last_decision(root: Path) -> "Decision | None":
+    """Read what the gate last decided in this checkout; None if it was not asked."""
+    from cac.registry.promote import Decision
+
+    path = root / DECISION
+    return Decision.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def next_steps(decision: "Decision | None") -> str:
+    """Return what a person can do once the pipeline has run; a model that the gate refused is named as such."""
+    lines = ["What next:", f"  look at the report    {REPORT_FILE}", "  look at the runs      make ui"]
+    if decision is None:
+        return "\n".join([*lines, "  register the model    cac register, then cac promote --version N"])
+    version = f"models:/{decision.model_name}/{decision.version}"
+    model, option = (
+        (f"models:/{decision.model_name}@champion", "") if decision.passed else (version, f"--model {version} ")
+    )
+    if not decision.passed:
+        lines.append(f"  The gate refused {version}: do not use it as a reward. To look into it:")
     return "\n".join(
-        (
-            "What next:",
-            f"  look at the report    {REPORT_FILE}",
-            "  look at the runs      make ui",
-            "  score a video         cac score VIDEO.mp4 --overlay seen.mp4",
+        [
+            *lines,
+            f"  score a video         cac score {option}VIDEO.mp4 --overlay seen.mp4",
             '  load the model        mlflow.set_tracking_uri("sqlite:///.mlflow/mlflow.db")',
-            '                        mlflow.pyfunc.load_model("models:/cac-reward-model@champion").predict([VIDEO])',
-        )
+            f'                        mlflow.pyfunc.load_model("{model}").predict([VIDEO])',
+        ]
     )
 
 

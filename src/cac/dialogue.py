@@ -19,6 +19,7 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 from cac.geometry import Box, Window, merge_windows
@@ -168,7 +169,8 @@ _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 def parse_look(text: str) -> Look | None:
     """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
 
-    The verdict must be anomalous exactly if an attribution is given, and the leaf must belong to the family.
+    The verdict must be anomalous exactly if a frame names an anomaly and exactly if an attribution is given, whose leaf
+    must belong to its family. Frames stand in the order of time.
     """
     lines = text.strip().split("\n")
     if len(lines) < 2:
@@ -183,6 +185,10 @@ def parse_look(text: str) -> Look | None:
     if leaf is not None and family_of(leaf) != family:
         return None
     found = tuple(finding for finding in findings if finding is not None)
+    if any(finding.leaf for finding in found) != (leaf is not None):
+        return None
+    if any(later.time < earlier.time for earlier, later in pairwise(found)):
+        return None
     return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict[1] == "clean" else "anomalous")
 
 

@@ -17,8 +17,8 @@ class Judgement:
     """The verdict on one video with its evidence.
 
     Attributes:
-        margin: logit of the clean verdict token minus that of the anomalous one, uncalibrated. Zero if the answer could
-            not be parsed, which abstains.
+        margin: log odds that the second look names no anomaly, uncalibrated. Zero if the answer could not be parsed,
+            which abstains.
         verdict: what the answer says; "clean" if it could not be parsed.
         windows: the windows the scan chose to concentrate on, in seconds; empty if it found nothing suspicious. They
             may be there with a clean verdict: it looked, and found nothing.

@@ -14,3 +14,4 @@ EVALUATION_METRICS = Path("metrics/evaluation.json")
 EVALUATION = Path("evaluation")  # predictions and calibration
 EVALUATION_REPORT = Path("reports/evaluation")
 SCRATCH = Path(".scratch")  # nothing in it is a result
+DECISION = SCRATCH / "decision.json"  # what the gate last decided in this checkout

@@ -34,6 +34,7 @@ class ProceduralData(_Section):
     """The embedded sample dataset; changing it means a new `data.dvc`."""
 
     pairs: Count  # scenes; each gives an anomalous clip and its clean twin
+    shifted_pairs: Annotated[int, Field(ge=0)]  # more of them, unlike the others in look and motion: `test_shifted`
     size: Annotated[int, Field(ge=32)]  # frame height and width, pixels
     fps: Count
     min_frames: Annotated[int, Field(ge=8)]
@@ -133,6 +134,8 @@ class Grpo(_Section):
     max_turn_tokens: Count  # tokens the model may write in both turns together
     max_grad_norm: Positive
     scale_rewards: Literal["group", "batch", "none"]
+    advantages: Literal["turn", "trajectory"]  # credit each turn with its own rewards, or all tokens with all
+    scan_verdict_share: Fraction  # with "turn": the part of the verdict's reward that the scan is credited with
     save_every: Count
     log_every: Count
     reward_weights: RewardWeights

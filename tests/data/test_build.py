@@ -8,6 +8,7 @@ import pytest
 import cac.data.build as build
 from cac.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 from cac.data.build import build_dataset
+from cac.data.render import SHIFTED_SOLIDS
 from cac.errors import CacError
 from cac.params import Params, load_params
 from cac.taxonomy import Family
@@ -24,7 +25,7 @@ PINNED = {
 
 def make_params(pairs: int) -> Params:
     params = load_params(REPOSITORY / "params.yaml")
-    small = {"pairs": pairs, "size": 64, "min_frames": 16, "max_frames": 18}
+    small = {"pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18}
     return params.model_copy(update={"procedural_data": params.procedural_data.model_copy(update=small)})
 
 
@@ -52,7 +53,7 @@ def test_the_first_clips_of_the_projects_dataset_are_those_of_data_dvc(tmp_path:
     After an intended change: `cac data build && dvc add data`, then copy the new hashes from the manifest.
     """
     params = load_params(REPOSITORY / "params.yaml")
-    few = params.procedural_data.model_copy(update={"pairs": 2})
+    few = params.procedural_data.model_copy(update={"pairs": 2, "shifted_pairs": 0})
     build_dataset(tmp_path / "data", params.model_copy(update={"procedural_data": few}))
 
     assert {clip.clip_id: clip.sha256[:16] for clip in read_clips(tmp_path / "data")} == PINNED
@@ -212,3 +213,32 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(CacError, match=r"cannot write to .*file.*--out"):
         build_dataset(tmp_path / "file" / "data", make_params(1))
     assert contents(tmp_path) == {"file": b"precious"}
+
+
+@pytest.mark.parametrize("number", range(11))
+def test_in_shifted_scenes_too_twins_differ_where_the_boxes_say(number: int) -> None:
+    pair = build.make_pair(build.FIRST_SHIFTED + number, make_params(1).procedural_data, 7)
+    differs = (pair.clean.render() != pair.anomalous.render()).any(axis=3)
+    shown = {box.frame for box in pair.anomaly.boxes}
+
+    assert {int(frame) for frame in differs.any(axis=(1, 2)).nonzero()[0]} <= shown
+    assert differs.any()
+    if pair.anomaly.leaf == "wall_penetration":
+        middle = pair.anomaly.boxes[len(pair.anomaly.boxes) // 2]
+        wall = pair.anomalous.wall_at(middle.frame)
+        assert wall is not None
+        assert middle.box[0] * 64 < wall.x2, "the body is in the wall where the camera shows it"
+        assert middle.box[2] * 64 > wall.x1
+
+
+def test_shifted_scenes_are_a_split_of_their_own_and_look_unlike_the_others(tmp_path: Path) -> None:
+    params = make_params(1)
+    settings = params.procedural_data.model_copy(update={"shifted_pairs": 8})
+    build_dataset(tmp_path / "data", params.model_copy(update={"procedural_data": settings}))
+    shifted = read_clips(tmp_path / "data", "test_shifted")
+
+    assert len(shifted) == 16
+    scenes = [build.make_pair(build.FIRST_SHIFTED + i, settings, params.compute.seed).clean for i in range(8)]
+    assert all(scene.camera is not None and len(set(scene.camera)) > 1 for scene in scenes)
+    assert {actor[0].kind for scene in scenes for actor in scene.actors} & set(SHIFTED_SOLIDS)
+    assert not {actor[0].kind for actor in build.make_pair(0, settings, 7).clean.actors} & set(SHIFTED_SOLIDS)

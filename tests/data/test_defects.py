@@ -14,7 +14,9 @@ from cac.params import ProceduralData
 from cac.taxonomy import LEAVES, family_of
 
 FPS = 8
-SETTINGS = ProceduralData(pairs=12, size=96, fps=FPS, min_frames=16, max_frames=32, val_share=0.15, test_share=0.2)
+SETTINGS = ProceduralData(
+    pairs=12, shifted_pairs=0, size=96, fps=FPS, min_frames=16, max_frames=32, val_share=0.15, test_share=0.2
+)
 FIRST, LAST = 6, 12
 
 

@@ -33,6 +33,7 @@ def test_data_that_was_rendered_anew_is_put_into_the_cache(project):
 def test_a_missing_dataset_is_rendered_and_held_against_data_dvc(project):
     """The sample's bytes follow from params.yaml, so two pairs of clips name one dataset."""
     project.set_param("procedural_data", "pairs", 2)
+    project.set_param("procedural_data", "shifted_pairs", 0)
     shutil.rmtree(project.root / "data")
     assert project.command("cac.cli", "data", "build").returncode == 0
     project.dvc("add", "--quiet", "data")

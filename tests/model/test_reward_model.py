@@ -1,13 +1,16 @@
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cac.errors import CacError
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
-from cac.model.reward_model import FORBIDDEN_TOKENS, RewardModel, _read_answer, verdict_token_ids
+from cac.model.reward_model import FORBIDDEN_TOKENS, RewardModel, _read_answer, log_odds, none_token_id
 from cac.params import Model, Params
 from cac.video import Video
 
@@ -50,14 +53,34 @@ def test_an_unreadable_answer_abstains(package: Path) -> None:
     assert not any(token in judgement.scan_text for token in FORBIDDEN_TOKENS)
 
 
-def test_the_margin_is_read_at_the_verdict(package: Path) -> None:
+def answer_of(tokenizer, text: str, none_probability: float):
+    row = [*tokenizer(text + "<|im_end|>", add_special_tokens=False)["input_ids"], tokenizer.pad_token_id]
+    return _read_answer(tokenizer, row, [math.log(none_probability)] * len(row))
+
+
+def test_the_margin_is_the_chance_of_naming_nothing(package: Path) -> None:
     tokenizer = RewardModel.from_package(package).processor.tokenizer
-    text = "0.5 none\nattribution none\nverdict clean<|im_end|>"
-    row = [*tokenizer(text, add_special_tokens=False)["input_ids"], tokenizer.pad_token_id]
-    margins = [float(i) for i in range(len(row))]
-    answer = _read_answer(tokenizer, row, margins, verdict_token_ids(tokenizer))
-    assert answer.text == text.removesuffix("<|im_end|>")
-    assert answer.margin == len(row) - 3  # the verdict's word, before the end token and the padding
+    clean = "0.5 none\n0.6 none\nattribution none\nverdict clean"
+    answer = answer_of(tokenizer, clean, 0.9)
+    assert answer.text == clean
+    assert answer.margin == pytest.approx(log_odds(3 * math.log(0.9)))  # two frames and the attribution
+    named = answer_of(tokenizer, "0.5 none\n0.6 vanishing 1 2 30 40\n0.7 none\nattribution none", 0.4)
+    assert named.margin == pytest.approx(math.log(0.16 / 0.84)), "what follows the first anomaly does not count"
+    assert answer_of(tokenizer, "none of it", 0.4).margin == 0.0
+    assert answer_of(tokenizer, clean, 1.0).margin == 30.0
+
+
+def test_none_begins_no_anomaly(package: Path) -> None:
+    tokenizer = RewardModel.from_package(package).processor.tokenizer
+    assert tokenizer.decode([none_token_id(tokenizer)]) == " none"
+
+
+@given(st.floats(-700, -1e-9))
+def test_log_odds_undo_the_logistic_function(log: float) -> None:
+    odds = log_odds(log)
+    assert -30 <= odds <= 30
+    if abs(odds) < 20:
+        assert 1 / (1 + math.exp(-odds)) == pytest.approx(math.exp(log), rel=1e-6)
 
 
 def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 
 from cac.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Split, write_clips
 from cac.data.defects import DEFECTS, DefectPlan, inject
-from cac.data.render import extent
-from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.data.render import SOLIDS, extent
+from cac.data.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
 from cac.errors import CacError
 from cac.geometry import box_area, box_iou
 from cac.params import Params, ProceduralData
@@ -26,6 +26,7 @@ SOURCE = "procedural"
 SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
 MARGIN = 2  # frames at both ends that stay free of the anomaly
 SCENE_TRIES = 40
+FIRST_SHIFTED = 100_000  # scenes from this number on are of the shifted style
 MAX_COVERED = 0.25  # share of the anomaly that other actors may hide
 
 
@@ -64,7 +65,8 @@ def _render(folder: Path, params: Params) -> None:
 
     settings = params.procedural_data
     clips: list[Clip] = []
-    for index in track(range(settings.pairs), description="rendering clip pairs"):
+    numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
+    for index in track(numbers, description="rendering clip pairs"):
         clips += _write_pair(folder, index, make_pair(index, settings, params.compute.seed), settings)
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -109,7 +111,7 @@ def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
     leaf = _leaf_of(index)
     best: tuple[float, Pair] | None = None
     for _ in range(SCENE_TRIES):
-        pair, covered = _try_pair(rng, leaf, settings)
+        pair, covered = _try_pair(rng, leaf, settings, index >= FIRST_SHIFTED)
         if best is None or covered < best[0]:
             best = (covered, pair)
         if covered <= MAX_COVERED:
@@ -124,11 +126,13 @@ def _leaf_of(index: int) -> str:
     return names[index // len(families) % len(names)]
 
 
-def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData) -> tuple[Pair, float]:
+def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shifted: bool) -> tuple[Pair, float]:
     defect = DEFECTS[leaf]
     frames = int(rng.integers(settings.min_frames, settings.max_frames + 1))
-    kind = str(rng.choice(defect.kinds))
-    scene = random_scene(rng, SceneSettings(settings.size, frames, kind, defect.needs_wall))
+    style = SHIFTED if shifted else STANDARD
+    kinds = style.solids if defect.kinds == SOLIDS else defect.kinds
+    kind = str(rng.choice(kinds))
+    scene = random_scene(rng, SceneSettings(settings.size, frames, kind, defect.needs_wall, style))
     actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
     length = int(rng.integers(SHORTEST_WINDOW, min(LONGEST_WINDOW, frames - 2 * MARGIN) + 1))
     first = int(rng.integers(MARGIN, frames - MARGIN - length + 1))
@@ -161,6 +165,8 @@ def _write_pair(folder: Path, index: int, pair: Pair, settings: ProceduralData) 
 
 def _split_of(index: int, settings: ProceduralData) -> Split:
     """Assign scenes to splits by a hash, so that a larger dataset keeps the splits of a smaller one."""
+    if index >= FIRST_SHIFTED:
+        return "test_shifted"
     place = int.from_bytes(hashlib.sha256(f"{SOURCE}-{index}".encode()).digest()[:8], "big") / 2**64
     if place < settings.test_share:
         return "test"

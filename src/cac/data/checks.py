@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from cac.annotations import Split
+from cac.annotations import REQUIRED_SPLITS, Split
 from cac.data.clip_facts import EXPECTED
 from cac.params import Validation
 from cac.taxonomy import Family
@@ -71,11 +71,11 @@ def list_checks(params: Validation) -> list[Check]:
         Check("clip_id", "blocking", "a clip_id of its own", "ExpectColumnValuesToBeUnique", "clip_id"),
         Check("unique_path", "blocking", "a path of its own", "ExpectColumnValuesToBeUnique", "path"),
         _duration_check(params.max_duration),
-        *(_split_size_check(split, params.min_clips_per_split) for split in get_args(Split)),
+        *(_split_size_check(split, params.min_clips_per_split) for split in REQUIRED_SPLITS),
     ]
     warning = [
         Check("file_duplicate", "warning", "content no other clip has", "ExpectColumnValuesToBeUnique", "file_sha256"),
-        *(_clean_share_check(split, params.min_clean_share, params.max_clean_share) for split in get_args(Split)),
+        *(_clean_share_check(split, params.min_clean_share, params.max_clean_share) for split in REQUIRED_SPLITS),
         *(_family_check(family, params.min_clips_per_family) for family in Family),
     ]
     return blocking + warning

@@ -19,9 +19,10 @@ from cac.taxonomy import family_of
 
 @dataclass(frozen=True)
 class Edit:
-    """What a defect function is given: the actor's states in the window, and the scene they belong to."""
+    """What a defect function is given: the actor's states from frame `first` on, and the scene they belong to."""
 
     states: tuple[ActorState, ...]
+    first: int
     scene: Scene
     severity: float
     rng: np.random.Generator
@@ -86,15 +87,14 @@ def _size_jump(edit: Edit) -> list[ActorState]:
 
 def _wall_penetration(edit: Edit) -> list[ActorState]:
     """Pull the actor into the wall and back: deepest in the middle of the window, to its centre at full severity."""
-    wall = edit.scene.wall
-    if wall is None:
-        raise ValueError("wall_penetration needs a scene with a wall")
-    centre = (wall.x1 + wall.x2) / 2
     depth = 0.7 + 0.3 * edit.severity
     moved = []
     for t, state in enumerate(edit.states):
+        wall = edit.scene.wall_at(edit.first + t)
+        if wall is None:
+            raise ValueError("wall_penetration needs a scene with a wall")
         pull = depth * math.sin(math.pi * (t + 1) / (len(edit.states) + 1)) ** 0.4
-        moved.append(replace(state, x=round(state.x + (centre - state.x) * pull, 2)))
+        moved.append(replace(state, x=round(state.x + ((wall.x1 + wall.x2) / 2 - state.x) * pull, 2)))
     return moved
 
 
@@ -137,7 +137,7 @@ def inject(scene: Scene, plan: DefectPlan, fps: float, rng: np.random.Generator)
     """Return the scene with the defect, and its annotation: window in seconds, a box in each of its frames."""
     states = scene.actors[plan.actor]
     window = states[plan.first : plan.last + 1]
-    edited = DEFECTS[plan.leaf].apply(Edit(window, scene, plan.severity, rng))
+    edited = DEFECTS[plan.leaf].apply(Edit(window, plan.first, scene, plan.severity, rng))
     actor = (*states[: plan.first], *edited, *states[plan.last + 1 :])
     actors = tuple(actor if i == plan.actor else other for i, other in enumerate(scene.actors))
     width, height = scene.size

@@ -27,6 +27,7 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "cyan": (40, 200, 214),
 }
 SOLIDS = ("ball", "box", "triangle", "star")
+SHIFTED_SOLIDS = ("diamond", "cross")  # only in `test_shifted`: no training clip and no task of the base shows one
 KINDS = (*SOLIDS, "creature", "sign")
 
 
@@ -151,6 +152,11 @@ def _radius(kind: str, angle: float) -> float:
     if kind == "triangle":
         sector = (angle + math.pi / 2) % (2 * math.pi / 3) - math.pi / 3
         return 0.62 / math.cos(sector)
+    if kind == "diamond":
+        return 1.0 / (abs(math.cos(angle)) + abs(math.sin(angle)))
+    if kind == "cross":
+        near = abs((angle + math.pi / 4) % (math.pi / 2) - math.pi / 4)  # to the nearest arm
+        return min(0.95 / math.cos(near), 0.4 / max(math.sin(near), 1e-9))
     if kind == "star":
         return 0.75 + 0.33 * math.cos(5 * (angle + math.pi / 2))
     return 1.0

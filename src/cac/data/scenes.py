@@ -5,12 +5,12 @@ It leaves out drawing (`render.py`) and anomalies (`defects.py`).
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cac.data.glyphs import WORDS
-from cac.data.render import COLOURS, SOLIDS, ActorState, Wall, render_frame, sign_half_extent
+from cac.data.render import COLOURS, SHIFTED_SOLIDS, SOLIDS, ActorState, Wall, render_frame, sign_half_extent
 
 GRAVITY = 1.1  # pixels per frame per frame
 WIDEST = 1.4  # half-extent of the widest actor, a creature, in sizes
@@ -23,6 +23,7 @@ class Scene:
     background: np.ndarray
     wall: Wall | None
     actors: tuple[tuple[ActorState, ...], ...]
+    camera: tuple[int, ...] | None = None  # by how many pixels each frame's view is moved to the left; actors have it
 
     @property
     def frame_count(self) -> int:
@@ -37,7 +38,40 @@ class Scene:
     def render(self, frames: list[int] | None = None) -> np.ndarray:
         """Draw the given frames, or all: uint8 (frames, height, width, 3)."""
         chosen = range(self.frame_count) if frames is None else frames
-        return np.stack([render_frame(self.background, self.wall, [a[t] for a in self.actors]) for t in chosen])
+        return np.stack([self._render_one(t) for t in chosen])
+
+    def wall_at(self, frame: int) -> Wall | None:
+        """Return where the wall is seen in a frame."""
+        if self.wall is None or self.camera is None:
+            return self.wall
+        return Wall(self.wall.x1 - self.camera[frame], self.wall.x2 - self.camera[frame])
+
+    def _render_one(self, frame: int) -> np.ndarray:
+        background = self.background if self.camera is None else np.roll(self.background, -self.camera[frame], axis=1)
+        return render_frame(background, self.wall_at(frame), [actor[frame] for actor in self.actors])
+
+
+@dataclass(frozen=True)
+class Style:
+    """How scenes look and move.
+
+    Attributes:
+        solids: the kinds of solid bodies.
+        sizes: half-extents of the actors, from and to, in frame widths.
+        pace: factor on all speeds but that of falling.
+        contrast: factor on the backdrop's tint, gradient and pattern.
+        pan: how far the camera swings to either side, pixels.
+    """
+
+    solids: tuple[str, ...]
+    sizes: tuple[float, float]
+    pace: float
+    contrast: float
+    pan: int
+
+
+STANDARD = Style(SOLIDS, (0.1, 0.145), 1.0, 1.0, 0)
+SHIFTED = Style((*SOLIDS, *SHIFTED_SOLIDS), (0.085, 0.165), 1.4, 2.0, 5)
 
 
 @dataclass(frozen=True)
@@ -48,20 +82,31 @@ class SceneSettings:
     frame_count: int
     required_kind: str | None = None
     needs_wall: bool = False
+    style: Style = STANDARD
 
 
 def random_scene(rng: np.random.Generator, settings: SceneSettings) -> Scene:
     """Draw a scene: a background, perhaps a wall, and two to four actors, one of them of the required kind."""
     wall = _random_wall(rng, settings.size) if settings.needs_wall or rng.random() < 0.4 else None
-    kinds = [settings.required_kind or str(rng.choice(SOLIDS))]
-    kinds += [str(rng.choice([*SOLIDS, "creature"])) for _ in range(int(rng.integers(1, 3)))]
+    solids = settings.style.solids
+    kinds = [settings.required_kind or str(rng.choice(solids))]
+    kinds += [str(rng.choice([*solids, "creature"])) for _ in range(int(rng.integers(1, 3)))]
     if "sign" not in kinds and rng.random() < 0.4:
         kinds.append("sign")
     colours = [str(c) for c in rng.permutation(list(COLOURS))]
     actors = [_random_actor(rng, kind, colour, settings, wall) for kind, colour in zip(kinds, colours, strict=False)]
     # Signs stay behind and the rest in random order, so that the required actor is not always the lowest.
     order = sorted(range(len(actors)), key=lambda i: (kinds[i] != "sign", rng.random()))
-    return Scene(_random_background(rng, settings.size), wall, tuple(actors[i] for i in order))
+    scene = Scene(_random_background(rng, settings), wall, tuple(actors[i] for i in order))
+    return _panned(rng, scene, settings.style.pan) if settings.style.pan else scene
+
+
+def _panned(rng: np.random.Generator, scene: Scene, pan: int) -> Scene:
+    """Let the camera swing from side to side: everything in the picture moves against it."""
+    period, start = float(rng.uniform(14, 30)), float(rng.uniform(0, 2 * math.pi))
+    camera = tuple(round(pan * math.sin(start + 2 * math.pi * t / period)) for t in range(scene.frame_count))
+    actors = (tuple(replace(s, x=round(s.x - dx, 2)) for s, dx in zip(a, camera, strict=True)) for a in scene.actors)
+    return replace(scene, actors=tuple(actors), camera=camera)
 
 
 def _random_wall(rng: np.random.Generator, size: int) -> Wall:
@@ -69,19 +114,20 @@ def _random_wall(rng: np.random.Generator, size: int) -> Wall:
     return Wall(round(centre - half, 1), round(centre + half, 1))
 
 
-def _random_background(rng: np.random.Generator, size: int) -> np.ndarray:
+def _random_background(rng: np.random.Generator, settings: SceneSettings) -> np.ndarray:
     """Draw a muted backdrop: a soft gradient of a greyish tint, with faint stripes, checks or a horizon."""
-    tint = rng.integers(100, 185) + rng.integers(-12, 13, 3)
+    size, contrast = settings.size, settings.style.contrast
+    tint = rng.integers(100, 185) + contrast * rng.integers(-12, 13, 3)
     rows = np.linspace(-1, 1, size)[:, None, None]
-    image = np.broadcast_to(tint + rng.integers(-14, 15) * rows, (size, size, 3)).copy()
+    image = np.broadcast_to(tint + contrast * rng.integers(-14, 15) * rows, (size, size, 3)).copy()
     ys, xs = np.mgrid[:size, :size]
     pattern, period = rng.integers(4), int(rng.integers(8, 24))
     if pattern == 1:
-        image += 5.0 * ((xs // period) % 2)[..., None]
+        image += 5.0 * contrast * ((xs // period) % 2)[..., None]
     elif pattern == 2:
-        image += 5.0 * ((xs // period + ys // period) % 2)[..., None]
+        image += 5.0 * contrast * ((xs // period + ys // period) % 2)[..., None]
     elif pattern == 3:
-        image[int(size * 0.75) :] *= 0.9
+        image[int(size * 0.75) :] *= 1 - 0.1 * contrast
     return np.clip(np.round(image), 0, 255).astype(np.uint8)
 
 
@@ -91,7 +137,7 @@ def _random_actor(
     if kind == "sign":
         return _sign(rng, settings)
     left, right = _free_side(rng, settings.size, wall)
-    size = min(float(rng.uniform(0.1, 0.145)) * settings.size, (right - left) / (2 * WIDEST))
+    size = min(float(rng.uniform(*settings.style.sizes)) * settings.size, (right - left) / (2 * WIDEST))
     low, high = left + size * WIDEST, right - size * WIDEST
     if kind == "creature":
         return _creature(rng, colour, settings, (size, low, high))
@@ -108,7 +154,13 @@ def _free_side(rng: np.random.Generator, width: int, wall: Wall | None) -> tuple
 def _sign(rng: np.random.Generator, settings: SceneSettings) -> tuple[ActorState, ...]:
     word = str(rng.choice(WORDS))
     half_width, half_height = sign_half_extent(word)
-    xs = _bounce(rng, half_width, settings.size - half_width, float(rng.uniform(0, 1.2)), settings.frame_count)
+    xs = _bounce(
+        rng,
+        half_width,
+        settings.size - half_width,
+        settings.style.pace * float(rng.uniform(0, 1.2)),
+        settings.frame_count,
+    )
     y = float(rng.uniform(half_height, settings.size - half_height))
     colour = str(rng.choice(["red", "green", "blue", "purple"]))
     return tuple(ActorState("sign", colour, x, round(y, 2), half_height, word=word) for x in xs)
@@ -118,7 +170,7 @@ def _creature(
     rng: np.random.Generator, colour: str, settings: SceneSettings, room: tuple[float, float, float]
 ) -> tuple[ActorState, ...]:
     size, low, high = room[0] * 1.15, room[1], room[2]
-    speed = float(rng.uniform(0.8, 2.0))
+    speed = settings.style.pace * float(rng.uniform(0.8, 2.0))
     xs = _bounce(rng, low, max(high, low), speed, settings.frame_count)
     y = round(settings.size - size - float(rng.uniform(1, settings.size * 0.35)), 2)
     states = []
@@ -134,12 +186,13 @@ def _solid(
     """A ball falls and bounces; the other solids slide in straight lines."""
     kind, colour = look
     size, low, high = room
-    xs = _bounce(rng, low, max(high, low), float(rng.uniform(0.6, 2.8)), settings.frame_count)
+    pace = settings.style.pace
+    xs = _bounce(rng, low, max(high, low), pace * float(rng.uniform(0.6, 2.8)), settings.frame_count)
     if kind == "ball":
         ys = _fall(rng, size, settings)
     else:
         edge = size * WIDEST
-        ys = _bounce(rng, edge, settings.size - edge, float(rng.uniform(0, 1.5)), settings.frame_count)
+        ys = _bounce(rng, edge, settings.size - edge, pace * float(rng.uniform(0, 1.5)), settings.frame_count)
     return tuple(ActorState(kind, colour, x, y, size) for x, y in zip(xs, ys, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""From the verdict's logit margin to a probability: temperature scaling, and how well the probabilities hold.
+"""From a judgement's margin (log odds) to a probability: temperature scaling, and how well the probabilities hold.
 
 One temperature is fitted on the validation split (Guo et al. 2017, "On Calibration of Modern Neural Networks"); it
 keeps the order of the scores and the verdict at 0.5. Left out: bias terms and isotonic maps, which would move both.
@@ -40,7 +40,7 @@ def fit_temperature(margins: Sequence[float], is_clean: Sequence[bool]) -> float
     if not len(values):
         raise CacError("no judgement to calibrate on: the val split is empty. Give it clips.")
     if not np.isfinite(values).all():
-        raise CacError("a verdict margin is not finite: the model's logits overflowed. Check the checkpoint's weights.")
+        raise CacError("a margin is not finite: the model's logits overflowed. Check the checkpoint's weights.")
     if not values.any():
         return 1.0
     signed = np.where(np.array(is_clean, dtype=bool), values, -values)

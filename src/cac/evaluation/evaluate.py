@@ -1,6 +1,6 @@
-"""Evaluation: every checkpoint and both baselines on val and test, the calibration, and the report.
+"""Evaluation: every checkpoint and both baselines on val and the test splits, the calibration, and the report.
 
-The temperature of each checkpoint is fitted on val; the test split is read here and nowhere else. Checkpoints that were
+The temperature of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that were
 judged already with exactly the same inputs are not judged again after an interruption.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.annotations import Clip, Split, read_clips
+from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.calibration import calibrated_score, fit_temperature
@@ -37,7 +37,7 @@ from cac.video import Video
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
 FINAL = TRAINING_STAGES[-1]
-SPLITS: tuple[Split, ...] = ("val", "test")
+SPLITS: tuple[Split, ...] = ("val", "test", "test_shifted")
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def evaluate(params: Params, root: Path) -> None:
         require_adapter(root / MODELS / stage)
     make_deterministic(params.compute)
     store = ClipStore(root / DATASET)
-    parts = {split: _load(root / DATASET, split, store) for split in SPLITS}
+    parts = _load(root / DATASET, store)
     judgements: Judgements = {name: _judge_checkpoint(name, params, root, parts) for name in CHECKPOINTS}
     judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
     temperatures = {name: _temperature(rows["val"], parts["val"]) for name, rows in judgements.items()}
@@ -75,13 +75,18 @@ def evaluate(params: Params, root: Path) -> None:
     discard(root / SCRATCH / "checkpoints" / "evaluate")
 
 
-def _load(dataset: Path, split: Split, store: ClipStore) -> _Part:
-    clips = read_clips(dataset, split)
-    return _Part(clips, [store.video(clip) for clip in clips])
+def _load(dataset: Path, store: ClipStore) -> dict[Split, _Part]:
+    """Load the splits to judge; one that the dataset has no clips of is left out if it is an optional one."""
+    clips = {split: read_clips(dataset, split) for split in SPLITS}
+    return {
+        split: _Part(rows, [store.video(clip) for clip in rows])
+        for split, rows in clips.items()
+        if rows or split in REQUIRED_SPLITS
+    }
 
 
 def _judge_checkpoint(name: str, params: Params, root: Path, parts: dict[Split, _Part]) -> dict[str, list[Judgement]]:
-    """Judge both splits with one checkpoint, or read what an interrupted evaluation has judged."""
+    """Judge all splits with one checkpoint, or read what an interrupted evaluation has judged."""
     folder = prepare(root, "evaluate", _fingerprint(params, root))
     kept = folder / f"{name}.json"
     if kept.is_file():

@@ -37,7 +37,7 @@ HEADLINE = (
     "parse_rate",
 )
 TILES = ("balanced_accuracy", "auroc", "temporal_iou", "spatial_iou", "leaf_accuracy", "parse_rate")
-_SPLITS = ("test", "val")
+_SPLITS = ("test", "test_shifted", "val")
 _UNDEFINED = "n/a"
 _ACRONYMS = {"auroc": "AUROC", "iou": "IoU", "f1": "F1", "sft": "SFT", "grpo": "GRPO"}
 

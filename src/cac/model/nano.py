@@ -139,7 +139,7 @@ def build_config(tokenizer: Any, initializer_range: float = 0.02) -> Any:
         },
     }  # fmt: skip
     vision = {
-        "depth": 3,
+        "depth": 4,
         "hidden_size": 96,
         "intermediate_size": 384,
         "num_heads": 4,

@@ -1,10 +1,13 @@
 """The reward model at work: both turns of the dialogue over a batch of videos, and the score.
 
-Decoding is greedy, so a video gets the same judgement every time. The score is the calibrated probability of the clean
-verdict, read from the verdict token's logits. An answer outside the grammar abstains: margin 0, `parsed` false. Left
-out for now: reuse of the first turn's key/value cache.
+Decoding is greedy, so a video gets the same judgement every time. The score is the calibrated probability that the
+second look names no anomaly: the product of the probabilities of "none" along the answer, up to the first anomaly it
+names. The verdict's own token would say less, because it only repeats what the lines before it have said. An answer
+outside the grammar abstains: margin 0, `parsed` false. Left out for now: reuse of the first turn's key/value cache.
 """
 
+import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from cac.dialogue import (
 from cac.evaluation.calibration import calibrated_score
 from cac.judgement import Judgement, judgement_of
 from cac.params import Frames
+from cac.taxonomy import LEAVES, Family
 from cac.video import Video
 from cac.views import View, coarse_view, dense_view
 
@@ -37,7 +41,7 @@ def forbidden_token_ids(tokenizer: Any) -> list[int]:
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one generation gave: the text, and the verdict margin (0 if no verdict was written)."""
+    """What one generation gave: the text, and the log odds that it names no anomaly (0 if it never came to choose)."""
 
     text: str
     margin: float
@@ -103,51 +107,67 @@ class RewardModel:
             processor_kwargs={"padding": True, "padding_side": "left"},
         ).to(self.model.device)
         tokenizer = self.processor.tokenizer
-        verdict_ids = verdict_token_ids(tokenizer)
-        margins = _MarginRecorder(verdict_ids)
+        recorder = _TokenRecorder(none_token_id(tokenizer))
         with torch.inference_mode():
             output = self.model.generate(
                 **batch,
                 do_sample=False,
                 max_new_tokens=self.max_turn_tokens,
                 suppress_tokens=forbidden_token_ids(tokenizer),
-                logits_processor=LogitsProcessorList([margins]),
+                logits_processor=LogitsProcessorList([recorder]),
                 eos_token_id=tokenizer.eos_token_id,
                 pad_token_id=tokenizer.pad_token_id,
             )
         rows = output[:, batch["input_ids"].shape[1] :].tolist()
-        return [_read_answer(tokenizer, row, [m[i] for m in margins.steps], verdict_ids) for i, row in enumerate(rows)]
+        return [_read_answer(tokenizer, row, [step[i] for step in recorder.steps]) for i, row in enumerate(rows)]
 
 
-class _MarginRecorder:
-    """A logits processor that changes nothing and keeps, step by step, clean minus anomalous of each row."""
+class _TokenRecorder:
+    """A logits processor that changes nothing and keeps, step by step, the log-probability of one token in each row."""
 
-    def __init__(self, verdict_ids: tuple[int, int]) -> None:
-        self.clean, self.anomalous = verdict_ids
+    def __init__(self, token: int) -> None:
+        self.token = token
         self.steps: list[list[float]] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
-        self.steps.append((scores[:, self.clean] - scores[:, self.anomalous]).tolist())
+        self.steps.append(scores.log_softmax(dim=-1)[:, self.token].tolist())
         return scores
 
 
-def verdict_token_ids(tokenizer: Any) -> tuple[int, int]:
-    """Return the first token of " clean" and of " anomalous", which must differ."""
-    clean, anomalous = (tokenizer(word, add_special_tokens=False)["input_ids"][0] for word in (" clean", " anomalous"))
-    if clean == anomalous:
-        raise ValueError("the tokenizer starts both verdicts with the same token")
-    return clean, anomalous
+def none_token_id(tokenizer: Any) -> int:
+    """Return the first token of " none", which must begin no leaf and no family."""
+    none, *others = (
+        tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in ("none", *LEAVES, *Family)
+    )
+    if none in others:
+        raise ValueError('the tokenizer begins the name of an anomaly with the token of " none"')
+    return none
 
 
-def _read_answer(tokenizer: Any, row: list[int], margins: list[float], verdict_ids: tuple[int, int]) -> _Answer:
-    """Cut a generated row at its end token, decode it, and find the margin at the verdict."""
+_CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands before "none" or an anomaly's name
+
+
+def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float]) -> _Answer:
+    """Cut a generated row at its end token, decode it, and add up the log-probabilities of "none"."""
     if tokenizer.eos_token_id in row:
         row = row[: row.index(tokenizer.eos_token_id)]
-    text = tokenizer.decode(row, skip_special_tokens=False)
-    for position in range(len(row) - 1, 0, -1):
-        if row[position] in verdict_ids and tokenizer.decode(row[:position]).endswith("verdict"):
-            return _Answer(text, margins[position])
-    return _Answer(text, 0.0)
+    none = none_token_id(tokenizer)
+    text, total, chose = "", 0.0, False
+    for token, log in zip(row, none_logs, strict=False):
+        line = text[text.rfind("\n") + 1 :]
+        if _CHOICE.fullmatch(line):
+            total, chose = total + log, True
+            if token != none:
+                break
+        text += tokenizer.decode([token], skip_special_tokens=False)
+    return _Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0)
+
+
+def log_odds(log_probability: float) -> float:
+    """Return log(p / (1 - p)) of a probability given by its logarithm, cut to [-30, 30]."""
+    if log_probability >= 0:
+        return 30.0
+    return min(max(log_probability - math.log(-math.expm1(log_probability)), -30.0), 30.0)
 
 
 def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Message]:

@@ -34,7 +34,7 @@ class CardFacts:
         state: what the model was made from.
         metrics: the test split, {row: {metric: {"value", "low", "high"}}}, rows being checkpoints and baselines.
         row: the row that is the registered checkpoint.
-        temperature: what the verdict margin is divided by to give the score.
+        temperature: what the margin, the log odds of "none", is divided by to give the score.
     """
 
     params: Params

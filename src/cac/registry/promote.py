@@ -7,7 +7,7 @@ listed. A version that fails keeps its tags with the reasons and no alias moves.
 
 import json
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
 from cac.params import Gate, Params
@@ -50,6 +50,11 @@ class Decision:
     champion: str | None
     passed: bool
     checks: tuple[Check, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Decision":
+        """Read what `dataclasses.asdict` made of a decision, also after a JSON round trip."""
+        return cls(**{**data, "checks": tuple(Check(**check) for check in data["checks"])})
 
     def table(self) -> str:
         """Return the checks as a Markdown table."""

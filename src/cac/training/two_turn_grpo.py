@@ -19,6 +19,7 @@ from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import forbidden_token_ids
 from cac.params import Frames, Params
 from cac.training import checkpoints
+from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.rewards import Reward, reward_functions
 
@@ -102,6 +103,8 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         processing_class=processor,
     )
     trainer.rollout_samples = samples
+    if settings.advantages == "turn":
+        trainer.turn_weights = turn_weights(list(rewards), weights, settings.scan_verdict_share)
     return trainer
 
 

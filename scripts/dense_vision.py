@@ -1,0 +1,111 @@
+"""Dense pretraining of the vision tower: every cell says which thing covers it, and where that thing ends.
+
+A language model's answer of twenty tokens says little about a frame; a label for each of its cells says much, and
+learning what is where takes minutes instead of hours. The labels are those of the generic tasks: kind, colour, box,
+legs, letters, wall. The heads are thrown away; the tower's merged tokens are what the language model then reads.
+"""
+
+import numpy as np
+import torch
+from generic_tasks import CLIP_SIZE, LETTERS, SIZES, ordinary_scene, plain_scene
+from PIL import Image
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from cac.data.render import COLOURS, KINDS, ActorState, extent
+from cac.data.scenes import Scene
+
+LONGEST_WORD = 3
+NOTHING = -100  # the label of what a cell has not
+MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
+PIXEL_WEIGHT, BOX_WEIGHT = 1.0, 0.5
+KIND_CLASSES = ("nothing", "wall", *KINDS)
+CLASSES = {"kind": len(KIND_CLASSES), "colour": len(COLOURS), "legs": 8} | {
+    f"letter_{place}": len(LETTERS) for place in range(LONGEST_WORD)
+}
+
+
+class DenseHeads(nn.Module):
+    """What is read off a merged token: classes, a box as four distributions over 0 to 100, and its pixels."""
+
+    def __init__(self, width: int, pixels: int):
+        super().__init__()
+        self.classes = nn.ModuleDict({name: nn.Linear(width, count) for name, count in CLASSES.items()})
+        self.box = nn.Linear(width, 4 * 101)
+        self.pixels = nn.Linear(width, pixels)
+
+
+def dense_loss(visual, heads: DenseHeads, batch: dict, softened: torch.Tensor) -> torch.Tensor:
+    """Return the weighted sum of each head's mean loss over the cells that have the thing.
+
+    `softened` (101, 101) holds the soft target of each coordinate.
+    """
+    tokens = visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
+    loss = PIXEL_WEIGHT * mse_loss(heads.pixels(tokens), batch["pixel_values"].view(len(tokens), -1))
+    for name, head in heads.classes.items():
+        has = batch[name] != NOTHING
+        if has.any():
+            loss = loss + cross_entropy(head(tokens[has]), batch[name][has])
+    has = batch["box"][:, 0] != NOTHING
+    scores = torch.log_softmax(heads.box(tokens[has]).view(-1, 4, 101), dim=-1)
+    return loss - BOX_WEIGHT * 4 * (softened[batch["box"][has]] * scores).sum(-1).mean()
+
+
+def dense_batch(
+    processor, rng: np.random.Generator, frames: int, plain_share: float, sizes: tuple[int, ...] = SIZES
+) -> dict[str, torch.Tensor]:
+    """Render fresh single-frame scenes at mixed sizes and label each merged cell, in the order of the tokens."""
+    images, labels = [], []
+    cell = processor.image_processor.patch_size * processor.image_processor.merge_size
+    for _ in range(frames):
+        scene = plain_scene(rng, 1) if rng.random() < plain_share else ordinary_scene(rng, 1)
+        size = int(rng.choice(sizes))
+        images.append(Image.fromarray(scene.render([0])[0]).resize((size, size), Image.Resampling.BILINEAR))
+        labels.append(cell_labels(scene, size // cell))
+    batch = dict(processor.image_processor(images, return_tensors="pt"))
+    for name in labels[0]:
+        batch[name] = torch.from_numpy(np.concatenate([label[name] for label in labels]))
+    return batch
+
+
+def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
+    """Label each of grid x grid cells, row by row, with the thing that covers most of it."""
+    states = [actor[0] for actor in scene.actors if actor[0].visible]
+    owner = np.full((grid, grid), -1)
+    best = np.full((grid, grid), MIN_SHARE)
+    for index, state in enumerate(states):
+        share = _share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
+        owner = np.where(share >= best, index, owner)
+        best = np.maximum(best, share)
+    owner = owner.ravel()
+    labels = {name: np.full(grid * grid, NOTHING) for name in CLASSES}
+    labels["box"] = np.full((grid * grid, 4), NOTHING)
+    labels["kind"][:] = 0
+    if scene.wall is not None:
+        wall = (scene.wall.x1 / CLIP_SIZE, 0.0, scene.wall.x2 / CLIP_SIZE, 1.0)
+        labels["kind"][_share(wall, grid).ravel() > MIN_SHARE] = 1
+    for index, state in enumerate(states):
+        for name, value in _facts(state).items():
+            labels[name][owner == index] = value
+    return labels
+
+
+def _share(box: tuple[float, ...], grid: int) -> np.ndarray:
+    """Return which share of each cell a box covers: (grid, grid)."""
+    edges = np.arange(grid + 1) / grid
+    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
+    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
+    return high[:, None] * wide[None, :]
+
+
+def _facts(state: ActorState) -> dict[str, object]:
+    facts: dict[str, object] = {
+        "kind": KIND_CLASSES.index(state.kind),
+        "colour": list(COLOURS).index(state.colour),
+        "box": [round(value * 100) for value in extent(state, CLIP_SIZE, CLIP_SIZE)],
+    }
+    if state.kind == "creature":
+        facts |= {"legs": state.limbs}
+    if state.kind == "sign":
+        facts |= {f"letter_{i}": LETTERS.index(char) for i, char in enumerate(state.word[:LONGEST_WORD])}
+    return facts

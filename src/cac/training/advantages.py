@@ -1,0 +1,61 @@
+"""Advantages by turn: which part of a rollout's reward each of its tokens is credited with.
+
+One advantage for a whole trajectory pays a good scan for a bad look and the other way round. Here the tokens of turn 1
+are credited with the windows and a share of the verdict, those of turn 2 with boxes, attribution and verdict, each
+normalised within its group as in GRPO (Shao et al. 2024, arXiv 2402.03300). Pure functions of tensors; the trainer that
+uses them is in `grpo_trainer.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_EPSILON = 1e-4  # added to the spread, as TRL does
+
+
+def turn_weights(names: Sequence[str], weights: Mapping[str, float], verdict_share: float) -> list[tuple[float, float]]:
+    """Return, for each reward component, its weight in turn 1 and in turn 2.
+
+    Args:
+        names: the components, in the trainer's order.
+        weights: the weight of each in the whole reward.
+        verdict_share: the part of the verdict's weight that turn 1 is credited with, in [0, 1].
+    """
+    shares = {
+        "accuracy": (verdict_share, 1.0),
+        "temporal_iou": (1.0, 0.0),
+        "spatial_iou": (0.0, 1.0),
+        "attribution": (0.0, 1.0),
+        "format": (1.0, 1.0),
+    }
+    return [(weights[name] * shares[name][0], weights[name] * shares[name][1]) for name in names]
+
+
+def group_advantages(rewards: "Tensor", generations: int, scale: str) -> "Tensor":
+    """Return each rollout's reward less its group's mean, divided by the spread of its group, of the batch, or not.
+
+    Args:
+        rewards: (rollouts,), groups of `generations` in a row.
+        generations: rollouts of one prompt.
+        scale: "group", "batch" or "none": what to divide by.
+    """
+    groups = rewards.view(-1, generations)
+    centred = groups - groups.mean(dim=1, keepdim=True)
+    if scale == "group":
+        centred = centred / (groups.std(dim=1, keepdim=True) + _EPSILON)
+    if scale == "batch":
+        centred = centred / (rewards.std() + _EPSILON)
+    return centred.flatten()
+
+
+def token_advantages(scan: "Tensor", look: "Tensor", tool_mask: "Tensor") -> "Tensor":
+    """Spread the advantages of both turns over the tokens: (rollouts, tokens).
+
+    Args:
+        scan, look: (rollouts,), the advantages of turn 1 and turn 2.
+        tool_mask: (rollouts, tokens), 0 on the tool's response and 1 elsewhere; what follows a 0 is turn 2.
+    """
+    after_tool = (tool_mask == 0).cumsum(dim=1) > 0
+    return look.unsqueeze(1) * after_tool + scan.unsqueeze(1) * ~after_tool
