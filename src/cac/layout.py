@@ -11,6 +11,7 @@ DATASET = Path("data")
 MODELS = Path("models")  # an adapter folder a stage
 HISTORIES = Path("metrics")  # a JSON file a stage
 EVALUATION_METRICS = Path("metrics/evaluation.json")
+COMPARISONS = Path("metrics/comparisons.json")  # of checkpoints, on the same clips
 EVALUATION = Path("evaluation")  # predictions and calibration
 EVALUATION_REPORT = Path("reports/evaluation")
 SCRATCH = Path(".scratch")  # nothing in it is a result

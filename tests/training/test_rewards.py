@@ -9,7 +9,7 @@ from cac.dialogue import Finding
 from cac.judgement import Judgement
 from cac.params import Grpo, Params
 from cac.taxonomy import Family
-from cac.training.rewards import reward_functions
+from cac.training.rewards import reward_functions, total_reward
 from cac.training.two_turn_grpo import monitors
 
 BOX = (0.2, 0.2, 0.4, 0.4)
@@ -36,11 +36,10 @@ def settings(project_params: Params) -> Grpo:
 
 
 def total(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
-    weights = settings.reward_weights.model_dump()
-    rewards = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
-    for value in rewards.values():
+    for reward in reward_functions(settings).values():
+        value = reward(judgement, clip)
         assert value is None or -1 <= value <= 1
-    return sum(weights[name] * value for name, value in rewards.items() if value is not None)
+    return total_reward(judgement, clip, settings)
 
 
 def over_both(dirty: Judgement, clean: Judgement, settings: Grpo) -> float:

@@ -1,24 +1,26 @@
 """Evaluation: every checkpoint and both baselines on val and the test splits, the calibration, and the report.
 
-The temperature of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that were
-judged already with exactly the same inputs are not judged again after an interruption.
+The temperature of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that
+were judged already with exactly the same inputs are not judged again after an interruption.
 """
 
 import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.calibration import calibrated_score, fit_temperature
-from cac.evaluation.intervals import Interval, evaluate_facts, per_family
-from cac.evaluation.metrics import clip_facts
+from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
+from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.judgement import Judgement
 from cac.layout import (
+    COMPARISONS,
     DATASET,
     EVALUATION,
     EVALUATION_METRICS,
@@ -33,6 +35,7 @@ from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
 from cac.params import Params
 from cac.training.checkpoints import discard, fingerprint, prepare
+from cac.training.rewards import total_reward
 from cac.video import Video
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
@@ -53,10 +56,11 @@ class _Part:
 
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
+AllFacts = dict[Split, dict[str, Facts]]  # split -> row name -> facts of its clips
 
 
 def evaluate(params: Params, root: Path) -> None:
-    """Write `metrics/evaluation.json`, `evaluation/` (predictions, calibration) and `reports/evaluation/`.
+    """Write the metrics, the comparisons of checkpoints, predictions, calibration, and the report.
 
     Raises:
         CacError: the dataset or a stage's adapter is missing or does not fit.
@@ -69,8 +73,9 @@ def evaluate(params: Params, root: Path) -> None:
     judgements: Judgements = {name: _judge_checkpoint(name, params, root, parts) for name in CHECKPOINTS}
     judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
     temperatures = {name: _temperature(rows["val"], parts["val"]) for name, rows in judgements.items()}
-    metrics = _measure(judgements, temperatures, parts, params)
-    _write(root, metrics, judgements, temperatures, parts)
+    facts = _facts(judgements, temperatures, parts, params)
+    metrics = _measure(facts, params)
+    _write(root, (metrics, _compare(facts, params)), judgements, temperatures, parts)
     _report(root, params, metrics, (judgements[FINAL]["test"], temperatures[FINAL], parts["test"]), store)
     discard(root / SCRATCH / "checkpoints" / "evaluate")
 
@@ -137,15 +142,18 @@ def _scores(judgements: Sequence[Judgement], temperature: float) -> list[float]:
     return [calibrated_score(judgement.margin, temperature) for judgement in judgements]
 
 
-def _measure(
+def _facts(
     judgements: Judgements, temperatures: dict[str, float], parts: dict[Split, _Part], params: Params
-) -> dict[str, dict[str, dict[str, Interval]]]:
-    """Return split -> row -> metric -> value with its interval."""
-    samples, seed, bins = params.evaluation.bootstrap_samples, params.compute.seed, params.evaluation.calibration_bins
+) -> AllFacts:
+    bins, grpo = params.evaluation.calibration_bins, params.two_turn_grpo
     return {
         split: {
-            name: evaluate_facts(
-                clip_facts(part.clips, rows[split], _scores(rows[split], temperatures[name]), bins), samples, seed
+            name: clip_facts(
+                part.clips,
+                rows[split],
+                _scores(rows[split], temperatures[name]),
+                bins,
+                [total_reward(judgement, clip, grpo) for judgement, clip in zip(rows[split], part.clips, strict=True)],
             )
             for name, rows in judgements.items()
         }
@@ -153,15 +161,36 @@ def _measure(
     }
 
 
+def _measure(facts: AllFacts, params: Params) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Return split -> row -> metric -> value with its interval."""
+    samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
+    return {
+        split: {name: evaluate_facts(row, samples, seed) for name, row in rows.items()} for split, rows in facts.items()
+    }
+
+
+def _compare(facts: AllFacts, params: Params) -> dict[str, dict[str, dict[str, Interval]]]:
+    """Return split -> "row minus row" -> metric -> difference with its interval over the same resampled pairs."""
+    samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
+    return {
+        split: {
+            f"{later} minus {earlier}": paired_difference(rows[later], rows[earlier], samples, seed)
+            for earlier, later in (*pairwise(CHECKPOINTS), ("frame_difference", FINAL))
+        }
+        for split, rows in facts.items()
+    }
+
+
 def _write(
     root: Path,
-    metrics: dict[str, dict[str, dict[str, Interval]]],
+    numbers: tuple[object, object],
     judgements: Judgements,
     temperatures: dict[str, float],
     parts: dict[Split, _Part],
 ) -> None:
-    (root / EVALUATION_METRICS).parent.mkdir(parents=True, exist_ok=True)
-    (root / EVALUATION_METRICS).write_text(json.dumps(metrics, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for path, content in zip((EVALUATION_METRICS, COMPARISONS), numbers, strict=True):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     shutil.rmtree(root / EVALUATION, ignore_errors=True)
     (root / EVALUATION).mkdir()
     calibration = json.dumps({"temperature": temperatures}, indent=2, sort_keys=True)

@@ -44,15 +44,20 @@ class Facts:
     frames_seen: np.ndarray
     window_share: np.ndarray  # clips with a predicted window: share of the clip it covers
     box_area: np.ndarray  # clips with a predicted box: mean area, of the frame's
+    reward: np.ndarray  # total reward, as in the reinforcement stage; NaN where it was not given
 
 
 Metric = Callable[[Facts, np.ndarray], np.ndarray]
 
 
 def clip_facts(
-    clips: Sequence[Clip], judgements: Sequence[Judgement], scores: Sequence[float], bins: int = CALIBRATION_BINS
+    clips: Sequence[Clip],
+    judgements: Sequence[Judgement],
+    scores: Sequence[float],
+    bins: int = CALIBRATION_BINS,
+    rewards: Sequence[float] | None = None,
 ) -> Facts:
-    """Return the facts of aligned clips, judgements and calibrated scores (probability of clean, in [0, 1]).
+    """Return the facts of aligned clips, judgements, calibrated scores (probability of clean, in [0, 1]) and rewards.
 
     Raises:
         CacError: there is no clip.
@@ -66,6 +71,7 @@ def clip_facts(
     columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
     columns["score"] = np.array([score for _, score in zip(clips, scores, strict=True)], dtype=float)
     columns["score_bin"] = bin_indices(columns["score"], bins).astype(float)
+    columns["reward"] = np.full(len(clips), np.nan) if rewards is None else np.array(rewards, dtype=float)
     columns["pair"] = np.unique([clip.pair_id for clip in clips], return_inverse=True)[1].astype(float)
     columns["twin"] = _twin_wins(columns["pair"], columns["anomalous"] > 0, columns["score"])
     return Facts(**{field.name: columns[field.name] for field in fields(Facts)})
@@ -209,6 +215,7 @@ METRICS: dict[str, Metric] = {
     "spatial_iou": partial(_column, "spatial_iou"),
     "family_accuracy": partial(_column, "family_hit"),
     "leaf_accuracy": partial(_column, "leaf_hit"),
+    "reward": partial(_column, "reward"),
     "parse_rate": partial(_column, "parsed"),
     "mean_frames_seen": partial(_column, "frames_seen"),
     "abstain_rate": partial(_column, "abstained"),

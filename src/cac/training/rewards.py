@@ -59,6 +59,13 @@ def format_reward(judgement: Judgement, clip: Clip) -> float:
     return float(judgement.parsed)
 
 
+def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
+    """Return the weighted sum of the components; one that does not apply counts 0."""
+    weights = settings.reward_weights.model_dump()
+    values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
+    return sum(weights[name] * value for name, value in values.items() if value is not None)
+
+
 def reward_functions(settings: Grpo) -> dict[str, Reward]:
     """Return every reward component by its name in `params.yaml`."""
     return {
