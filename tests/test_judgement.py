@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from cac.dialogue import Finding
 from cac.geometry import Box
-from cac.judgement import Judgement
+from cac.judgement import Judgement, windows_of
 from cac.taxonomy import LEAVES, family_of
 
 UNIT = st.floats(0, 1)
@@ -84,3 +84,16 @@ def test_boxes_between_two_answers_stay_between_them(time) -> None:
     box = _with(Finding(0.5, "teleport", A), Finding(1.0, "teleport", B)).box_at(time)
     assert box is not None
     assert all(low - 1e-9 <= value <= high + 1e-9 for low, value, high in zip(A, box, B, strict=True))
+
+
+def test_the_windows_of_a_single_look_reach_half_way_to_the_clear_frames() -> None:
+    def finding(time: float, odd: bool) -> Finding:
+        return Finding(time, "teleport", (0.1, 0.1, 0.2, 0.2)) if odd else Finding(time)
+
+    looks = [finding(time, odd) for time, odd in [(0.2, False), (0.6, True), (1.0, True), (1.4, False), (1.8, True)]]
+    (first, second) = windows_of(looks, 2.0)
+    assert first == pytest.approx((0.4, 1.2))
+    assert second == pytest.approx((1.6, 2.0))
+    assert windows_of([finding(0.2, False)], 2.0) == ()
+    assert windows_of([finding(0.2, True)], 2.0) == ((0.0, 2.0),)
+    assert windows_of([], 2.0) == ()

@@ -4,11 +4,13 @@ A `Judgement` is what evaluation measures, the report draws, and the registered 
 framework; `model/reward_model.py` makes it.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 from cac.dialogue import Finding, Look, Scan, Verdict
-from cac.geometry import Box, Window, interpolate_box
+from cac.geometry import Box, Window, interpolate_box, merge_windows
 from cac.taxonomy import Family
 
 
@@ -70,6 +72,17 @@ class Judgement:
         family = Family(data["family"]) if data["family"] else None
         windows = tuple((start, end) for start, end in data["windows"])
         return cls(**{**data, "findings": findings, "family": family, "windows": windows})
+
+
+def windows_of(findings: Sequence[Finding], duration: float) -> tuple[Window, ...]:
+    """Return the windows that frames named anomalous stand for: each reaches half way to its neighbours.
+
+    For a look without a scan before it; `findings` are of frames spread over a clip of `duration` seconds.
+    """
+    times = [finding.time for finding in findings]
+    edges = [0.0, *((a + b) / 2 for a, b in pairwise(times)), duration]
+    spans = [(edges[i], edges[i + 1]) for i, finding in enumerate(findings) if finding.leaf]
+    return tuple(merge_windows([(start, end) for start, end in spans if start < end]))
 
 
 def judgement_of(

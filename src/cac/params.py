@@ -62,12 +62,18 @@ class Validation(_Section):
 
 
 class Frames(_Section):
-    """What the model sees. Sizes are the longer side in pixels."""
+    """What the model sees. Sizes are the longer side in pixels.
 
+    With `looks: 1` it sees the whole clip once, as many frames as in two looks together, and answers at once: the
+    ablation that two looks are measured against. There is no reinforcement stage for it.
+    """
+
+    looks: Literal[1, 2]
     coarse_count: Count
     coarse_size: Count
     dense_count: Count
     dense_size: Count
+    one_look_size: Count  # only with `looks: 1`
 
 
 class Model(_Section):

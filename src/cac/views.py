@@ -29,6 +29,12 @@ def coarse_view(video: Video, frames: Frames) -> View:
     return make_view(video, spread_indices(len(video.frames), frames.coarse_count), frames.coarse_size)
 
 
+def only_view(video: Video, frames: Frames) -> View:
+    """Return the frames of a single look: over the whole clip, as many as two looks have together."""
+    indices = spread_indices(len(video.frames), frames.coarse_count + frames.dense_count)
+    return make_view(video, indices, frames.one_look_size)
+
+
 def dense_view(video: Video, windows: Sequence[Window], frames: Frames) -> View:
     """Return the second look's frames: inside the windows, or over the whole clip at another phase without any."""
     indices = dense_indices(windows, len(video.frames), video.fps, frames.dense_count)

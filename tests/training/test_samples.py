@@ -53,7 +53,8 @@ def test_the_true_answers_are_in_the_grammar_and_true(clips, small_dataset: Path
         assert len([block for block in tool["content"] if block["type"] == "image"]) == len(look.findings)
         if dialogue.learn_from_turn == 1:
             wrong_scans += 1
-            assert bool(scan.windows) == clip.is_clean
+            assert scan.windows or not clip.is_clean
+            assert list(scan.windows) != clip.windows
             continue
         assert bool(scan.windows) != clip.is_clean
         assert (look.verdict == "clean") == clip.is_clean
@@ -69,3 +70,16 @@ def test_a_written_scan_reads_back_from_text() -> None:
     assert scan is not None
     assert scan.windows == ((0.4, 1.0),)
     assert scan.odd == ((0.1, False), (0.5, True))
+
+
+def test_with_one_look_the_whole_clip_is_shown_and_judged_at_once(clips, small_dataset: Path, project_params: Params):
+    frames = project_params.frames.model_copy(update={"looks": 1})
+    settings = project_params.multi_frame_sft.model_copy(update={"steps": 3, "batch_size": 4, "single_frame_share": 0})
+    for spec in draw_specs(clips, settings, seed=5):
+        dialogue = build_dialogue(spec, clips, ClipStore(small_dataset), frames)
+        question, answer = dialogue.messages
+        look = parse_look(answer["content"][0]["text"])
+        assert look is not None
+        assert not dialogue.has_tool
+        assert len(look.findings) == len([b for b in question["content"] if b["type"] == "image"]) == 14
+        assert (look.verdict == "clean") == clips[spec.clip].is_clean

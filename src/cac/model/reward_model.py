@@ -18,6 +18,7 @@ from cac.dialogue import (
     Message,
     Scan,
     look_content,
+    look_prompt,
     parse_look,
     parse_scan,
     scan_prompt,
@@ -25,11 +26,11 @@ from cac.dialogue import (
     tool_reply,
 )
 from cac.evaluation.calibration import calibrated_score
-from cac.judgement import Judgement, judgement_of
+from cac.judgement import Judgement, judgement_of, windows_of
 from cac.params import Frames
 from cac.taxonomy import LEAVES, Family
 from cac.video import Video
-from cac.views import View, coarse_view, dense_view
+from cac.views import View, coarse_view, dense_view, only_view
 
 FORBIDDEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
@@ -76,8 +77,15 @@ class RewardModel:
 
     def iter_judgements(self, videos: Sequence[Video], batch_size: int = 32) -> Iterator[Judgement]:
         """Yield judgements batch by batch, so that a caller can show progress."""
+        judge = self._judge_once if self.frames.looks == 1 else self._judge_batch
         for start in range(0, len(videos), batch_size):
-            yield from self._judge_batch(videos[start : start + batch_size])
+            yield from judge(videos[start : start + batch_size])
+
+    def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
+        """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
+        views = [only_view(video, self.frames) for video in videos]
+        answers = self._generate([look_prompt(view.images, view.times) for view in views], tools=None)
+        return [_only_judgement(*row) for row in zip(videos, views, answers, strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
         coarse = [coarse_view(video, self.frames) for video in videos]
@@ -92,14 +100,16 @@ class RewardModel:
             _judgement(scans_text[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))
         ]
 
-    def _generate(self, dialogues: list[list[Message]]) -> list[_Answer]:
+    def _generate(
+        self, dialogues: list[list[Message]], tools: Sequence[Message] | None = (CONCENTRATE_TOOL,)
+    ) -> list[_Answer]:
         """Generate the next assistant message of each dialogue, greedily."""
         import torch
         from transformers import LogitsProcessorList
 
         batch = self.processor.apply_chat_template(
             dialogues,
-            tools=[CONCENTRATE_TOOL],
+            tools=list(tools) if tools else None,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
@@ -174,6 +184,13 @@ def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Mess
     """Return the dialogue up to turn 2; the scan goes in as it was written, so its tokens stay the same."""
     scan = {"role": "assistant", "content": [{"type": "text", "text": scan_text}]}
     return [*prompt, scan, tool_reply(look_content(view.images, view.times))]
+
+
+def _only_judgement(video: Video, view: View, answer: _Answer) -> Judgement:
+    look = parse_look(answer.text)
+    scan = Scan((), windows_of(look.findings, video.duration)) if look else None
+    seen = len(view.indices)
+    return judgement_of(scan, look, margin=answer.margin, frames_seen=seen, texts=("", answer.text))
 
 
 def _judgement(scan_text: str, scan: Scan | None, answer: _Answer | None, views: tuple[View, View | None]) -> Judgement:

@@ -2,8 +2,8 @@
 
 A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Half of
 all samples are clean. A part of the two-turn samples has a wrong scan put into the model's mouth (a window on a clean
-clip, or none on an anomalous one): its first turn is not learned from, but its second is, so that the verdict rests on
-what the second look shows and not on the fact that a window was chosen.
+clip; none, or one that is off the mark, on an anomalous one): its first turn is not learned from, but its second is, so
+that the verdict rests on what the second look shows and not on the fact that a window was chosen.
 """
 
 from collections.abc import Sequence
@@ -30,9 +30,10 @@ from cac.params import Frames, Sft
 from cac.taxonomy import LEAVES, family_of
 from cac.training.collator import Dialogue
 from cac.video import Video
-from cac.views import View, coarse_view, dense_view, make_view
+from cac.views import View, coarse_view, dense_view, make_view, only_view
 
 SHORTEST_FALSE_WINDOW, LONGEST_FALSE_WINDOW = 0.5, 1.5  # seconds
+LARGEST_SLIP = 0.6  # seconds by which either end of a window that is off the mark may be wrong
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,9 @@ def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: b
     index = _choose(rng, clips, lambda clip: clip.is_clean != anomalous)
     if rng.random() >= settings.wrong_scan_share:
         return SampleSpec(index)
-    return SampleSpec(index, false_windows=() if anomalous else (_false_window(rng, clips[index]),))
+    if not anomalous:
+        return SampleSpec(index, false_windows=(_false_window(rng, clips[index]),))
+    return SampleSpec(index, false_windows=() if rng.random() < 0.5 else (_slipped_window(rng, clips[index]),))
 
 
 def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: object) -> int:
@@ -100,16 +103,25 @@ def _false_window(rng: np.random.Generator, clip: Clip) -> Window:
     return (round(start, 1), round(start + length, 1))
 
 
+def _slipped_window(rng: np.random.Generator, clip: Clip) -> Window:
+    """Return the clip's first true window with both ends moved, at least a tenth of a second long."""
+    start, end = clip.windows[0] + rng.uniform(-LARGEST_SLIP, LARGEST_SLIP, 2)
+    first = float(np.clip(start, 0.0, clip.duration - 0.1))
+    return (round(first, 1), round(float(np.clip(end, first + 0.1, clip.duration)), 1))
+
+
 def build_dialogue(spec: SampleSpec, clips: Sequence[Clip], store: ClipStore, frames: Frames) -> Dialogue:
     """Make the dialogue of a sample, its answers being the truth."""
     clip = clips[spec.clip]
     video = store.video(clip)
     if spec.frame is not None:
-        return _single_frame_dialogue(clip, make_view(video, [spec.frame], frames.dense_size))
+        return _one_look_dialogue(clip, make_view(video, [spec.frame], frames.dense_size))
+    if frames.looks == 1:
+        return _one_look_dialogue(clip, only_view(video, frames))
     return _two_turn_dialogue(clip, video, spec, frames)
 
 
-def _single_frame_dialogue(clip: Clip, view: View) -> Dialogue:
+def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
     messages = [*look_prompt(view.images, view.times), look_reply(true_look(clip, view))]
     return Dialogue(messages, has_tool=False)
 

@@ -12,6 +12,7 @@ from typing import Any
 from cac.annotations import Clip, read_clips
 from cac.clip_store import ClipStore
 from cac.dialogue import look_content, tool_reply
+from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import load_adapter, save_adapter
@@ -36,6 +37,8 @@ def train(params: Params, root: Path) -> None:
     from cac.registry.tracking import stage_run
     from cac.training.progress import report_progress, write_history
 
+    if params.frames.looks != 2:
+        raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
