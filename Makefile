@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run test lint ui lock clean
+.PHONY: help install data run test lint ablate ui lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -43,6 +43,9 @@ lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro ablations/dvc.yaml
 
 ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
 	@mkdir -p $(STORE)

@@ -147,3 +147,10 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, content: bytes) 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CacError, match=r"no settings at .*absent\.yaml"):
         load_params(tmp_path / "absent.yaml")
+
+
+def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(PARAMS.read_text().replace("  seed: 7\n", "  seed: 7\n  seed: 8\n"))
+    with pytest.raises(CacError, match="the key 'seed' stands twice"):
+        load_params(file)

@@ -57,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
     promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
     _add_score_verb(verbs)
+    _add_ablate_verbs(verbs)
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser
 
@@ -96,6 +97,33 @@ def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
     source.add_argument("--package", type=Path, metavar="DIR", help="a model package in a folder; MLflow is not asked")
     score.add_argument("--json", action="store_true", help="print one JSON object a video")
     score.add_argument("--overlay", type=Path, metavar="MP4", help="write the one video with window and boxes drawn")
+
+
+def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
+    ablate = verbs.add_parser(
+        "ablate", help="measure what each part of the method is worth", description="Train variants of the method."
+    )
+    ablate_verbs = ablate.add_subparsers(metavar="VERB", required=True)
+    run = _add_verb(ablate_verbs, "run", _ablate_run, "train one variant and measure it on val", _KEPT_BY_TRAINING)
+    run.add_argument("variant", metavar="VARIANT", help="one of those in ablations/dvc.yaml")
+    run.add_argument("--seed", type=int, required=True, metavar="N")
+    run.add_argument("--out", type=Path, required=True, metavar="FILE", help="the metrics, as JSON")
+    table = _add_verb(ablate_verbs, "table", _ablate_table, "put the results of all variants into one table")
+    table.add_argument("results", type=Path, metavar="DIR", help="the folder of results")
+    table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where table.md and table.png go")
+
+
+def _ablate_run(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+
+    run = import_module("cac.ablation.run")
+    run.run_variant(load_params(args.params), args.variant, args.seed, Path.cwd(), args.out)
+    return 0
+
+
+def _ablate_table(args: argparse.Namespace) -> int:
+    import_module("cac.ablation.table").write_table(args.results, args.out)
+    return 0
 
 
 def _data_build(args: argparse.Namespace) -> int:

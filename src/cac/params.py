@@ -203,18 +203,37 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     Raises:
         CacError: the file is missing or no YAML, or a key is unknown, missing, of the wrong type or out of range.
     """
-    import yaml
+    from yaml import YAMLError
 
     if not path.is_file():
         raise CacError(f"no settings at {path}. Run from the project's root, or name the file with --params.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        values = _read_yaml(path.read_text(encoding="utf-8"))
+    except (YAMLError, UnicodeDecodeError) as error:
         raise CacError(f"{path} is not valid YAML: {error}") from error
     try:
         return Params.model_validate(values)
     except ValidationError as error:
         raise CacError(f"{path}: " + "; ".join(_explain(dict(problem)) for problem in error.errors())) from error
+
+
+def _read_yaml(text: str) -> object:
+    """Read YAML without executing anything, and without letting the second of two equal keys win in silence.
+
+    Raises:
+        YAMLError: it is no YAML, or a mapping has a key twice.
+    """
+    import yaml
+
+    class StrictLoader(yaml.SafeLoader):
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+            twice = next((key for key in keys if keys.count(key) > 1), None)
+            if twice is not None:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
+            return super().construct_mapping(node, deep)
+
+    return yaml.load(text, StrictLoader)
 
 
 def _explain(problem: dict) -> str:

@@ -10,6 +10,9 @@ from cac.params import Params
 from cac.training.supervised import Stage, train_stage
 
 
-def train(params: Params, root: Path) -> None:
-    """Go on training stage 1's adapter on two-turn dialogues; see `supervised.train_stage`."""
-    train_stage(Stage(MULTI_FRAME_SFT, params.multi_frame_sft, previous=SINGLE_FRAME_SFT), params, root)
+def train(params: Params, root: Path, previous: str | None = SINGLE_FRAME_SFT) -> None:
+    """Go on training stage 1's adapter on two-turn dialogues; see `supervised.train_stage`.
+
+    Ablations start from another stage, or from a fresh adapter (None).
+    """
+    train_stage(Stage(MULTI_FRAME_SFT, params.multi_frame_sft, previous), params, root)

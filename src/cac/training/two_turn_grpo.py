@@ -28,8 +28,10 @@ SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean",
 SAMPLED_ROLLOUTS = 4
 
 
-def train(params: Params, root: Path) -> None:
+def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     """Train and write `models/two_turn_grpo` and `metrics/two_turn_grpo.json`; resumes like the supervised stages.
+
+    Ablations start from another stage than the second.
 
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
@@ -42,8 +44,8 @@ def train(params: Params, root: Path) -> None:
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
-    model = load_adapter(base, root / MODELS / MULTI_FRAME_SFT, identity, trainable=True)
-    folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root))
+    model = load_adapter(base, root / MODELS / previous, identity, trainable=True)
+    folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with stage_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
@@ -54,12 +56,12 @@ def train(params: Params, root: Path) -> None:
     checkpoints.discard(folder)
 
 
-def _fingerprint(params: Params, root: Path) -> str:
+def _fingerprint(params: Params, root: Path, previous: str) -> str:
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
         TWO_TURN_GRPO: params.two_turn_grpo,
     }  # fmt: skip
-    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / MULTI_FRAME_SFT]
+    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / previous]
     return checkpoints.fingerprint(sections, inputs)
 
 

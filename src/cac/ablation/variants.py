@@ -1,0 +1,66 @@
+"""The variants of the method that are compared: each leaves one thing out of the full one, or does it another way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cac.layout import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TRAINING_STAGES, TWO_TURN_GRPO
+from cac.params import Params
+
+FULL = "full"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One variant.
+
+    Attributes:
+        title: what it is, for tables.
+        stages: what is trained, in order; each stage goes on from the one before it.
+        settings: what differs from `params.yaml`, by dotted key.
+        against: the variant it is compared with.
+    """
+
+    title: str
+    stages: tuple[str, ...] = TRAINING_STAGES
+    settings: Mapping[str, object] = field(default_factory=dict)
+    against: str = FULL
+
+
+VARIANTS: dict[str, Variant] = {
+    FULL: Variant("all three stages"),
+    "without_stage_1": Variant("without single_frame_sft", (MULTI_FRAME_SFT, TWO_TURN_GRPO)),
+    "without_stage_2": Variant("without multi_frame_sft", (SINGLE_FRAME_SFT, TWO_TURN_GRPO)),
+    "without_stage_3": Variant("without two_turn_grpo", (SINGLE_FRAME_SFT, MULTI_FRAME_SFT)),
+    "one_look": Variant(
+        "one look with as many frames, without two_turn_grpo",
+        (SINGLE_FRAME_SFT, MULTI_FRAME_SFT),
+        {"frames.looks": 1},
+        against="without_stage_3",
+    ),
+    "without_temporal_reward": Variant(
+        "no temporal IoU reward", settings={"two_turn_grpo.reward_weights.temporal_iou": 0.0}
+    ),
+    "without_spatial_reward": Variant(
+        "no spatial IoU reward", settings={"two_turn_grpo.reward_weights.spatial_iou": 0.0}
+    ),
+    "trajectory_advantages": Variant(
+        "one advantage for the whole trajectory", settings={"two_turn_grpo.advantages": "trajectory"}
+    ),
+}
+
+
+def variant_params(params: Params, name: str, seed: int) -> Params:
+    """Return the settings of a variant with a seed; its runs go to an MLflow experiment of their own."""
+    values = params.model_dump()
+    changes = {
+        **VARIANTS[name].settings,
+        "compute.seed": seed,
+        "registry.experiment": f"{params.registry.experiment}-ablation",
+    }
+    for key, value in changes.items():
+        *path, last = key.split(".")
+        section = values
+        for part in path:
+            section = section[part]
+        section[last] = value
+    return Params.model_validate(values)

@@ -1,0 +1,48 @@
+"""Variants really train and are measured; what they have in common is trained once."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cac.ablation.run import WORK, run_variant
+from cac.errors import CacError
+from cac.params import Params
+
+
+@pytest.fixture
+def params(project_params: Params, fresh_base: Path) -> Params:
+    values = project_params.model_dump()
+    values["compute"]["threads"] = 1
+    values["model"]["base"] = str(fresh_base)
+    values["frames"] |= {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32, "one_look_size": 32}
+    values["adapter"]["rank"] = 4
+    for stage in ("single_frame_sft", "multi_frame_sft"):
+        values[stage] |= {"steps": 2, "batch_size": 4, "save_every": 2, "log_every": 1}
+    values["two_turn_grpo"] |= {"steps": 1, "prompts_per_step": 1, "generations": 2, "max_turn_tokens": 8}
+    values["evaluation"]["max_turn_tokens"] = 8
+    return Params.model_validate(values)
+
+
+def test_variants_share_what_they_have_in_common(
+    tmp_path: Path, small_dataset: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").symlink_to(small_dataset)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    trained = {}
+    for name in ("without_stage_3", "full", "one_look"):
+        run_variant(params, name, 3, tmp_path, tmp_path / f"{name}.json")
+        trained[name] = {path.name for path in (tmp_path / WORK).iterdir()}
+    assert len(trained["without_stage_3"]) == 2
+    assert len(trained["full"] - trained["without_stage_3"]) == 1, "only the third stage was left to train"
+    assert len(trained["one_look"] - trained["full"]) == 2, "it looks at other frames in both stages"
+    result = json.loads((tmp_path / "full.json").read_text())
+    assert (result["variant"], result["seed"]) == ("full", 3)
+    assert result["val"]["parse_rate"] is not None
+    assert "test" not in result
+
+
+def test_an_unknown_variant_is_named_with_those_there_are(tmp_path: Path, params: Params) -> None:
+    with pytest.raises(CacError, match="no variant 'halves'.*one_look"):
+        run_variant(params, "halves", 1, tmp_path, tmp_path / "out.json")

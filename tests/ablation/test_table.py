@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+from scipy import stats
+
+from cac.ablation.table import METRICS, difference, estimate, level, read_results, write_table
+from cac.errors import CacError
+
+FULL_REWARDS = {7: 2.0, 8: 2.2, 9: 2.1}
+
+
+def write(folder: Path, variant: str, rewards: dict[int, float]) -> None:
+    folder.mkdir(exist_ok=True)
+    for seed, reward in rewards.items():
+        values = dict.fromkeys(METRICS, 0.5) | {"reward": reward, "auroc": None}
+        (folder / f"{variant}-{seed}.json").write_text(json.dumps({"variant": variant, "seed": seed, "val": values}))
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    write(tmp_path / "results", "full", FULL_REWARDS)
+    write(tmp_path / "results", "without_stage_3", {7: 1.5, 8: 1.9, 9: 1.4})
+    write(tmp_path / "results", "without_stage_1", {7: 1.0})
+    return tmp_path / "results"
+
+
+def test_intervals_are_students_over_seeds() -> None:
+    values = [2.0, 2.2, 2.1]
+    low, high = stats.t.interval(0.95, 2, loc=2.1, scale=stats.sem(values))
+    found = estimate(values)
+    assert found.mean == pytest.approx(2.1)
+    assert found.half_width == pytest.approx((high - low) / 2)
+    assert str(estimate([2.0])) == "2.000"
+
+
+def test_differences_are_taken_seed_by_seed(results: Path) -> None:
+    read = read_results(results)
+    assert difference(read, "without_stage_3", "reward") == estimate([-0.5, -0.3, -0.7])
+    assert difference(read, "without_stage_1", "reward") == estimate([-1.0])
+    assert difference(read, "full", "reward") is None
+    assert level(read, "full", "auroc") is None
+
+
+def test_the_table_and_the_picture_are_written(results: Path, tmp_path: Path) -> None:
+    write_table(results, tmp_path / "out")
+    text = (tmp_path / "out/table.md").read_text()
+    assert "| all three stages | 3 |" in text
+    assert str(estimate([-0.5, -0.3, -0.7])) in text
+    assert (tmp_path / "out/table.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_no_result_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(CacError, match="make ablate"):
+        write_table(tmp_path, tmp_path)
