@@ -44,5 +44,5 @@ def test_variants_share_what_they_have_in_common(
 
 
 def test_an_unknown_variant_is_named_with_those_there_are(tmp_path: Path, params: Params) -> None:
-    with pytest.raises(CacError, match="no variant 'halves'.*one_look"):
+    with pytest.raises(CacError, match=r"no variant 'halves'.*one_look"):
         run_variant(params, "halves", 1, tmp_path, tmp_path / "out.json")
