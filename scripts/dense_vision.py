@@ -7,7 +7,7 @@ legs, letters, wall. The heads are thrown away; the tower's merged tokens are wh
 
 import numpy as np
 import torch
-from generic_tasks import CLIP_SIZE, LETTERS, SIZES, ordinary_scene, plain_scene
+from generic_tasks import CHANGES, CLIP_SIZE, LETTERS, SIZES, covered_share, ordinary_scene, plain_scene
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -33,6 +33,7 @@ class DenseHeads(nn.Module):
         self.classes = nn.ModuleDict({name: nn.Linear(width, count) for name, count in CLASSES.items()})
         self.box = nn.Linear(width, 4 * 101)
         self.pixels = nn.Linear(width, pixels)
+        self.change = nn.Linear(width, 1 + len(CHANGES))  # of the language model's tokens, not the tower's
 
 
 def dense_loss(visual, heads: DenseHeads, batch: dict, softened: torch.Tensor) -> torch.Tensor:
@@ -74,7 +75,7 @@ def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
     owner = np.full((grid, grid), -1)
     best = np.full((grid, grid), MIN_SHARE)
     for index, state in enumerate(states):
-        share = _share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
+        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
         owner = np.where(share >= best, index, owner)
         best = np.maximum(best, share)
     owner = owner.ravel()
@@ -83,19 +84,11 @@ def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
     labels["kind"][:] = 0
     if scene.wall is not None:
         wall = (scene.wall.x1 / CLIP_SIZE, 0.0, scene.wall.x2 / CLIP_SIZE, 1.0)
-        labels["kind"][_share(wall, grid).ravel() > MIN_SHARE] = 1
+        labels["kind"][covered_share(wall, grid).ravel() > MIN_SHARE] = 1
     for index, state in enumerate(states):
         for name, value in _facts(state).items():
             labels[name][owner == index] = value
     return labels
-
-
-def _share(box: tuple[float, ...], grid: int) -> np.ndarray:
-    """Return which share of each cell a box covers: (grid, grid)."""
-    edges = np.arange(grid + 1) / grid
-    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
-    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
-    return high[:, None] * wide[None, :]
 
 
 def _facts(state: ActorState) -> dict[str, object]:

@@ -28,6 +28,18 @@ COARSE_SIZE, DENSE_SIZE = 64, 96
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
+CHANGES = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
+CELL = 16  # pixels of a frame that one token stands for, in width and height
+NOTHING = -100  # the label of a cell that nothing is in
+
+
+@dataclass(frozen=True)
+class LabelledDialogue(Dialogue):
+    """A dialogue with a label for every image token: 0 where a thing is as it was, else 1 + what has changed on it."""
+
+    cells: np.ndarray | None = None
+
+
 @dataclass(frozen=True)
 class Event:
     """A plain change of one actor during frames [first, last]: its word, and the actor's index."""
@@ -111,9 +123,34 @@ def _name(state: ActorState) -> str:
     return f"{state.colour} {state.kind}"
 
 
-def _ask(blocks: list[dict[str, Any]], question: str, answer: str) -> Dialogue:
+def _ask(blocks: list[dict[str, Any]], question: str, answer: str, cells: np.ndarray | None = None) -> Dialogue:
     user = {"role": "user", "content": [*blocks, {"type": "text", "text": question}]}
-    return Dialogue([user, {"role": "assistant", "content": [{"type": "text", "text": answer}]}], has_tool=False)
+    messages = [user, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
+    return LabelledDialogue(messages, has_tool=False, cells=cells)
+
+
+def change_cells(scene: Scene, event: Event | None, frames: list[int], size: int) -> np.ndarray:
+    """Label each token of the given frames: how the thing that covers most of its cell differs from before."""
+    grid = size // CELL
+    return np.concatenate([_frame_cells(scene, event, t, grid) for t in frames])
+
+
+def _frame_cells(scene: Scene, event: Event | None, t: int, grid: int) -> np.ndarray:
+    labels, best = np.full((grid, grid), NOTHING), np.full((grid, grid), 0.15)
+    for index, actor in enumerate(scene.actors):
+        share = covered_share(extent(actor[t], CLIP_SIZE, CLIP_SIZE), grid)
+        changed = event is not None and event.actor == index and event.first <= t <= event.last
+        labels[share >= best] = 1 + CHANGES.index(event.word) if changed and event else 0
+        best = np.maximum(best, share)
+    return labels.ravel()
+
+
+def covered_share(box: tuple[float, ...], grid: int) -> np.ndarray:
+    """Return which share of each of grid x grid cells a box in [0, 1] covers: (grid, grid)."""
+    edges = np.arange(grid + 1) / grid
+    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
+    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
+    return high[:, None] * wide[None, :]
 
 
 def easy_frame(rng: np.random.Generator) -> Dialogue:
@@ -176,10 +213,11 @@ def multi_frame(rng: np.random.Generator) -> Dialogue:
         scene, event = add_event(rng, scene)
     frames = spread_indices(scene.frame_count, count, float(rng.choice([0.0, 0.5])))
     blocks = frame_blocks(_images(scene, frames, size), [t / FPS for t in frames])
-    if rng.random() < 0.4:
+    cells = change_cells(scene, event, frames, size)
+    if rng.random() < 0.3:
         index = int(rng.integers(len(scene.actors))) if event is None or rng.random() < 0.5 else event.actor
-        return _ask(blocks, f"track the {_name(scene.actors[index][0])}", _track(scene, index, frames))
-    return _ask(blocks, "what changes", _changes(scene, event, frames))
+        return _ask(blocks, f"track the {_name(scene.actors[index][0])}", _track(scene, index, frames), cells)
+    return _ask(blocks, "what changes", _changes(scene, event, frames), cells)
 
 
 def _track(scene: Scene, index: int, frames: list[int]) -> str:
@@ -198,7 +236,7 @@ def _changes(scene: Scene, event: Event | None, frames: list[int]) -> str:
         now = event is not None and event.first <= t <= event.last
         lines.append(
             f"{format_time(t / FPS)} "
-            + (f"{event.word} {_numbers(scene.actors[event.actor][t])}" if now and event else "still")
+            + (f"{event.word} {_numbers(scene.actors[event.actor][t])}" if now and event else "none")
         )
     seen = event is not None and any(event.first <= t <= event.last for t in frames)
     lines.append(f"changed {event.word}" if seen and event else "changed none")
@@ -208,7 +246,7 @@ def _changes(scene: Scene, event: Event | None, frames: list[int]) -> str:
 def two_turn(rng: np.random.Generator) -> Dialogue:
     """Scan coarsely, call `concentrate` on the windows in question, then answer from the dense frames."""
     scene = ordinary_scene(rng, int(rng.integers(16, 33)))
-    if rng.random() < 0.65:
+    if rng.random() < 0.75:
         return _search_change(rng, scene)
     return _search_side(rng, scene)
 
@@ -218,7 +256,8 @@ def _search_change(rng: np.random.Generator, scene: Scene) -> Dialogue:
     if rng.random() < 0.7:
         scene, event = add_event(rng, scene)
     happens = [event is not None and event.first <= t <= event.last for t in range(scene.frame_count)]
-    return _two_turns(scene, ("what changes then when", "what changes"), happens, lambda f: _changes(scene, event, f))
+    questions = ("what changes then when", "what changes")
+    return _two_turns((scene, event), questions, happens, lambda f: _changes(scene, event, f))
 
 
 def _search_side(rng: np.random.Generator, scene: Scene) -> Dialogue:
@@ -233,7 +272,7 @@ def _search_side(rng: np.random.Generator, scene: Scene) -> Dialogue:
         lines = [f"{format_time(t / FPS)} " + (f"seen {_numbers(actor[t])}" if happens[t] else "not") for t in frames]
         return "\n".join([*lines, "seen yes" if any(happens[t] for t in frames) else "seen no"])
 
-    return _two_turns(scene, (question, question), happens, answer)
+    return _two_turns((scene, None), (question, question), happens, answer)
 
 
 _SIDES: tuple[tuple[str, Callable[[ActorState], bool]], ...] = (
@@ -245,24 +284,29 @@ _SIDES: tuple[tuple[str, Callable[[ActorState], bool]], ...] = (
 
 
 def _two_turns(
-    scene: Scene, questions: tuple[str, str], happens: list[bool], answer: Callable[[list[int]], str]
+    clip: tuple[Scene, Event | None],
+    questions: tuple[str, str],
+    happens: list[bool],
+    answer: Callable[[list[int]], str],
 ) -> Dialogue:
     """Assemble a two-turn dialogue from which frames are in question and the answer to the dense frames."""
+    scene, event = clip
     coarse = spread_indices(scene.frame_count, COARSE_COUNT)
     first = frame_blocks(_images(scene, coarse, COARSE_SIZE), [t / FPS for t in coarse])
     windows = _runs(happens)
     dense = dense_indices(windows, scene.frame_count, FPS, DENSE_COUNT)
     second = frame_blocks(_images(scene, dense, DENSE_SIZE), [t / FPS for t in dense])
     reply = scan_reply(Scan(tuple((t / FPS, happens[t]) for t in coarse), tuple(windows)))
-    flags = reply["content"][0]["text"].replace(" clear", " no").replace(" odd", " yes")
-    return Dialogue(
+    looks = ((coarse, COARSE_SIZE), (dense, DENSE_SIZE))
+    return LabelledDialogue(
         [
             {"role": "user", "content": [*first, {"type": "text", "text": questions[0]}]},
-            {**reply, "content": [{"type": "text", "text": flags}]},
+            reply,
             tool_reply([*second, {"type": "text", "text": questions[1]}]),
             {"role": "assistant", "content": [{"type": "text", "text": answer(dense)}]},
         ],
         has_tool=True,
+        cells=np.concatenate([change_cells(scene, event, frames, size) for frames, size in looks]),
     )
 
 

@@ -16,17 +16,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from dense_vision import DenseHeads, dense_batch, dense_loss
-from generic_tasks import SIZES, easy_frame, multi_frame, single_frame, two_turn
+from generic_tasks import NOTHING, SIZES, easy_frame, multi_frame, single_frame, two_turn
+from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
 from cac.training.collator import IGNORED, collate, training_template
 
 TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
-MIX = {"single": 0.25, "multi": 0.35, "two_turn": 0.4}
+MIX = {"single": 0.15, "multi": 0.35, "two_turn": 0.5}
 DENSE_FRAMES = 96
 SMALL_STEPS = 700  # the first steps see small frames only: they cost half
 DENSE_SHARE = 0.15  # of the later steps, so that the tower keeps and sharpens what it sees
+CHANGE_WEIGHT = 1.0
 PEAK_RATE = 1e-3
 INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starves so narrow a vision tower of gradient
 EASY_STEPS = 350  # over these the share of easy frames falls from all to none
@@ -87,15 +89,14 @@ def make_places(model) -> None:
         grid += PLACE_SCALE * mixed / mixed.std()
 
 
-def ordinal_loss(model, batch: dict, number_ids: torch.Tensor) -> torch.Tensor:
+def ordinal_loss(model, hidden: torch.Tensor, batch: dict, number_ids: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the learned tokens in which half of a coordinate's target is spread over its neighbours.
 
     A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know.
     """
     labels = batch["labels"][:, 1:]
     learned = labels != IGNORED
-    inputs = {key: value for key, value in batch.items() if key != "labels"}
-    scores = torch.log_softmax(model(**inputs).logits[:, :-1][learned], dim=-1)
+    scores = torch.log_softmax(model.lm_head(hidden[:, :-1][learned]), dim=-1)
     targets = labels[learned]
     loss = -scores.gather(1, targets[:, None])[:, 0]
     is_number = torch.isin(targets, number_ids)
@@ -166,8 +167,13 @@ def train(parts, optimizer, args, start: int) -> None:
             loss = dense_loss(model.model.visual, heads, dense, neighbourhood(NEIGHBOURHOOD))
         else:
             task, size = TASKS[name]
-            batch = collate(processor, template, [task(rng) for _ in range(size)])
-            loss = ordinal_loss(model, batch, number_ids)
+            samples = [task(rng) for _ in range(size)]
+            batch = collate(processor, template, samples)
+            hidden = model.model(**{k: v for k, v in batch.items() if k != "labels"}).last_hidden_state
+            loss = ordinal_loss(model, hidden, batch, number_ids)
+            if samples[0].cells is not None:
+                tokens = hidden[batch["input_ids"] == processor.image_token_id]
+                loss = loss + CHANGE_WEIGHT * change_loss(heads.change(tokens), samples)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
         optimizer.step()
@@ -194,6 +200,12 @@ def train(parts, optimizer, args, start: int) -> None:
                 args.scratch / "state.pt",
             )
             save_base(model, processor, args.scratch / "base")
+
+
+def change_loss(scores: torch.Tensor, samples: list) -> torch.Tensor:
+    """Cross-entropy of what has changed in each cell, over the cells that something is in."""
+    labels = torch.from_numpy(np.concatenate([sample.cells for sample in samples]))
+    return cross_entropy(scores, labels, ignore_index=NOTHING)
 
 
 def save_base(model, processor, out: Path) -> None:

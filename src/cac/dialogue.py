@@ -30,10 +30,11 @@ COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width an
 
 SCAN_REQUEST = (
     "Scan the whole clip for anomalies. Say of each frame whether it is clear or odd, "
-    "then call concentrate with the suspicious time windows."
+    "then call concentrate with the suspicious time windows.\nwhat changes then when"
 )
 LOOK_REQUEST = (
     "Look closely for anomalies. Give each frame's anomaly and box, or none, then the attribution, then the verdict."
+    "\nwhat changes"
 )
 
 Verdict = Literal["clean", "anomalous"]

@@ -110,8 +110,10 @@ class Sft(_Section):
     gradient_accumulation: Count
     learning_rate: Positive
     warmup_share: Fraction
+    train_vision: bool  # whether the vision tower's part of the adapter learns too; else it stays as it was
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Positive
+    anomalous_share: Fraction  # share of each batch whose frame or clip shows an anomaly
     single_frame_share: Fraction  # share of batches that are single frames (1 in the first stage)
     wrong_scan_share: Fraction  # share of two-turn samples whose second turn follows a wrong scan
     save_every: Count  # steps between resumable checkpoints
@@ -135,6 +137,7 @@ class Grpo(_Section):
     prompts_per_step: Count
     generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
     learning_rate: Positive
+    train_vision: bool  # as in the supervised stages
     temperature: Positive
     beta: Annotated[float, Field(ge=0)]  # weight of the KL term to the stage's start; 0 switches it off
     max_turn_tokens: Count  # tokens the model may write in both turns together

@@ -15,8 +15,9 @@ def clips(small_dataset: Path):
     return read_clips(small_dataset)
 
 
-def test_batches_are_of_one_kind_and_half_anomalous(clips, project_params: Params) -> None:
-    settings = project_params.multi_frame_sft.model_copy(update={"steps": 40, "batch_size": 6})
+def test_batches_are_of_one_kind_and_hold_the_share_of_anomalies(clips, project_params: Params) -> None:
+    changes = {"steps": 40, "batch_size": 6, "anomalous_share": 0.67}
+    settings = project_params.multi_frame_sft.model_copy(update=changes)
     specs = draw_specs(clips, settings, seed=3)
     assert specs == draw_specs(clips, settings, seed=3) != draw_specs(clips, settings, seed=4)
     kinds = set()
@@ -28,7 +29,7 @@ def test_batches_are_of_one_kind_and_half_anomalous(clips, project_params: Param
         shown = [
             bool(clips[s.clip].boxes_at(s.frame)) if s.frame is not None else not clips[s.clip].is_clean for s in batch
         ]
-        assert sum(shown) == 3
+        assert sum(shown) == 4
     assert kinds == {True, False}
 
 

@@ -83,6 +83,14 @@ def test_stage_two_starts_where_stage_one_ended(trained: Path, params: Params, t
     assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
 
 
+def test_stage_two_leaves_the_vision_tower_as_stage_one_left_it(trained: Path) -> None:
+    before, after = weights(trained, "single_frame_sft"), weights(trained, "multi_frame_sft")
+    seeing = {name for name in before if "visual" in name}
+    assert any(before[name].abs().max() > 0 for name in seeing if "lora_B" in name), "stage 1 trains it"
+    assert all(torch.equal(before[name], after[name]) for name in seeing)
+    assert not all(torch.equal(before[name], after[name]) for name in before.keys() - seeing)
+
+
 def test_training_again_gives_the_same_bytes(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
     root = project(tmp_path / "elsewhere", trained / "data", monkeypatch)
     single_frame_sft.train(params, root)

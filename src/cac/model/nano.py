@@ -37,8 +37,10 @@ _TOOL_PREAMBLE = (
 _TOOL_CALL_HELP = "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
 _TOOL_CALL_SHAPE = '{"name": <function-name>, "arguments": <args-json-object>}'
 _CALL_OPENING = '{"name": "concentrate", "arguments": {"windows": ['
+# The last line of each request is left out: it is words the base knows from its generic tasks.
+_REQUESTS = tuple(request.rsplit("\n", 1)[0] for request in (SCAN_REQUEST, LOOK_REQUEST))
 PHRASES = (
-    SCAN_REQUEST, LOOK_REQUEST, _TOOL_PREAMBLE, json.dumps(CONCENTRATE_TOOL), _TOOL_CALL_HELP, " XML tags:\n",
+    *_REQUESTS, _TOOL_PREAMBLE, json.dumps(CONCENTRATE_TOOL), _TOOL_CALL_HELP, " XML tags:\n",
     _TOOL_CALL_SHAPE, _CALL_OPENING, "]}}", ", ", "s>",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """From annotated clips to the dialogues the supervised stages learn from.
 
-A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Half of
-all samples are clean. A part of the two-turn samples has a wrong scan put into the model's mouth (a window on a clean
+A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Every
+batch holds the same share of clean samples. A part of the two-turn samples has a wrong scan put into the model's mouth (a window on a clean
 clip; none, or one that is off the mark, on an anomalous one): its first turn is not learned from, but its second is, so
 that the verdict rests on what the second look shows and not on the fact that a window was chosen.
 """
@@ -61,7 +61,8 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     for _ in range(settings.steps * settings.gradient_accumulation):
         single = rng.random() < settings.single_frame_share
         draw = _draw_single if single else _draw_two_turn
-        specs += [draw(rng, clips, bool(i % 2), settings) for i in range(settings.batch_size)]
+        anomalous = round(settings.anomalous_share * settings.batch_size)
+        specs += [draw(rng, clips, i < anomalous, settings) for i in range(settings.batch_size)]
     return specs
 
 

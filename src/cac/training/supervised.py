@@ -10,7 +10,7 @@ from typing import Any
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
 from cac.layout import DATASET, HISTORIES, MODELS
-from cac.model.adapters import load_adapter, new_adapter, save_adapter
+from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.training import checkpoints
@@ -47,6 +47,8 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         model = new_adapter(base, params.adapter)
     else:
         model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
+    if not stage.settings.train_vision:
+        freeze_vision(model)
     folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
     with stage_run(stage.name, params) as run:
         trainer = _trainer(stage, params, root, (model, processor, folder))

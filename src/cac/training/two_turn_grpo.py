@@ -15,7 +15,7 @@ from cac.dialogue import look_content, tool_reply
 from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
-from cac.model.adapters import load_adapter, save_adapter
+from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import forbidden_token_ids
 from cac.params import Frames, Params
@@ -45,6 +45,8 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
     model = load_adapter(base, root / MODELS / previous, identity, trainable=True)
+    if not params.two_turn_grpo.train_vision:
+        freeze_vision(model)
     folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with stage_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
