@@ -1,9 +1,9 @@
 """From annotated clips to the dialogues the supervised stages learn from.
 
 A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Every
-batch holds the same share of clean samples. A part of the two-turn samples has a wrong scan put into the model's mouth (a window on a clean
-clip; none, or one that is off the mark, on an anomalous one): its first turn is not learned from, but its second is, so
-that the verdict rests on what the second look shows and not on the fact that a window was chosen.
+batch holds the same share of clean samples. A part of the two-turn samples has a wrong scan put into the model's mouth
+(a window on a clean clip; none, or one that is off the mark, on an anomalous one): its first turn is not learned from,
+but its second is, so that the verdict rests on what the second look shows and not on the fact that a window was chosen.
 """
 
 from collections.abc import Sequence
