@@ -169,10 +169,12 @@ def train(parts, optimizer, args, start: int) -> None:
             task, size = TASKS[name]
             samples = [task(rng) for _ in range(size)]
             batch = collate(processor, template, samples)
-            hidden = model.model(**{k: v for k, v in batch.items() if k != "labels"}).last_hidden_state
-            loss = ordinal_loss(model, hidden, batch, number_ids)
+            inputs = {key: value for key, value in batch.items() if key != "labels"}
+            output = model.model(**inputs, output_hidden_states=True)
+            loss = ordinal_loss(model, output.last_hidden_state, batch, number_ids)
             if samples[0].cells is not None:
-                tokens = hidden[batch["input_ids"] == processor.image_token_id]
+                # Before the last layer, so that the last one can still read it off the images.
+                tokens = output.hidden_states[-2][batch["input_ids"] == processor.image_token_id]
                 loss = loss + CHANGE_WEIGHT * change_loss(heads.change(tokens), samples)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
