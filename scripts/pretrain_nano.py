@@ -1,10 +1,11 @@
 """Pretrain the nano base on generic scene tasks and write it as package data. Run once; not part of the pipeline.
 
-    python scripts/pretrain_nano.py --single-steps 1000 --mixed-steps 1900
+    python scripts/pretrain_nano.py
 
-First single frames, easy ones to begin with, then a mix of single frames, multi-frame clips and two-turn dialogues.
-Scenes are drawn afresh for every sample. A checkpoint every five minutes lets an interrupted run go on. Not
-deterministic to the byte across machines; the weights are shipped, so nobody has to make them again.
+First the vision tower alone with a label for every cell (`dense_vision.py`), then single frames, easy ones to begin
+with, then a mix of single frames, multi-frame clips and two-turn dialogues, with a label for every image token of what
+has changed on it. Scenes are drawn afresh for every sample. A checkpoint every five minutes lets an interrupted run go
+on. Not deterministic to the byte across machines; the weights are shipped, so nobody has to make them again.
 """
 
 import argparse
