@@ -107,7 +107,9 @@ def _show_metrics(root: Path) -> None:
     metrics = json.loads((root / EVALUATION_METRICS).read_text(encoding="utf-8"))
     for split, models in metrics.items():
         create_table_artifact(
-            metric_rows(models), key=f"metrics-{split}", description=f"Metrics on {split}, 95 % intervals"
+            metric_rows(models),
+            key=f"metrics-{split.replace('_', '-')}",  # Prefect allows no underscore in a key
+            description=f"Metrics on {split}, 95 % intervals",
         )
     create_link_artifact((root / REPORT_FILE).as_uri(), key="report", link_text="Evaluation report")
 
