@@ -7,7 +7,7 @@ from cac.params import Frames
 from cac.video import Video
 from cac.views import coarse_view, dense_view, make_view, resize
 
-FRAMES = Frames(coarse_count=4, coarse_size=32, dense_count=3, dense_size=40)
+FRAMES = Frames(looks=2, one_look_size=80, coarse_count=4, coarse_size=32, dense_count=3, dense_size=40)
 
 
 def counting_video(frames: int = 16, height: int = 60, width: int = 80) -> Video:

@@ -36,7 +36,9 @@ def test_intervals_are_students_over_seeds() -> None:
 
 def test_differences_are_taken_seed_by_seed(results: Path) -> None:
     read = read_results(results)
-    assert difference(read, "without_stage_3", "reward") == estimate([-0.5, -0.3, -0.7])
+    found, expected = difference(read, "without_stage_3", "reward"), estimate([-0.5, -0.3, -0.7])
+    assert found is not None
+    assert (found.mean, found.half_width) == pytest.approx((expected.mean, expected.half_width))
     assert difference(read, "without_stage_1", "reward") == estimate([-1.0])
     assert difference(read, "full", "reward") is None
     assert level(read, "full", "auroc") is None
