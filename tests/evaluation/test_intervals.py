@@ -21,6 +21,7 @@ def test_intervals_hold_their_values(seed, make_pairs, noisy) -> None:
     table = evaluate_judgements(clips, judgements, scores, 200, seed)
     points = point_values(clip_facts(clips, judgements, scores))
     assert list(table) == list(METRICS)
+    assert table.pop("reward") == {"value": None, "low": None, "high": None}, "no rewards were given"
     for name, interval in table.items():
         assert interval["value"] == pytest.approx(points[name], abs=1e-6)
         assert interval["low"] <= interval["value"] <= interval["high"]
@@ -80,7 +81,7 @@ def test_families_are_measured_with_their_own_twins(make_pairs, make_clip, perfe
 def test_paired_difference_of_a_model_with_itself_and_a_worse_one(make_pairs, noisy, perfect) -> None:
     clips = make_pairs(40)
     good = clip_facts(clips, [perfect(c) for c in clips], [float(c.is_clean) for c in clips])
-    worse = clip_facts(clips, *noisy(clips, 0))
+    worse = clip_facts(clips, *noisy(clips, 0), rewards=[0.5] * len(clips))
     same = paired_difference(worse, worse, 100, 0)
     assert {(row["value"], row["low"], row["high"]) for row in same.values()} == {(0.0, 0.0, 0.0)}
     gain = paired_difference(good, worse, 200, 0)["balanced_accuracy"]

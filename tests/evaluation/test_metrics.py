@@ -24,7 +24,7 @@ def test_perfect_judgements_score_one(leaves, make_clip, perfect) -> None:
     clips = [make_clip(i, leaf) for i, name in enumerate(leaves) for leaf in (name, None)]
     values = point_values(clip_facts(clips, [perfect(c) for c in clips], [float(c.is_clean) for c in clips]))
     zeros = {"expected_calibration_error", "abstain_rate"}
-    ones = UNITS - zeros - {"mean_window_share", "mean_box_area"}
+    ones = UNITS - zeros - {"mean_window_share", "mean_box_area", "reward"}
     assert {name: values[name] for name in ones} == dict.fromkeys(ones, pytest.approx(1))
     assert {name: values[name] for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert values["mean_window_share"] == pytest.approx(5 / 16)
@@ -50,7 +50,7 @@ def test_a_missing_class_leaves_its_metrics_undefined(make_clip, perfect) -> Non
     assert undefined == {
         "balanced_accuracy", "precision", "recall", "f1", "auroc", "twin_accuracy", "temporal_iou",
         "temporal_recall_at_0.3", "temporal_recall_at_0.5", "temporal_recall_at_0.7", "spatial_iou",
-        "family_accuracy", "leaf_accuracy", "abstain_rate", "mean_window_share", "mean_box_area",
+        "family_accuracy", "leaf_accuracy", "abstain_rate", "mean_window_share", "mean_box_area", "reward",
     }  # fmt: skip
     assert values["specificity"] == 1
     assert values["accuracy"] == 1
@@ -80,7 +80,7 @@ def test_weighted_metrics_equal_repeated_clips(make_pairs, noisy) -> None:
     clips = make_pairs(11)
     judgements, scores = noisy(clips, 3)
     counts = np.random.default_rng(0).integers(0, 4, len(clips))
-    facts = clip_facts(clips, judgements, scores)
+    facts = clip_facts(clips, judgements, scores, rewards=[score - 0.3 for score in scores])
     repeated = [i for i, count in enumerate(counts) for _ in range(count)]
     columns = {name: getattr(facts, name)[repeated] for name in facts.__dataclass_fields__}
     expected = point_values(type(facts)(**columns))
