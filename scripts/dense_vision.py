@@ -7,7 +7,19 @@ legs, letters, wall. The heads are thrown away; the tower's merged tokens are wh
 
 import numpy as np
 import torch
-from generic_tasks import CHANGES, CLIP_SIZE, LETTERS, SIZES, covered_share, ordinary_scene, plain_scene
+from generic_tasks import (
+    CELL,
+    CHANGES,
+    CLIP_SIZE,
+    LETTERS,
+    MIN_SHARE,
+    NOTHING,
+    SIZES,
+    cell_owners,
+    covered_share,
+    ordinary_scene,
+    plain_scene,
+)
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -16,8 +28,6 @@ from cac.data.render import COLOURS, KINDS, ActorState, extent
 from cac.data.scenes import Scene
 
 LONGEST_WORD = 3
-NOTHING = -100  # the label of what a cell has not
-MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
 PIXEL_WEIGHT, BOX_WEIGHT = 1.0, 0.5
 KIND_CLASSES = ("nothing", "wall", *KINDS)
 CLASSES = {"kind": len(KIND_CLASSES), "colour": len(COLOURS), "legs": 8} | {
@@ -57,12 +67,11 @@ def dense_batch(
 ) -> dict[str, torch.Tensor]:
     """Render fresh single-frame scenes at mixed sizes and label each merged cell, in the order of the tokens."""
     images, labels = [], []
-    cell = processor.image_processor.patch_size * processor.image_processor.merge_size
     for _ in range(frames):
         scene = plain_scene(rng, 1) if rng.random() < plain_share else ordinary_scene(rng, 1)
         size = int(rng.choice(sizes))
         images.append(Image.fromarray(scene.render([0])[0]).resize((size, size), Image.Resampling.BILINEAR))
-        labels.append(cell_labels(scene, size // cell))
+        labels.append(cell_labels(scene, size // CELL))
     batch = dict(processor.image_processor(images, return_tensors="pt"))
     for name in labels[0]:
         batch[name] = torch.from_numpy(np.concatenate([label[name] for label in labels]))
@@ -72,13 +81,7 @@ def dense_batch(
 def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
     """Label each of grid x grid cells, row by row, with the thing that covers most of it."""
     states = [actor[0] for actor in scene.actors if actor[0].visible]
-    owner = np.full((grid, grid), -1)
-    best = np.full((grid, grid), MIN_SHARE)
-    for index, state in enumerate(states):
-        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
-        owner = np.where(share >= best, index, owner)
-        best = np.maximum(best, share)
-    owner = owner.ravel()
+    owner = cell_owners(states, grid)
     labels = {name: np.full(grid * grid, NOTHING) for name in CLASSES}
     labels["box"] = np.full((grid * grid, 4), NOTHING)
     labels["kind"][:] = 0

@@ -30,7 +30,8 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 CHANGES = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
 CELL = 16  # pixels of a frame that one token stands for, in width and height
-NOTHING = -100  # the label of a cell that nothing is in
+NOTHING = -100  # the label of a cell that has not what is asked for
+MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
 
 
 @dataclass(frozen=True)
@@ -136,13 +137,21 @@ def change_cells(scene: Scene, event: Event | None, frames: list[int], size: int
 
 
 def _frame_cells(scene: Scene, event: Event | None, t: int, grid: int) -> np.ndarray:
-    labels, best = np.full((grid, grid), NOTHING), np.full((grid, grid), 0.15)
-    for index, actor in enumerate(scene.actors):
-        share = covered_share(extent(actor[t], CLIP_SIZE, CLIP_SIZE), grid)
-        changed = event is not None and event.actor == index and event.first <= t <= event.last
-        labels[share >= best] = 1 + CHANGES.index(event.word) if changed and event else 0
+    owner = cell_owners([actor[t] for actor in scene.actors], grid)
+    labels = np.where(owner < 0, NOTHING, 0)
+    if event is not None and event.first <= t <= event.last:
+        labels[owner == event.actor] = 1 + CHANGES.index(event.word)
+    return labels
+
+
+def cell_owners(states: list[ActorState], grid: int) -> np.ndarray:
+    """Return for each cell, row by row, the index of the thing that covers most of it, or -1: (grid * grid,)."""
+    owner, best = np.full((grid, grid), -1), np.full((grid, grid), MIN_SHARE)
+    for index, state in enumerate(states):
+        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
+        owner[share >= best] = index
         best = np.maximum(best, share)
-    return labels.ravel()
+    return owner.ravel()
 
 
 def covered_share(box: tuple[float, ...], grid: int) -> np.ndarray:

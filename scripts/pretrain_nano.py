@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from dense_vision import DenseHeads, dense_batch, dense_loss
-from generic_tasks import NOTHING, SIZES, easy_frame, multi_frame, single_frame, two_turn
+from generic_tasks import CELL, NOTHING, SIZES, easy_frame, multi_frame, single_frame, two_turn
 from torch.nn.functional import cross_entropy
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
@@ -126,7 +126,7 @@ def main() -> None:
     make_ordinal(model, coordinate_ids(processor.tokenizer))
     make_places(model)
     visual = model.model.visual
-    heads = DenseHeads(visual.config.out_hidden_size, 3 * visual.config.temporal_patch_size * 16**2)
+    heads = DenseHeads(visual.config.out_hidden_size, 3 * visual.config.temporal_patch_size * CELL**2)
     optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.01)
     state_file = args.scratch / "state.pt"
     start = 0
@@ -151,7 +151,6 @@ def train(parts, optimizer, args, start: int) -> None:
     """Train from step `start` to the end of all phases, logging to `log.jsonl`."""
     model, heads, processor = parts
     template = training_template(processor)
-    number_ids = coordinate_ids(processor.tokenizer)
     steps = args.vision_steps + args.single_steps + args.mixed_steps
     saved = began = time.time()
     log = (args.scratch / "log.jsonl").open("a")
@@ -162,21 +161,9 @@ def train(parts, optimizer, args, start: int) -> None:
         for group in optimizer.param_groups:
             group["lr"] = rate
         if name == "dense":
-            sizes = SIZES[:1] if step < SMALL_STEPS else SIZES
-            plain_share = max(0.0, 1 - step / EASY_STEPS)
-            dense = dense_batch(processor, rng, DENSE_FRAMES, plain_share, sizes)
-            loss = dense_loss(model.model.visual, heads, dense, neighbourhood(NEIGHBOURHOOD))
+            loss = vision_loss(parts, rng, step if step < args.vision_steps else None)
         else:
-            task, size = TASKS[name]
-            samples = [task(rng) for _ in range(size)]
-            batch = collate(processor, template, samples)
-            inputs = {key: value for key, value in batch.items() if key != "labels"}
-            output = model.model(**inputs, output_hidden_states=True)
-            loss = ordinal_loss(model, output.last_hidden_state, batch, number_ids)
-            if samples[0].cells is not None:
-                # Before the last layer, so that the last one can still read it off the images.
-                tokens = output.hidden_states[-2][batch["input_ids"] == processor.image_token_id]
-                loss = loss + CHANGE_WEIGHT * change_loss(heads.change(tokens), samples)
+            loss = language_loss(parts, template, name, rng)
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
         optimizer.step()
@@ -193,22 +180,45 @@ def train(parts, optimizer, args, start: int) -> None:
             print(line, flush=True)
         if time.time() - saved > SAVE_SECONDS or step == steps - 1:
             saved = time.time()
-            torch.save(
-                {
-                    "model": model.state_dict(),
-                    "heads": heads.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step + 1,
-                },
-                args.scratch / "state.pt",
-            )
+            save_state(args.scratch / "state.pt", (model, heads, optimizer), step + 1)
             save_base(model, processor, args.scratch / "base")
+
+
+def vision_loss(parts, rng: np.random.Generator, step: int | None) -> torch.Tensor:
+    """Return the dense loss of fresh frames; `step` sets how easy they are, None is for after the tower's own phase."""
+    model, heads, processor = parts
+    sizes = SIZES[:1] if step is not None and step < SMALL_STEPS else SIZES
+    plain_share = 0.0 if step is None else max(0.0, 1 - step / EASY_STEPS)
+    batch = dense_batch(processor, rng, DENSE_FRAMES, plain_share, sizes)
+    return dense_loss(model.model.visual, heads, batch, neighbourhood(NEIGHBOURHOOD))
+
+
+def language_loss(parts, template: str, name: str, rng: np.random.Generator) -> torch.Tensor:
+    """Return the loss of the answers to fresh samples of a task and, on clips, of what has changed in each cell."""
+    model, heads, processor = parts
+    task, size = TASKS[name]
+    samples = [task(rng) for _ in range(size)]
+    batch = collate(processor, template, samples)
+    inputs = {key: value for key, value in batch.items() if key != "labels"}
+    output = model.model(**inputs, output_hidden_states=True)
+    loss = ordinal_loss(model, output.last_hidden_state, batch, coordinate_ids(processor.tokenizer))
+    if samples[0].cells is None:
+        return loss
+    # Before the last layer, so that the last one can still read it off the images.
+    tokens = output.hidden_states[-2][batch["input_ids"] == processor.image_token_id]
+    return loss + CHANGE_WEIGHT * change_loss(heads.change(tokens), samples)
 
 
 def change_loss(scores: torch.Tensor, samples: list) -> torch.Tensor:
     """Cross-entropy of what has changed in each cell, over the cells that something is in."""
     labels = torch.from_numpy(np.concatenate([sample.cells for sample in samples]))
     return cross_entropy(scores, labels, ignore_index=NOTHING)
+
+
+def save_state(path: Path, trained, step: int) -> None:
+    """Write what an interrupted run goes on from."""
+    names = ("model", "heads", "optimizer")
+    torch.save({name: part.state_dict() for name, part in zip(names, trained, strict=True)} | {"step": step}, path)
 
 
 def save_base(model, processor, out: Path) -> None:
