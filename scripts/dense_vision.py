@@ -7,19 +7,18 @@ legs, letters, wall. The heads are thrown away; the tower's merged tokens are wh
 
 import numpy as np
 import torch
-from generic_tasks import (
+from generic_scenes import (
     CELL,
-    CHANGES,
     CLIP_SIZE,
     LETTERS,
     MIN_SHARE,
     NOTHING,
-    SIZES,
     cell_owners,
     covered_share,
     ordinary_scene,
     plain_scene,
 )
+from generic_tasks import SIZES
 from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
@@ -43,7 +42,6 @@ class DenseHeads(nn.Module):
         self.classes = nn.ModuleDict({name: nn.Linear(width, count) for name, count in CLASSES.items()})
         self.box = nn.Linear(width, 4 * 101)
         self.pixels = nn.Linear(width, pixels)
-        self.change = nn.Linear(width, 1 + len(CHANGES))  # of the language model's tokens, not the tower's
 
 
 def dense_loss(visual, heads: DenseHeads, batch: dict, softened: torch.Tensor) -> torch.Tensor:

@@ -1,114 +1,38 @@
-"""Generic tasks about procedural scenes, for pretraining the nano base. Nothing here says what is right or wrong.
+"""Generic tasks about procedural scenes, for pretraining the nano base: what is where, when, and what changes.
 
-Scenes hold ordinary variety: creatures with one to seven legs, signs with any letters, objects that change colour,
-shape, size or place, hide, or show another word. The tasks ask what is where and when. No anomaly label, no verdict,
-and none of the leaves that are no plain change (melting, mirrored or garbled text, entering a wall) is shown or named.
+The scenes and changes are those of `generic_scenes.py`: no anomaly label, no verdict.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from dense_clips import ClipLabels, joined, label_clip
+from generic_scenes import CLIP_SIZE, ChangedClip, ordinary_scene, plain_scene, with_event, with_events
 from PIL import Image
 
-from cac.data.defects import shifted_vertically
-from cac.data.render import COLOURS, SOLIDS, ActorState, extent
-from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.data.render import COLOURS, ActorState, extent
+from cac.data.scenes import Scene
 from cac.dialogue import COORDINATE_SCALE, Scan, format_time, frame_blocks, scan_reply, tool_reply
+from cac.geometry import Window
 from cac.model.nano import ANSWER_WORDS, GENERIC_WORDS
 from cac.training.collator import Dialogue
 from cac.video import dense_indices, spread_indices
 
 FPS = 8
-CLIP_SIZE = 96
 SIZES = (64, 80, 96)
 COARSE_COUNT, DENSE_COUNT = 8, 6
 COARSE_SIZE, DENSE_SIZE = 64, 96
-LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-
-
-CHANGES = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
-CELL = 16  # pixels of a frame that one token stands for, in width and height
-NOTHING = -100  # the label of a cell that has not what is asked for
-MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
+EVENT_SHARE = 0.4  # of the actors of a clip to compare
+WRONG_SCAN_SHARE = 0.35
 
 
 @dataclass(frozen=True)
 class LabelledDialogue(Dialogue):
-    """A dialogue with a label for every image token: 0 where a thing is as it was, else 1 + what has changed on it."""
+    """A dialogue with labels for the tokens of its frames; None for a single frame."""
 
-    cells: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Event:
-    """A plain change of one actor during frames [first, last]: its word, and the actor's index."""
-
-    word: str
-    actor: int
-    first: int
-    last: int
-
-
-def ordinary_scene(rng: np.random.Generator, frames: int) -> Scene:
-    """Draw a scene with ordinary variety in legs and letters."""
-    kind = str(rng.choice([*SOLIDS, "creature", "creature", "sign", "sign"]))
-    scene = random_scene(rng, SceneSettings(CLIP_SIZE, frames, kind))
-    return replace(scene, actors=tuple(_vary(rng, actor) for actor in scene.actors))
-
-
-def plain_scene(rng: np.random.Generator, frames: int) -> Scene:
-    """Draw one thing on a plain ground."""
-    scene = ordinary_scene(rng, frames)
-    plain = np.full_like(scene.background, int(rng.integers(90, 200)))
-    return replace(scene, background=plain, wall=None, actors=scene.actors[-1:])
-
-
-def _vary(rng: np.random.Generator, actor: tuple[ActorState, ...]) -> tuple[ActorState, ...]:
-    if actor[0].kind == "creature" and rng.random() < 0.6:
-        limbs = int(rng.integers(1, 8))
-        return tuple(replace(state, limbs=limbs) for state in actor)
-    if actor[0].kind == "sign" and rng.random() < 0.6:
-        word = "".join(rng.choice(list(LETTERS), 3))
-        return tuple(replace(state, word=word) for state in actor)
-    return actor
-
-
-def _change(rng: np.random.Generator, scene: Scene, state: ActorState) -> tuple[str, dict[str, Any]]:
-    """Draw what changes on an actor: the word for it and the new values."""
-    if state.kind == "sign":
-        return "rewritten", {"word": "".join(rng.choice(list(LETTERS), 3))}
-    used = {actor[0].colour for actor in scene.actors}
-    options: list[tuple[str, dict[str, Any]]] = [
-        ("recoloured", {"colour": str(rng.choice([c for c in COLOURS if c not in used]))}),
-        ("hidden", {"visible": False}),
-        ("resized", {"size": state.size * float(rng.choice([0.5, 0.6, 1.45, 1.7]))}),
-    ]
-    if state.kind in SOLIDS:
-        options.append(("reshaped", {"kind": str(rng.choice([k for k in SOLIDS if k != state.kind]))}))
-        options.append(("moved", {}))
-        options.append(("moved", {}))
-    else:
-        options.append(("grown", {"limbs": int(rng.choice([n for n in range(1, 8) if n != state.limbs]))}))
-    return options[int(rng.integers(len(options)))]
-
-
-def add_event(rng: np.random.Generator, scene: Scene) -> tuple[Scene, Event]:
-    """Let one actor change for a while."""
-    index = int(rng.integers(len(scene.actors)))
-    actor = scene.actors[index]
-    length = int(rng.integers(4, min(13, scene.frame_count - 3)))
-    first = int(rng.integers(2, scene.frame_count - length))
-    word, values = _change(rng, scene, actor[0])
-    window = actor[first : first + length]
-    if word == "moved":
-        changed = shifted_vertically(window, float(rng.uniform(0.25, 0.5)) * CLIP_SIZE, CLIP_SIZE)
-    else:
-        changed = [replace(state, **values) for state in window]
-    edited = (*actor[:first], *changed, *actor[first + length :])
-    actors = tuple(edited if i == index else other for i, other in enumerate(scene.actors))
-    return replace(scene, actors=actors), Event(word, index, first, first + length - 1)
+    labels: ClipLabels | None = None
 
 
 def _images(scene: Scene, frames: list[int], size: int) -> list[Image.Image]:
@@ -124,47 +48,22 @@ def _name(state: ActorState) -> str:
     return f"{state.colour} {state.kind}"
 
 
-def _ask(blocks: list[dict[str, Any]], question: str, answer: str, cells: np.ndarray | None = None) -> Dialogue:
+def _ask(
+    blocks: list[dict[str, Any]], question: str, answer: str, labels: ClipLabels | None = None
+) -> LabelledDialogue:
     user = {"role": "user", "content": [*blocks, {"type": "text", "text": question}]}
     messages = [user, {"role": "assistant", "content": [{"type": "text", "text": answer}]}]
-    return LabelledDialogue(messages, has_tool=False, cells=cells)
-
-
-def change_cells(scene: Scene, event: Event | None, frames: list[int], size: int) -> np.ndarray:
-    """Label each token of the given frames: how the thing that covers most of its cell differs from before."""
-    grid = size // CELL
-    return np.concatenate([_frame_cells(scene, event, t, grid) for t in frames])
-
-
-def _frame_cells(scene: Scene, event: Event | None, t: int, grid: int) -> np.ndarray:
-    owner = cell_owners([actor[t] for actor in scene.actors], grid)
-    labels = np.where(owner < 0, NOTHING, 0)
-    if event is not None and event.first <= t <= event.last:
-        labels[owner == event.actor] = 1 + CHANGES.index(event.word)
-    return labels
-
-
-def cell_owners(states: list[ActorState], grid: int) -> np.ndarray:
-    """Return for each cell, row by row, the index of the thing that covers most of it, or -1: (grid * grid,)."""
-    owner, best = np.full((grid, grid), -1), np.full((grid, grid), MIN_SHARE)
-    for index, state in enumerate(states):
-        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
-        owner[share >= best] = index
-        best = np.maximum(best, share)
-    return owner.ravel()
-
-
-def covered_share(box: tuple[float, ...], grid: int) -> np.ndarray:
-    """Return which share of each of grid x grid cells a box in [0, 1] covers: (grid, grid)."""
-    edges = np.arange(grid + 1) / grid
-    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
-    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
-    return high[:, None] * wide[None, :]
+    return LabelledDialogue(messages, has_tool=False, labels=labels)
 
 
 def easy_frame(rng: np.random.Generator) -> Dialogue:
     """One frame of one thing on a plain ground: where looking begins; without it nothing is learned for long."""
     return _ask_single(rng, plain_scene(rng, 1), _list_all)
+
+
+def list_frame(rng: np.random.Generator) -> Dialogue:
+    """One frame: list everything."""
+    return _ask_single(rng, ordinary_scene(rng, 1), _list_all)
 
 
 def single_frame(rng: np.random.Generator) -> Dialogue:
@@ -212,21 +111,43 @@ def _repeat(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, st
     return f"read {words}", words
 
 
+def compare(rng: np.random.Generator, count: int, plain_share: float) -> Dialogue:
+    """Flag which of `count` neighbouring frames of a coarse look show a change; any number of things may change."""
+    frame_count = int(rng.integers(16, 33))
+    usual = plain_scene(rng, frame_count) if rng.random() < plain_share else ordinary_scene(rng, frame_count)
+    spread = spread_indices(frame_count, COARSE_COUNT, float(rng.choice([0.0, 0.5])))
+    begin = int(rng.integers(COARSE_COUNT - count + 1))
+    frames = spread[begin : begin + count]
+    clip = with_events(rng, usual, EVENT_SHARE, frames)
+    return ask_flags(clip, frames, COARSE_SIZE)
+
+
+def ask_flags(clip: ChangedClip, frames: list[int], size: int) -> LabelledDialogue:
+    """Ask of each frame whether something in it has changed: "odd" or "clear"."""
+    times = [t / FPS for t in frames]
+    flags = [f"{format_time(t / FPS)} {'odd' if clip.event_at(t) else 'clear'}" for t in frames]
+    blocks = frame_blocks(_images(clip.scene, frames, size), times)
+    return _ask(blocks, "what changes then when", "\n".join(flags), label_clip(clip, frames, size))
+
+
 def multi_frame(rng: np.random.Generator) -> Dialogue:
     """Frames of a clip: track one thing through them, or say of each frame what has changed."""
-    scene = ordinary_scene(rng, int(rng.integers(16, 33)))
+    clip = _maybe_changed(rng, 0.8)
     dense = rng.random() < 0.3
     count, size = (DENSE_COUNT, DENSE_SIZE) if dense else (COARSE_COUNT, COARSE_SIZE)
-    event = None
-    if rng.random() < 0.8:
-        scene, event = add_event(rng, scene)
-    frames = spread_indices(scene.frame_count, count, float(rng.choice([0.0, 0.5])))
-    blocks = frame_blocks(_images(scene, frames, size), [t / FPS for t in frames])
-    cells = change_cells(scene, event, frames, size)
+    frames = spread_indices(clip.scene.frame_count, count, float(rng.choice([0.0, 0.5])))
+    blocks = frame_blocks(_images(clip.scene, frames, size), [t / FPS for t in frames])
+    labels = label_clip(clip, frames, size)
     if rng.random() < 0.3:
-        index = int(rng.integers(len(scene.actors))) if event is None or rng.random() < 0.5 else event.actor
-        return _ask(blocks, f"track the {_name(scene.actors[index][0])}", _track(scene, index, frames), cells)
-    return _ask(blocks, "what changes", _changes(scene, event, frames), cells)
+        index = int(rng.integers(len(clip.scene.actors)))
+        name = _name(clip.usual.actors[index][0])
+        return _ask(blocks, f"track the {name}", _track(clip.scene, index, frames), labels)
+    return _ask(blocks, "what changes", _changes(clip, frames), labels)
+
+
+def _maybe_changed(rng: np.random.Generator, share: float) -> ChangedClip:
+    scene = ordinary_scene(rng, int(rng.integers(16, 33)))
+    return with_event(rng, scene) if rng.random() < share else ChangedClip(scene, scene)
 
 
 def _track(scene: Scene, index: int, frames: list[int]) -> str:
@@ -238,35 +159,40 @@ def _track(scene: Scene, index: int, frames: list[int]) -> str:
     return "\n".join(lines)
 
 
-def _changes(scene: Scene, event: Event | None, frames: list[int]) -> str:
+def _changes(clip: ChangedClip, frames: list[int]) -> str:
     """Say of each frame what differs from most of the clip; then in one word what it was."""
-    lines = []
+    lines, word = [], "none"
     for t in frames:
-        now = event is not None and event.first <= t <= event.last
-        lines.append(
-            f"{format_time(t / FPS)} "
-            + (f"{event.word} {_numbers(scene.actors[event.actor][t])}" if now and event else "none")
-        )
-    seen = event is not None and any(event.first <= t <= event.last for t in frames)
-    lines.append(f"changed {event.word}" if seen and event else "changed none")
-    return "\n".join(lines)
+        event = clip.event_at(t)
+        found = "none"
+        if event is not None:
+            word = event.word
+            found = f"{word} {_numbers(clip.scene.actors[event.actor][t])}"
+        lines.append(f"{format_time(t / FPS)} {found}")
+    return "\n".join([*lines, f"changed {word}"])
 
 
 def two_turn(rng: np.random.Generator) -> Dialogue:
     """Scan coarsely, call `concentrate` on the windows in question, then answer from the dense frames."""
-    scene = ordinary_scene(rng, int(rng.integers(16, 33)))
-    if rng.random() < 0.75:
-        return _search_change(rng, scene)
-    return _search_side(rng, scene)
+    if rng.random() < 0.8:
+        return _search_change(rng, _maybe_changed(rng, 0.7))
+    return _search_side(rng, ordinary_scene(rng, int(rng.integers(16, 33))))
 
 
-def _search_change(rng: np.random.Generator, scene: Scene) -> Dialogue:
-    event = None
-    if rng.random() < 0.7:
-        scene, event = add_event(rng, scene)
-    happens = [event is not None and event.first <= t <= event.last for t in range(scene.frame_count)]
+def _search_change(rng: np.random.Generator, clip: ChangedClip) -> Dialogue:
+    happens = [clip.event_at(t) is not None for t in range(clip.scene.frame_count)]
     questions = ("what changes then when", "what changes")
-    return _two_turns((scene, event), questions, happens, lambda f: _changes(scene, event, f))
+    wrong = _random_windows(rng, clip.scene.frame_count) if rng.random() < WRONG_SCAN_SHARE else None
+    return _two_turns(clip, questions, (happens, wrong), lambda frames: _changes(clip, frames))
+
+
+def _random_windows(rng: np.random.Generator, frame_count: int) -> list[Window]:
+    """Return a window that has nothing to do with what happens, or none."""
+    if rng.random() < 0.3:
+        return []
+    length = int(rng.integers(4, 13))
+    start = int(rng.integers(frame_count - length + 1))
+    return [(start / FPS, (start + length) / FPS)]
 
 
 def _search_side(rng: np.random.Generator, scene: Scene) -> Dialogue:
@@ -281,7 +207,7 @@ def _search_side(rng: np.random.Generator, scene: Scene) -> Dialogue:
         lines = [f"{format_time(t / FPS)} " + (f"seen {_numbers(actor[t])}" if happens[t] else "not") for t in frames]
         return "\n".join([*lines, "seen yes" if any(happens[t] for t in frames) else "seen no"])
 
-    return _two_turns((scene, None), (question, question), happens, answer)
+    return _two_turns(ChangedClip(scene, scene), (question, question), (happens, None), answer)
 
 
 _SIDES: tuple[tuple[str, Callable[[ActorState], bool]], ...] = (
@@ -293,29 +219,34 @@ _SIDES: tuple[tuple[str, Callable[[ActorState], bool]], ...] = (
 
 
 def _two_turns(
-    clip: tuple[Scene, Event | None],
+    clip: ChangedClip,
     questions: tuple[str, str],
-    happens: list[bool],
+    scan: tuple[list[bool], list[Window] | None],
     answer: Callable[[list[int]], str],
 ) -> Dialogue:
-    """Assemble a two-turn dialogue from which frames are in question and the answer to the dense frames."""
-    scene, event = clip
+    """Assemble a two-turn dialogue from which frames are in question and the answer to the dense frames.
+
+    With wrong windows put in the place of the right ones only the second turn is learned from.
+    """
+    happens, wrong = scan
+    scene = clip.scene
+    windows = _runs(happens) if wrong is None else wrong
     coarse = spread_indices(scene.frame_count, COARSE_COUNT)
-    first = frame_blocks(_images(scene, coarse, COARSE_SIZE), [t / FPS for t in coarse])
-    windows = _runs(happens)
     dense = dense_indices(windows, scene.frame_count, FPS, DENSE_COUNT)
+    first = frame_blocks(_images(scene, coarse, COARSE_SIZE), [t / FPS for t in coarse])
     second = frame_blocks(_images(scene, dense, DENSE_SIZE), [t / FPS for t in dense])
-    reply = scan_reply(Scan(tuple((t / FPS, happens[t]) for t in coarse), tuple(windows)))
-    looks = ((coarse, COARSE_SIZE), (dense, DENSE_SIZE))
+    flags = [happens[t] if wrong is None else any(a <= t / FPS < b for a, b in wrong) for t in coarse]
+    times = [t / FPS for t in coarse]
     return LabelledDialogue(
         [
             {"role": "user", "content": [*first, {"type": "text", "text": questions[0]}]},
-            reply,
+            scan_reply(Scan(tuple(zip(times, flags, strict=True)), tuple(windows))),
             tool_reply([*second, {"type": "text", "text": questions[1]}]),
             {"role": "assistant", "content": [{"type": "text", "text": answer(dense)}]},
         ],
         has_tool=True,
-        cells=np.concatenate([change_cells(scene, event, frames, size) for frames, size in looks]),
+        learn_from_turn=0 if wrong is None else 1,
+        labels=joined([label_clip(clip, coarse, COARSE_SIZE), label_clip(clip, dense, DENSE_SIZE)]),
     )
 
 

@@ -2,35 +2,48 @@
 
     python scripts/pretrain_nano.py
 
-First the vision tower alone with a label for every cell (`dense_vision.py`), then single frames, easy ones to begin
-with, then a mix of single frames, multi-frame clips and two-turn dialogues, with a label for every image token of what
-has changed on it. Scenes are drawn afresh for every sample. A checkpoint every five minutes lets an interrupted run go
-on. Not deterministic to the byte across machines; the weights are shipped, so nobody has to make them again.
+Four phases: the vision tower alone with a label for every cell (`dense_vision.py`); single frames, easy ones to begin
+with; frames to compare, two at a time to begin with (`dense_clips.py`); then a mix of single frames, clips and two-turn
+dialogues. The tower is at rest in the last two. Scenes are drawn afresh for every sample. A checkpoint every five
+minutes lets an interrupted run go on. Not deterministic to the byte across machines; the weights are shipped, so nobody
+has to make them again.
 """
 
 import argparse
 import json
 import math
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from dense_clips import ClipHeads, clip_loss, joined
 from dense_vision import DenseHeads, dense_batch, dense_loss
-from generic_tasks import CELL, NOTHING, SIZES, easy_frame, multi_frame, single_frame, two_turn
-from torch.nn.functional import cross_entropy
+from generic_scenes import CELL, CHANGES
+from generic_tasks import COARSE_COUNT, SIZES, compare, easy_frame, multi_frame, single_frame, two_turn
+from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
 from cac.training.collator import IGNORED, collate, training_template
 
 TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
-MIX = {"single": 0.15, "multi": 0.35, "two_turn": 0.5}
+MIX = {"single": 0.1, "compare": 0.25, "multi": 0.2, "two_turn": 0.45}
+COMPARED = ((0.15, 2), (0.3, 3), (0.45, 4), (1.0, COARSE_COUNT))  # up to which share of the phase, how many frames
+FRAMES_COMPARED = 192  # a batch holds as many clips as have these frames together
+PLAIN_COMPARED = 0.1  # share of clips to compare with one thing on plain ground
 DENSE_FRAMES = 96
 SMALL_STEPS = 700  # the first steps see small frames only: they cost half
-DENSE_SHARE = 0.15  # of the later steps, so that the tower keeps and sharpens what it sees
-CHANGE_WEIGHT = 1.0
-PEAK_RATE = 1e-3
+SINGLE_SHARE = 0.1  # of the steps of comparing, so that what was learned before is kept
+DENSE_SHARE = 0.15  # of the single-frame steps, so that the tower keeps and sharpens what it sees
+DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
+FORGED_SHARE = 0.5  # of the dialogues whose flags are drawn at random in the input, and of the flags in them
+RATES = {"vision": 2e-3, "single": 1e-3, "compare": 2e-3, "mix": 1e-3}
+WARM_UP = 50  # steps at the beginning of each phase
+FLAGS = ("clear", "odd")
 INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starves so narrow a vision tower of gradient
 EASY_STEPS = 350  # over these the share of easy frames falls from all to none
 NEIGHBOURHOOD = 1.5  # coordinates over which the soft half of the loss decays by a factor e
@@ -38,22 +51,59 @@ PLACE_SCALE = 0.4  # spread of the place code; the pixels' part has about 0.6
 SAVE_SECONDS = 300
 
 
-def learning_rate(step: int, vision_steps: int, steps: int) -> float:
-    """Linear warm-up over 50 steps; double the rate for vision alone; a cosine down to 3 % over the last 60 %."""
-    rate = 2 * PEAK_RATE if step < vision_steps else PEAK_RATE
-    if step < 50:
-        return rate * (step + 1) / 50
-    fraction = max(0.0, (step - 0.4 * steps) / (0.6 * steps))
-    return rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * fraction)))
+@dataclass(frozen=True)
+class Schedule:
+    """How many steps each phase has, in the order they come."""
+
+    vision: int
+    single: int
+    compare: int
+    mix: int
+
+    @property
+    def steps(self) -> int:
+        """Number of steps of all phases."""
+        return self.vision + self.single + self.compare + self.mix
+
+    def phase(self, step: int) -> tuple[str, int]:
+        """Return the phase that a step is in, and its number within it."""
+        for name, length in vars(self).items():
+            if step < length:
+                return name, step
+            step -= length
+        raise ValueError("the step is after the last phase")
 
 
-def task_name(step: int, single_steps: int, rng: np.random.Generator) -> str:
-    """Draw what a step is about: dense labels alone (step < 0), then easy and single frames, then the mix."""
-    if step < 0 or rng.random() < DENSE_SHARE:
-        return "dense"
-    if step >= single_steps:
-        return str(rng.choice(list(MIX), p=list(MIX.values())))
-    return "easy" if rng.random() < 1 - step / EASY_STEPS else "single"
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """Return the phase's rate after a linear warm-up; over the mix it falls as a cosine to 3 %."""
+    name, done = schedule.phase(step)
+    rate = RATES[name] * min(1.0, (done + 1) / WARM_UP)
+    if name != "mix":
+        return rate
+    return rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done / schedule.mix)))
+
+
+def draw_task(schedule: Schedule, step: int, rng: np.random.Generator) -> tuple[str, int]:
+    """Draw what a step is about, and of how many frames: the number matters to `compare` only."""
+    phase, done = schedule.phase(step)
+    if phase == "vision" or (phase == "single" and rng.random() < DENSE_SHARE):
+        return "dense", 1
+    if phase == "single":
+        return ("easy" if rng.random() < 1 - done / EASY_STEPS else "single"), 1
+    if phase == "compare" and rng.random() < SINGLE_SHARE:
+        return "single", 1
+    if phase == "compare":
+        share = done / schedule.compare
+        return "compare", next(count for end, count in COMPARED if share < end)
+    return str(rng.choice(list(MIX), p=list(MIX.values()))), COARSE_COUNT
+
+
+def draw_samples(name: str, count: int, rng: np.random.Generator) -> list[Any]:
+    """Make the samples of one step."""
+    if name == "compare":
+        return [compare(rng, count, PLAIN_COMPARED) for _ in range(FRAMES_COMPARED // count)]
+    task, size = TASKS[name]
+    return [task(rng) for _ in range(size)]
 
 
 def coordinate_ids(tokenizer) -> torch.Tensor:
@@ -90,12 +140,14 @@ def make_places(model) -> None:
         grid += PLACE_SCALE * mixed / mixed.std()
 
 
-def ordinal_loss(model, hidden: torch.Tensor, batch: dict, number_ids: torch.Tensor) -> torch.Tensor:
+def answer_loss(model, hidden: torch.Tensor, labels: torch.Tensor, tokenizer) -> torch.Tensor:
     """Cross-entropy over the learned tokens in which half of a coordinate's target is spread over its neighbours.
 
-    A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know.
+    A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know. The words
+    that decide count once more: they are few among many that follow from them.
     """
-    labels = batch["labels"][:, 1:]
+    number_ids, decision_ids = coordinate_ids(tokenizer), word_ids(tokenizer, (*FLAGS, "none", *CHANGES))
+    labels = labels[:, 1:]
     learned = labels != IGNORED
     scores = torch.log_softmax(model.lm_head(hidden[:, :-1][learned]), dim=-1)
     targets = labels[learned]
@@ -104,15 +156,36 @@ def ordinal_loss(model, hidden: torch.Tensor, batch: dict, number_ids: torch.Ten
     value = torch.searchsorted(number_ids, targets[is_number])
     soft = -(neighbourhood(NEIGHBOURHOOD)[value] * scores[is_number][:, number_ids]).sum(dim=1)
     loss = loss.masked_scatter(is_number, 0.5 * loss[is_number] + 0.5 * soft)
-    return loss.mean()
+    decisive = torch.isin(targets, decision_ids)
+    if not decisive.any():
+        return loss.mean()
+    return loss.mean() + DECISION_WEIGHT * loss[decisive].mean()
+
+
+def forge_flags(batch: dict, flag_ids: torch.Tensor) -> torch.Tensor:
+    """Return the input ids with half of the flags of half of the dialogues drawn at random; the labels stay true.
+
+    The frames that change are a run, so a flag could be guessed from those before it, without a look at the images.
+    """
+    ids = batch["input_ids"].clone()
+    forged = torch.isin(batch["labels"], flag_ids) & (torch.rand(ids.shape) < FORGED_SHARE)
+    forged &= torch.rand(len(ids), 1) < FORGED_SHARE
+    ids[forged] = flag_ids[torch.randint(len(flag_ids), (int(forged.sum()),))]
+    return ids
+
+
+def word_ids(tokenizer, words: Sequence[str]) -> torch.Tensor:
+    """Return the ids of words as they stand inside a line, after a space."""
+    return torch.tensor([tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words])
 
 
 def main() -> None:
-    """Run both phases and save the base."""
+    """Run all phases and save the base."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--vision-steps", type=int, default=2000)
-    parser.add_argument("--single-steps", type=int, default=800)
-    parser.add_argument("--mixed-steps", type=int, default=1800)
+    for phase, steps in (("vision", 2000), ("single", 800), ("compare", 1500), ("mix", 2000)):
+        parser.add_argument(f"--{phase}-steps", type=int, default=steps)
+    parser.add_argument("--out", type=Path, default=nano_folder(), help="where the base is written")
+    parser.add_argument("--base", type=Path, help="begin with these weights instead of fresh ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/pretrain"))
@@ -122,11 +195,12 @@ def main() -> None:
     args.scratch.mkdir(parents=True, exist_ok=True)
 
     processor = build_processor()
-    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
-    make_ordinal(model, coordinate_ids(processor.tokenizer))
-    make_places(model)
-    visual = model.model.visual
-    heads = DenseHeads(visual.config.out_hidden_size, 3 * visual.config.temporal_patch_size * CELL**2)
+    model = fresh_model(processor) if args.base is None else Qwen3VLForConditionalGeneration.from_pretrained(args.base)
+    vision = model.config.vision_config
+    pixels = 3 * vision.temporal_patch_size * CELL**2
+    heads = nn.ModuleDict(
+        {"frames": DenseHeads(vision.out_hidden_size, pixels), "clips": ClipHeads(vision.out_hidden_size)}
+    )
     optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.01)
     state_file = args.scratch / "state.pt"
     start = 0
@@ -137,8 +211,17 @@ def main() -> None:
         optimizer.load_state_dict(state["optimizer"])
         start = state["step"]
         print(f"going on at step {start}", flush=True)
-    train((model, heads, processor), optimizer, args, start)
-    save_base(model, processor, nano_folder())
+    schedule = Schedule(args.vision_steps, args.single_steps, args.compare_steps, args.mix_steps)
+    train((model, heads, processor), optimizer, (schedule, start), args)
+    save_base(model, processor, args.out)
+
+
+def fresh_model(processor):
+    """Return the nano with fresh weights, its number words and its grid of places in order."""
+    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
+    make_ordinal(model, coordinate_ids(processor.tokenizer))
+    make_places(model)
+    return model
 
 
 def neighbourhood(width: float) -> torch.Tensor:
@@ -147,23 +230,25 @@ def neighbourhood(width: float) -> torch.Tensor:
     return torch.softmax(-(line[:, None] - line[None, :]).abs() / width, dim=1)
 
 
-def train(parts, optimizer, args, start: int) -> None:
-    """Train from step `start` to the end of all phases, logging to `log.jsonl`."""
+def train(parts, optimizer, plan: tuple[Schedule, int], args) -> None:
+    """Train from a step to the end of all phases, logging to `log.jsonl`."""
     model, heads, processor = parts
+    schedule, start = plan
     template = training_template(processor)
-    steps = args.vision_steps + args.single_steps + args.mixed_steps
     saved = began = time.time()
     log = (args.scratch / "log.jsonl").open("a")
-    for step in range(start, steps):
+    for step in range(start, schedule.steps):
         rng = np.random.default_rng([args.seed, step])
-        name = task_name(step - args.vision_steps, args.single_steps, rng)
-        rate = learning_rate(step, args.vision_steps, steps)
+        torch.manual_seed(args.seed * 1_000_003 + step)
+        phase, done = schedule.phase(step)
+        model.model.visual.requires_grad_(phase in ("vision", "single"))
+        name, count = draw_task(schedule, step, rng)
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = learning_rate(schedule, step)
         if name == "dense":
-            loss = vision_loss(parts, rng, step if step < args.vision_steps else None)
+            loss = vision_loss(parts, rng, done if phase == "vision" else None)
         else:
-            loss = language_loss(parts, template, name, rng)
+            loss = language_loss(parts, template, draw_samples(name, count, rng))
         loss.backward()
         torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
         optimizer.step()
@@ -178,7 +263,7 @@ def train(parts, optimizer, args, start: int) -> None:
         if step % 20 == 0:
             log.flush()
             print(line, flush=True)
-        if time.time() - saved > SAVE_SECONDS or step == steps - 1:
+        if time.time() - saved > SAVE_SECONDS or step == schedule.steps - 1:
             saved = time.time()
             save_state(args.scratch / "state.pt", (model, heads, optimizer), step + 1)
             save_base(model, processor, args.scratch / "base")
@@ -190,29 +275,25 @@ def vision_loss(parts, rng: np.random.Generator, step: int | None) -> torch.Tens
     sizes = SIZES[:1] if step is not None and step < SMALL_STEPS else SIZES
     plain_share = 0.0 if step is None else max(0.0, 1 - step / EASY_STEPS)
     batch = dense_batch(processor, rng, DENSE_FRAMES, plain_share, sizes)
-    return dense_loss(model.model.visual, heads, batch, neighbourhood(NEIGHBOURHOOD))
+    return dense_loss(model.model.visual, heads["frames"], batch, neighbourhood(NEIGHBOURHOOD))
 
 
-def language_loss(parts, template: str, name: str, rng: np.random.Generator) -> torch.Tensor:
-    """Return the loss of the answers to fresh samples of a task and, on clips, of what has changed in each cell."""
+def language_loss(parts, template: str, samples: list[Any]) -> torch.Tensor:
+    """Return the loss of the answers and, on clips, of the dense labels of their frames."""
     model, heads, processor = parts
-    task, size = TASKS[name]
-    samples = [task(rng) for _ in range(size)]
+    tokenizer = processor.tokenizer
     batch = collate(processor, template, samples)
+    labels = batch["labels"]
     inputs = {key: value for key, value in batch.items() if key != "labels"}
+    inputs["input_ids"] = forge_flags(batch, word_ids(tokenizer, FLAGS))
     output = model.model(**inputs, output_hidden_states=True)
-    loss = ordinal_loss(model, output.last_hidden_state, batch, coordinate_ids(processor.tokenizer))
-    if samples[0].cells is None:
+    loss = answer_loss(model, output.last_hidden_state, labels, tokenizer)
+    if samples[0].labels is None:
         return loss
-    # Before the last layer, so that the last one can still read it off the images.
-    tokens = output.hidden_states[-2][batch["input_ids"] == processor.image_token_id]
-    return loss + CHANGE_WEIGHT * change_loss(heads.change(tokens), samples)
-
-
-def change_loss(scores: torch.Tensor, samples: list) -> torch.Tensor:
-    """Cross-entropy of what has changed in each cell, over the cells that something is in."""
-    labels = torch.from_numpy(np.concatenate([sample.cells for sample in samples]))
-    return cross_entropy(scores, labels, ignore_index=NOTHING)
+    closing = tokenizer.convert_tokens_to_ids("<|vision_end|>")
+    places = tuple(batch["input_ids"] == token for token in (processor.image_token_id, closing))
+    dense = joined([sample.labels for sample in samples])
+    return loss + clip_loss(heads["clips"], output.hidden_states, places, dense, neighbourhood(NEIGHBOURHOOD))
 
 
 def save_state(path: Path, trained, step: int) -> None:

@@ -1,0 +1,146 @@
+"""Scenes of the generic tasks: ordinary variety, plain changes for a while, and which cell of a frame shows what.
+
+Scenes hold creatures with one to seven legs, signs with any letters, and things that change colour, shape, size or
+place, hide, grow legs or show another word. Nothing here says what is right or wrong, and none of the leaves that are
+no plain change (melting, mirrored or garbled text, entering a wall) is shown or named.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from cac.data.defects import shifted_vertically
+from cac.data.render import COLOURS, SOLIDS, ActorState, extent
+from cac.data.scenes import Scene, SceneSettings, random_scene
+
+CLIP_SIZE = 96
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+CHANGES = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
+SHORTEST_EVENT, LONGEST_EVENT = 4, 12  # frames
+CELL = 16  # pixels of a frame that one token stands for, in width and height
+NOTHING = -100  # the label of a cell that has not what is asked for
+MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
+
+
+@dataclass(frozen=True)
+class Event:
+    """A plain change of one actor during frames [first, last]: its word, and the actor's index."""
+
+    word: str
+    actor: int
+    first: int
+    last: int
+
+    def at(self, frame: int) -> bool:
+        """Whether the change is seen in a frame."""
+        return self.first <= frame <= self.last
+
+
+@dataclass(frozen=True)
+class ChangedClip:
+    """A scene in which things change for a while, and the same scene as it would have been."""
+
+    usual: Scene
+    scene: Scene
+    events: tuple[Event, ...] = ()
+
+    def event_at(self, frame: int) -> Event | None:
+        """Return the event that is seen in a frame; of several the last."""
+        return next((event for event in reversed(self.events) if event.at(frame)), None)
+
+
+def ordinary_scene(rng: np.random.Generator, frames: int) -> Scene:
+    """Draw a scene with ordinary variety in legs and letters."""
+    kind = str(rng.choice([*SOLIDS, "creature", "creature", "sign", "sign"]))
+    scene = random_scene(rng, SceneSettings(CLIP_SIZE, frames, kind))
+    return replace(scene, actors=tuple(_vary(rng, actor) for actor in scene.actors))
+
+
+def plain_scene(rng: np.random.Generator, frames: int) -> Scene:
+    """Draw one thing on a plain ground."""
+    scene = ordinary_scene(rng, frames)
+    plain = np.full_like(scene.background, int(rng.integers(90, 200)))
+    return replace(scene, background=plain, wall=None, actors=scene.actors[-1:])
+
+
+def _vary(rng: np.random.Generator, actor: tuple[ActorState, ...]) -> tuple[ActorState, ...]:
+    if actor[0].kind == "creature" and rng.random() < 0.6:
+        limbs = int(rng.integers(1, 8))
+        return tuple(replace(state, limbs=limbs) for state in actor)
+    if actor[0].kind == "sign" and rng.random() < 0.6:
+        word = "".join(rng.choice(list(LETTERS), 3))
+        return tuple(replace(state, word=word) for state in actor)
+    return actor
+
+
+def _change(rng: np.random.Generator, scene: Scene, state: ActorState) -> tuple[str, dict[str, Any]]:
+    """Draw what changes on an actor: the word for it and the new values."""
+    if state.kind == "sign":
+        return "rewritten", {"word": "".join(rng.choice(list(LETTERS), 3))}
+    used = {actor[0].colour for actor in scene.actors}
+    options: list[tuple[str, dict[str, Any]]] = [
+        ("recoloured", {"colour": str(rng.choice([c for c in COLOURS if c not in used]))}),
+        ("hidden", {"visible": False}),
+        ("resized", {"size": state.size * float(rng.choice([0.5, 0.6, 1.45, 1.7]))}),
+    ]
+    if state.kind in SOLIDS:
+        options.append(("reshaped", {"kind": str(rng.choice([k for k in SOLIDS if k != state.kind]))}))
+        options.append(("moved", {}))
+        options.append(("moved", {}))
+    else:
+        options.append(("grown", {"limbs": int(rng.choice([n for n in range(1, 8) if n != state.limbs]))}))
+    return options[int(rng.integers(len(options)))]
+
+
+def with_event(rng: np.random.Generator, scene: Scene) -> ChangedClip:
+    """Let one actor change for a while, not in the first two frames nor in the last one."""
+    index = int(rng.integers(len(scene.actors)))
+    length = int(rng.integers(SHORTEST_EVENT, min(LONGEST_EVENT + 1, scene.frame_count - 3)))
+    first = int(rng.integers(2, scene.frame_count - length))
+    changed, event = _changed(rng, scene, index, first, length)
+    return ChangedClip(scene, changed, (event,))
+
+
+def with_events(rng: np.random.Generator, usual: Scene, share: float, frames: Sequence[int]) -> ChangedClip:
+    """Let each actor change with probability `share`, from a time after the first of the shown frames."""
+    scene, events = usual, []
+    for index in range(len(scene.actors)):
+        if rng.random() < share:
+            first = int(rng.integers(frames[0] + 1, frames[-1] + 1))
+            length = int(rng.integers(SHORTEST_EVENT, LONGEST_EVENT + 1))
+            scene, event = _changed(rng, scene, index, first, min(length, scene.frame_count - first))
+            events.append(event)
+    return ChangedClip(usual, scene, tuple(events))
+
+
+def _changed(rng: np.random.Generator, scene: Scene, index: int, first: int, length: int) -> tuple[Scene, Event]:
+    actor = scene.actors[index]
+    word, values = _change(rng, scene, actor[0])
+    window = actor[first : first + length]
+    if word == "moved":
+        changed = shifted_vertically(window, float(rng.uniform(0.25, 0.5)) * CLIP_SIZE, CLIP_SIZE)
+    else:
+        changed = [replace(state, **values) for state in window]
+    edited = (*actor[:first], *changed, *actor[first + length :])
+    actors = tuple(edited if i == index else other for i, other in enumerate(scene.actors))
+    return replace(scene, actors=actors), Event(word, index, first, first + length - 1)
+
+
+def cell_owners(states: list[ActorState], grid: int) -> np.ndarray:
+    """Return for each cell, row by row, the index of the thing that covers most of it, or -1: (grid * grid,)."""
+    owner, best = np.full((grid, grid), -1), np.full((grid, grid), MIN_SHARE)
+    for index, state in enumerate(states):
+        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
+        owner[share >= best] = index
+        best = np.maximum(best, share)
+    return owner.ravel()
+
+
+def covered_share(box: tuple[float, ...], grid: int) -> np.ndarray:
+    """Return which share of each of grid x grid cells a box in [0, 1] covers: (grid, grid)."""
+    edges = np.arange(grid + 1) / grid
+    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
+    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
+    return high[:, None] * wide[None, :]

@@ -1,0 +1,85 @@
+"""The generic tasks the base is pretrained on: true labels, and no word of what is right or wrong."""
+
+import numpy as np
+import pytest
+from dense_clips import label_clip
+from generic_scenes import CHANGES, NOTHING, cell_owners, ordinary_scene, with_event, with_events
+from generic_tasks import COARSE_SIZE, compare, easy_frame, multi_frame, single_frame, two_turn
+
+from cac.data.render import COLOURS, KINDS
+from cac.model.nano import build_processor
+from cac.taxonomy import LEAVES, Family
+from cac.training.collator import collate, training_template
+
+SEEDS = range(20)
+
+
+def texts(message: dict) -> str:
+    return " ".join(block.get("text", "") for block in message["content"])
+
+
+@pytest.mark.parametrize("task", [easy_frame, single_frame, multi_frame, two_turn, lambda rng: compare(rng, 3, 0.5)])
+def test_no_task_speaks_of_anomalies(task) -> None:
+    banned = {*LEAVES, *Family, "verdict", "attribution", "anomalous", "clean"}
+    for seed in SEEDS:
+        dialogue = task(np.random.default_rng(seed))
+        question = dialogue.messages[0]["content"][-1]["text"]
+        if question.startswith("read ") and question != "read word count legs":
+            continue  # "repeat these words" trains every token's embedding
+        for message in dialogue.messages:
+            assert not banned & set(texts(message).split())
+
+
+@pytest.mark.parametrize("task", [multi_frame, two_turn, lambda rng: compare(rng, 2, 0.0)])
+def test_every_image_token_and_frame_has_its_label(task) -> None:
+    processor = build_processor()
+    dialogues = [task(np.random.default_rng(seed)) for seed in range(4)]
+    batch = collate(processor, training_template(processor), dialogues)
+    closing = processor.tokenizer.convert_tokens_to_ids("<|vision_end|>")
+    image, frame = (sum(len(getattr(dialogue.labels, name)) for dialogue in dialogues) for name in ("change", "frame"))
+    assert image == int((batch["input_ids"] == processor.image_token_id).sum())
+    assert frame == int((batch["input_ids"] == closing).sum())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_labels_say_what_the_scene_does(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    clip = with_event(rng, ordinary_scene(rng, 20))
+    (event,) = clip.events
+    frames = [0, event.first - 1, event.first, event.last, min(event.last + 1, 19)]
+    labels = label_clip(clip, frames, COARSE_SIZE)
+    cells = labels.change.reshape(len(frames), -1)
+    for row, frame in enumerate(frames):
+        owner = cell_owners([actor[frame] for actor in clip.scene.actors], 4)
+        mine = owner == event.actor
+        expected = 1 + CHANGES.index(event.word) if event.at(frame) else 0
+        assert (cells[row][mine] == expected).all()
+        assert set(cells[row][~mine]) <= {0, NOTHING}
+        assert labels.frame[row] == expected
+    usual = clip.usual.actors[event.actor][0]
+    assert set(labels.usual_colour) <= {NOTHING, list(COLOURS).index(usual.colour)}
+    assert set(labels.usual_kind) <= {NOTHING, KINDS.index(usual.kind)}
+
+
+def test_a_past_box_is_where_the_thing_was_in_the_frame_before() -> None:
+    rng = np.random.default_rng(3)
+    scene = ordinary_scene(rng, 20)
+    clip = with_events(rng, scene, 0.0, [4, 12])
+    labels = label_clip(clip, [4, 12], COARSE_SIZE)
+    assert (labels.past_box[:16] == label_clip(clip, [4, 4], COARSE_SIZE).past_box[16:]).all()
+    now, before = (label_clip(clip, [t, t], COARSE_SIZE).past_box[16:] for t in (12, 4))
+    seen = {tuple(box) for box in labels.past_box[16:] if box[0] != NOTHING}
+    assert seen <= {tuple(box) for box in before}
+    assert seen != {tuple(box) for box in now if box[0] != NOTHING}
+
+
+def test_wrong_scans_occur_and_are_context_only() -> None:
+    wrong = 0
+    for seed in SEEDS:
+        dialogue = two_turn(np.random.default_rng(seed))
+        flags = [line.endswith(" odd") for line in texts(dialogue.messages[1]).split("\n")]
+        true = list(dialogue.labels.frame[: len(flags)] > 0)
+        if "what changes" in texts(dialogue.messages[0]) and flags != true:
+            assert dialogue.learn_from_turn == 1
+            wrong += 1
+    assert wrong > 2
