@@ -113,6 +113,7 @@ class Sft(_Section):
     train_vision: bool  # whether the vision tower's part of the adapter learns too; else it stays as it was
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Positive
+    decision_weight: Annotated[float, Field(ge=0)]  # how often the words that decide count besides TRL's mean loss
     anomalous_share: Fraction  # share of each batch whose frame or clip shows an anomaly
     single_frame_share: Fraction  # share of batches that are single frames (1 in the first stage)
     wrong_scan_share: Fraction  # share of two-turn samples whose second turn follows a wrong scan

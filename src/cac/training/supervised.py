@@ -74,7 +74,9 @@ def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
 def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Path]) -> Any:
     """Build the `SFTTrainer`; its rows are indices of samples, which the collator turns into dialogues."""
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
+
+    from cac.training.sft_trainer import DecisionSFTTrainer, decision_ids
 
     model, processor, folder = parts
     settings = stage.settings
@@ -103,10 +105,12 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
         dataset_kwargs={"skip_prepare_dataset": True},
         **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
     )
-    return SFTTrainer(
+    trainer = DecisionSFTTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_dict({"sample": list(range(len(specs)))}),
         data_collator=collate_rows,
         processing_class=processor,
     )
+    trainer.decision_weight, trainer.decisions = settings.decision_weight, decision_ids(processor.tokenizer)
+    return trainer

@@ -1,0 +1,79 @@
+"""The supervised trainer's loss: what the deciding words add to it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cac.dialogue import Finding, Look, look_prompt, look_reply
+from cac.model.loading import load_base
+from cac.params import Params
+from cac.taxonomy import family_of
+from cac.training.collator import IGNORED, Dialogue, collate, training_template
+from cac.training.sft_trainer import DecisionSFTTrainer, decision_ids
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory, project_params: Params, fresh_base: Path) -> DecisionSFTTrainer:
+    from datasets import Dataset
+    from trl import SFTConfig
+
+    model, processor = load_base(project_params.model.model_copy(update={"base": str(fresh_base)}))
+    config = SFTConfig(
+        output_dir=str(tmp_path_factory.mktemp("trainer")),
+        report_to=[],
+        use_cpu=True,
+        max_length=None,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        remove_unused_columns=False,
+    )
+    rows = Dataset.from_dict({"sample": [0]})
+    return DecisionSFTTrainer(
+        model=model, args=config, train_dataset=rows, data_collator=lambda rows: rows, processing_class=processor
+    )
+
+
+@pytest.fixture(scope="module")
+def batch(trainer: DecisionSFTTrainer) -> dict:
+    from PIL import Image
+
+    frames = [Image.fromarray(np.full((32, 32, 3), 80 * i, dtype=np.uint8)) for i in range(2)]
+    found = (Finding(0.0), Finding(0.5, "teleport", (0.1, 0.2, 0.3, 0.4)))
+    looks = [Look(found, family_of("teleport"), "teleport", "anomalous"), Look((Finding(0.0),), None, None, "clean")]
+    dialogues = [Dialogue([*look_prompt(frames, [0.0, 0.5]), look_reply(look)], has_tool=False) for look in looks]
+    processor = trainer.processing_class
+    return collate(processor, training_template(processor), dialogues)
+
+
+def loss(trainer: DecisionSFTTrainer, batch: dict, weight: float, **kwargs) -> float:
+    trainer.decision_weight, trainer.decisions = weight, decision_ids(trainer.processing_class.tokenizer)
+    with torch.no_grad():
+        return float(trainer.compute_loss(trainer.model, dict(batch), **kwargs))
+
+
+def test_the_deciding_words_add_their_mean_loss(trainer: DecisionSFTTrainer, batch: dict) -> None:
+    labels = batch["labels"][:, 1:]
+    with torch.no_grad():
+        logits = trainer.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
+    tokenizer = trainer.processing_class.tokenizer
+    words = [[tokenizer.decode([int(i)]).strip() if i != IGNORED else "" for i in row] for row in labels]
+    decisive = torch.tensor([[word in ("none", "teleport", "odd", "clear") for word in row] for row in words])
+    assert decisive.sum() == 5  # none, teleport; attribution teleport; none; attribution none
+    expected = torch.nn.functional.cross_entropy(logits[decisive], labels[decisive]).item()
+    added = loss(trainer, batch, 2.0) - loss(trainer, batch, 0.0)
+    assert added == pytest.approx(2 * expected, rel=1e-4)
+
+
+def test_a_batch_without_a_decision_adds_nothing(trainer: DecisionSFTTrainer, batch: dict) -> None:
+    ids = torch.tensor(decision_ids(trainer.processing_class.tokenizer))
+    bare = {**batch, "labels": batch["labels"].masked_fill(torch.isin(batch["labels"], ids), IGNORED)}
+    assert loss(trainer, bare, 2.0) == pytest.approx(loss(trainer, bare, 0.0))
+
+
+def test_accumulated_batches_share_the_weight(trainer: DecisionSFTTrainer, batch: dict) -> None:
+    trainer.current_gradient_accumulation_steps = 4
+    count = torch.tensor(100)
+    added = loss(trainer, batch, 2.0, num_items_in_batch=count) - loss(trainer, batch, 0.0, num_items_in_batch=count)
+    alone = loss(trainer, batch, 2.0) - loss(trainer, batch, 0.0)
+    assert added == pytest.approx(alone / 4, rel=1e-4)
