@@ -49,8 +49,8 @@ def main() -> None:
 def single_frame_nats(model, processor, args) -> dict[str, float]:
     """Return the mean loss of colours, kinds and coordinates in "list all" of single frames."""
     tokenizer = processor.tokenizer
-    groups = {"colour": word_ids(tokenizer, list(COLOURS)), "kind": word_ids(tokenizer, KINDS)}
-    groups["coordinate"] = coordinate_ids(tokenizer)
+    colours = torch.tensor([tokenizer.convert_tokens_to_ids(colour) for colour in COLOURS])  # a line begins with one
+    groups = {"colour": colours, "kind": word_ids(tokenizer, KINDS), "coordinate": coordinate_ids(tokenizer)}
     nats = defaultdict(list)
     for index in range(args.batches):
         rng = np.random.default_rng([args.seed, 1, index])
