@@ -52,7 +52,11 @@ def decode(path: Path | str) -> Video:
     Raises:
         CacError: the file is missing, is no video, or holds no frame.
     """
-    frames, rate = _read(Path(path), lambda frame: frame.to_ndarray(format="rgb24"))
+    from av.video.reformatter import VideoReformatter
+
+    # One converter for the whole clip: a frame that converts itself sets up its own, which takes longer than decoding.
+    converter = VideoReformatter()
+    frames, rate = _read(Path(path), lambda frame: converter.reformat(frame, format="rgb24").to_ndarray())
     return Video(np.stack(frames), rate)
 
 
