@@ -30,7 +30,7 @@ from cac.taxonomy import LEAVES, family_of
 
 ANSWER = """0.5 none
 0.6 colour_swap 23 40 55 60
-attribution temporal_inconsistency colour_swap
+attribution colour_swap
 verdict anomalous"""
 
 few = settings(max_examples=50, deadline=None)
@@ -146,17 +146,17 @@ def test_space_around_an_answer_is_no_matter() -> None:
         (ANSWER, ""),
         (ANSWER, "verdict anomalous"),
         (ANSWER, "\n".join(reversed(ANSWER.split("\n")))),
-        ("attribution temporal_inconsistency colour_swap\nverdict anomalous", "verdict anomalous"),
+        ("attribution colour_swap\nverdict anomalous", "verdict anomalous"),
         ("0.5 none", "I see nothing.\n0.5 none"),
         ("verdict anomalous", "verdict anomalous."),
         ("verdict anomalous", "verdict anomalous\nThat is all."),
         ("verdict anomalous", "verdict odd"),
         ("verdict anomalous", "verdict clean"),
-        ("attribution temporal_inconsistency colour_swap", "attribution none"),
-        ("attribution temporal_inconsistency colour_swap", "attribution physical_violation colour_swap"),
-        ("attribution temporal_inconsistency colour_swap", "attribution temporal_inconsistency teleport"),
-        ("attribution temporal_inconsistency colour_swap", "attribution temporal_inconsistency"),
-        ("attribution temporal_inconsistency colour_swap", "attribution temporal_inconsistency warp"),
+        ("attribution colour_swap", "attribution none"),
+        ("attribution colour_swap", "attribution temporal_inconsistency colour_swap"),
+        ("attribution colour_swap", "attribution temporal_inconsistency"),
+        ("attribution colour_swap", "attribution"),
+        ("attribution colour_swap", "attribution warp"),
         ("0.6 colour_swap", "0.6 warp"),
         ("23 40 55 60", "55 40 23 60"),
         ("23 40 55 60", "23 60 55 40"),
@@ -177,7 +177,7 @@ def test_space_around_an_answer_is_no_matter() -> None:
         ("0.5 none", "0.5 none\n"),
         ("0.5 none", "0.7 none"),
         ("0.6 colour_swap 23 40 55 60", "0.6 none"),
-        ("attribution temporal_inconsistency colour_swap\nverdict anomalous", "attribution none\nverdict clean"),
+        ("attribution colour_swap\nverdict anomalous", "attribution none\nverdict clean"),
     ],
 )
 def test_a_look_outside_the_grammar_is_refused(old: str, new: str) -> None:

@@ -6,7 +6,7 @@ the answer gives the evidence frame by frame, then the attribution, and the verd
 
     0.5 none
     0.6 colour_swap 23 40 55 60
-    attribution temporal_inconsistency colour_swap
+    attribution colour_swap
     verdict anomalous
 
 Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
@@ -25,7 +25,7 @@ from typing import Any, Literal
 from cac.geometry import Box, Window, merge_windows
 from cac.taxonomy import LEAVES, Family, family_of
 
-DIALOGUE_VERSION = "1"
+DIALOGUE_VERSION = "2"  # 2: the attribution names the leaf alone; its family follows from it
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
 
 SCAN_REQUEST = (
@@ -148,7 +148,7 @@ def look_reply(look: Look) -> Message:
 def write_look(look: Look) -> str:
     """Write turn 2's answer in the grammar above; `parse_look` reads it back."""
     lines = [_write_finding(finding) for finding in look.findings]
-    lines.append(f"attribution {look.family} {look.leaf}" if look.leaf else "attribution none")
+    lines.append(f"attribution {look.leaf or 'none'}")
     lines.append(f"verdict {look.verdict}")
     return "\n".join(lines)
 
@@ -162,7 +162,7 @@ def _write_finding(finding: Finding) -> str:
 
 _TIME = r"(\d{1,6}\.\d)"
 _FINDING = re.compile(_TIME + r" (?:none|([a-z_]+) (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
-_ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+) ([a-z_]+))")
+_ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+))")
 _VERDICT = re.compile(r"verdict (clean|anomalous)")
 _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 
@@ -170,8 +170,8 @@ _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 def parse_look(text: str) -> Look | None:
     """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
 
-    The verdict must be anomalous exactly if a frame names an anomaly and exactly if an attribution is given, whose leaf
-    must belong to its family. Frames stand in the order of time.
+    The verdict must be anomalous exactly if a frame names an anomaly and exactly if a leaf is given as attribution.
+    Frames stand in the order of time.
     """
     lines = text.strip().split("\n")
     if len(lines) < 2:
@@ -180,10 +180,8 @@ def parse_look(text: str) -> Look | None:
     attribution, verdict = _ATTRIBUTION.fullmatch(lines[-2]), _VERDICT.fullmatch(lines[-1])
     if attribution is None or verdict is None or any(finding is None for finding in findings):
         return None
-    family, leaf = attribution.groups()
+    leaf = attribution[1]
     if (leaf is None) != (verdict[1] == "clean") or (leaf is not None and leaf not in LEAVES):
-        return None
-    if leaf is not None and family_of(leaf) != family:
         return None
     found = tuple(finding for finding in findings if finding is not None)
     if any(finding.leaf for finding in found) != (leaf is not None):
