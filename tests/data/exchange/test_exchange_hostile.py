@@ -66,12 +66,27 @@ def test_names_that_leave_the_folder_are_refused(take: Importer, tmp_path: Path,
 def test_label_studio_urls_do_not_leave_the_folder_either(take: Importer, tmp_path: Path) -> None:
     tasks = [
         {"data": {"video": url}, "annotations": [{"result": []}]}
-        for url in ("/data/local-files/?d=../a.mp4", "/data/upload/1/../../a.mp4", "b.mp4")
+        for url in (
+            "/data/local-files/?d=../a.mp4",
+            "/data/upload/1/../../a.mp4",
+            "http://[x/c.mp4",
+            "s3://b/k/b.mp4?x=1",
+        )
     ]
     source = tmp_path / "tasks.json"
     source.write_text(json.dumps(tasks))
 
     assert set(take("label-studio", source).clips) == {"b"}
+
+
+def test_label_studio_videos_of_one_name_are_not_mixed_up(take: Importer, tmp_path: Path) -> None:
+    urls = ("s3://bucket/1/a.mp4", "s3://bucket/2/a.mp4", "s3://bucket/1/b.mp4", "s3://bucket/1/b.mp4")
+    source = tmp_path / "tasks.json"
+    source.write_text(json.dumps([{"data": {"video": url}, "annotations": [{"result": []}]} for url in urls]))
+    done = take("label-studio", source)
+
+    assert set(done.clips) == {"b"}
+    assert "different videos of one name: give them names of their own" in done.report["refused_videos"]
 
 
 @pytest.mark.parametrize(

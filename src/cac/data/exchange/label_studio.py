@@ -10,6 +10,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -32,33 +33,39 @@ def read(source: Path) -> list[ForeignClip]:
     Raises:
         CacError: a file is no such export.
     """
-    return [
+    tasks = [
         _read_task(task, f"{path}, task {number}")
         for path in source_files(source, ".json")
         for number, task in enumerate(read_records(path), start=1)
     ]
+    urls: dict[str, set[str]] = defaultdict(set)
+    for url, clip in tasks:
+        urls[clip.video].add(url)
+    mixed = "different videos of one name: give them names of their own"
+    return [clip if len(urls[clip.video]) == 1 else replace(clip, unusable=mixed) for _, clip in tasks]
 
 
-def _read_task(task: Any, where: str) -> ForeignClip:
+def _read_task(task: Any, where: str) -> tuple[str, ForeignClip]:
+    """Return the task's URL of its video, and the clip by the name in it."""
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
         raise CacError(f"{where}: no `data` and `annotations`. Export the project as JSON, not as JSON-MIN or CSV.")
     data = task["data"]
-    video = _video_of(data)
-    if video is None:
+    url = _url_of(data)
+    if url is None:
         raise CacError(f"{where}: its `data` names no video. The value of the key `video` should be a file or URL.")
+    video = _path_of(url)
     facts = {"generator": as_text(data.get("generator")), "pair_id": as_text(data.get("pair_id"))}
     try:
         results = _results(as_list(task["annotations"], "annotations", Path(where)))
     except Unusable as error:
-        return ForeignClip(video, (), (), unusable=str(error), **facts)
+        return url, ForeignClip(video, (), (), unusable=str(error), **facts)
     marks, refused = _read_results(results)
-    return ForeignClip(video, tuple(marks), tuple(refused), **facts)
+    return url, ForeignClip(video, tuple(marks), tuple(refused), **facts)
 
 
-def _video_of(data: Mapping[str, Any]) -> str | None:
+def _url_of(data: Mapping[str, Any]) -> str | None:
     values = [data.get("video"), *data.values()]
-    url = next((value for value in values if isinstance(value, str) and _VIDEO_NAME.search(_path_of(value))), None)
-    return None if url is None else _path_of(url)
+    return next((value for value in values if isinstance(value, str) and _VIDEO_NAME.search(_path_of(value))), None)
 
 
 def _path_of(url: str) -> str:
@@ -68,7 +75,7 @@ def _path_of(url: str) -> str:
     if url.startswith("/data/upload/"):
         return _UPLOADED.sub("", unquote(url))
     if "://" in url:
-        return unquote(urlsplit(url).path).rpartition("/")[2]
+        return unquote(url.partition("?")[0]).rpartition("/")[2]
     return url
 
 
