@@ -17,6 +17,10 @@ from cac.layout import TRAINING_STAGES
 
 CHAMPION = "models:/cac-reward-model@champion"
 
+# Named here as well as in data/exchange, so that `--help` need not import it.
+IMPORT_FORMATS = ("cvat", "label-studio", "coco", "skyra", "masks")
+EXPORT_FORMATS = ("cvat", "label-studio", "coco")
+
 EXIT_MISTAKE, EXIT_REFUSED, EXIT_INTERRUPTED = 2, 3, 130
 
 _KEPT = "Nothing that was finished is lost; the same command starts over what was not."
@@ -75,7 +79,8 @@ def _add_verb(
 
 
 def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
-    data = verbs.add_parser("data", help="build, validate or look at the dataset", description="Work on the dataset.")
+    summary = "build, import, export, validate or look at the dataset"
+    data = verbs.add_parser("data", help=summary, description="Work on the dataset.")
     data_verbs = data.add_subparsers(metavar="VERB", required=True)
     build = _add_verb(data_verbs, "build", _data_build, "render the sample dataset")
     build.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
@@ -87,6 +92,23 @@ def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
         "--clips", default="12", metavar="N|IDS", help="how many, or clip ids with commas between (default: 12)"
     )
     show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    _add_exchange_verbs(data_verbs)
+
+
+def _add_exchange_verbs(data_verbs: argparse._SubParsersAction) -> None:
+    get = _add_verb(data_verbs, "import", _data_import, "make a dataset of videos and another tool's annotations")
+    get.add_argument("format", choices=IMPORT_FORMATS, metavar="FORMAT", help=", ".join(IMPORT_FORMATS))
+    get.add_argument("source", type=Path, metavar="SOURCE", help="the exported file, or a folder of them")
+    get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
+    get.add_argument("--labels", type=Path, metavar="YAML", help="which leaf each of the tool's labels is")
+    get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
+    get.add_argument("--val-share", type=float, default=0.15, metavar="X", help="share of pairs (default: 0.15)")
+    get.add_argument("--test-share", type=float, default=0.2, metavar="X", help="share of pairs (default: 0.2)")
+    get.add_argument("--rest-is-clean", action="store_true", help="take videos the source does not name as clean")
+    give = _add_verb(data_verbs, "export", _data_export, "write the annotations in another tool's format")
+    give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
+    give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    give.add_argument("--out", type=Path, required=True, metavar="PATH", help="a JSON file; for cvat a folder of XML")
 
 
 def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
@@ -150,6 +172,25 @@ def _data_show(args: argparse.Namespace) -> int:
     clips = select_clips(read_clips(args.data), args.clips)
     dataset_sheet(args.data, clips, args.out)
     print(f"wrote {args.out}: {', '.join(clip.clip_id for clip in clips)}")
+    return 0
+
+
+def _data_import(args: argparse.Namespace) -> int:
+    from cac.data.exchange.importing import Import, import_dataset
+    from cac.data.exchange.report import REPORT_NAME, print_report
+
+    shares = (args.val_share, args.test_share)
+    wanted = Import(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
+    print_report(import_dataset(wanted))
+    print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
+    return 0
+
+
+def _data_export(args: argparse.Namespace) -> int:
+    from cac.data.exchange.exporting import export_dataset
+
+    count = export_dataset(args.format, args.data, args.out)
+    print(f"wrote {args.out}: the annotations of {count} clips. The videos are in {args.data / 'clips'}.")
     return 0
 
 

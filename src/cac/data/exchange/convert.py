@@ -1,0 +1,113 @@
+"""From the marks of a foreign clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
+
+An anomaly is one run of consecutive frames with boxes, its window those frames. What does not fit is refused with a
+reason, and what was changed is named; nothing is dropped silently. Left out: how often each happened (`report.py`).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from cac.annotations import Anomaly, FrameBox
+from cac.data.exchange.foreign import ForeignClip, Mark, Track, Unusable
+from cac.data.exchange.label_map import IGNORE, LabelMap
+from cac.data.exchange.outgoing import SALIENCY, split_runs
+from cac.data.exchange.reading import as_number
+from cac.geometry import Box, rounded_box
+from cac.taxonomy import family_of
+from cac.video import VideoInfo
+
+DIGITS = 6  # of boxes and windows
+_SLACK = 1e-6  # of a frame's side that a box may stick out by mere rounding
+
+
+@dataclass
+class Conversion:
+    """What became of a clip's marks; `changed` and `refused` hold a sentence for each time it happened."""
+
+    anomalies: tuple[Anomaly, ...] = ()
+    kept: int = 0
+    ignored: int = 0
+    changed: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+
+def convert(clip: ForeignClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
+    """Return the clip's anomalies, sorted, and what was refused and changed on the way."""
+    done = Conversion(refused=list(clip.refused))
+    found: dict[tuple[Hashable, str, float], dict[int, Box]] = defaultdict(dict)
+    for number, mark in enumerate(clip.marks):
+        leaf = label_map.leaf_of(mark)
+        assert leaf is not None, "unknown labels were refused before"
+        if leaf == IGNORE:
+            done.ignored += 1
+            continue
+        try:
+            boxes, changes = _fit(mark, info)
+            found[number if mark.track is None else mark.track, leaf, _saliency(mark)] |= boxes
+        except Unusable as error:
+            done.refused.append(str(error))
+        else:
+            done.kept += 1
+            done.changed += changes
+    runs = [(leaf, saliency, run) for (_, leaf, saliency), boxes in found.items() for run in split_runs(boxes)]
+    anomalies = [_anomaly(leaf, saliency, run, info.fps) for leaf, saliency, run in runs]
+    done.anomalies = tuple(sorted(dict.fromkeys(anomalies), key=_order))
+    done.changed += ["the same annotation twice: kept once"] * (len(anomalies) - len(done.anomalies))
+    return done
+
+
+def _fit(mark: Mark, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
+    """Return the mark's boxes that lie in the clip and the frame, and what had to be changed.
+
+    Raises:
+        Unusable: nothing of it does.
+    """
+    given = mark.place.boxes(info)
+    if not given:
+        raise Unusable("shown in no frame")
+    inside = {frame: box for frame, box in given.items() if 0 <= frame < info.frame_count}
+    if not inside:
+        raise Unusable("outside the clip: all its frames or its window")
+    cut = {frame: _cut(box) for frame, box in inside.items()}
+    boxes = {frame: box for frame, box in cut.items() if box is not None}
+    if not boxes:
+        raise Unusable("no box with an area inside the frame")
+    changes = {
+        "frames outside the clip left out": len(inside) < len(given),
+        "frames left out whose box has no area inside the frame": len(boxes) < len(inside),
+        "boxes cut to the frame": any(_sticks_out(inside[frame]) for frame in boxes),
+        "frame numbers rescaled to the file's": isinstance(mark.place, Track) and mark.place.rescales(info),
+        "whole frame taken for a range of time": mark.boxless,
+    }
+    return boxes, [change for change, happened in changes.items() if happened]
+
+
+def _cut(box: Box) -> Box | None:
+    """Return the box cut to the frame, or None if nothing of it is left."""
+    if not all(map(math.isfinite, box)):
+        return None
+    x1, y1, x2, y2 = rounded_box(tuple(min(1.0, max(0.0, side)) for side in box), DIGITS)  # type: ignore[arg-type]
+    return (x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None
+
+
+def _sticks_out(box: Box) -> bool:
+    return min(box) < -_SLACK or max(box) > 1 + _SLACK
+
+
+def _saliency(mark: Mark) -> float:
+    saliency = as_number(mark.attributes.get(SALIENCY, 1.0))
+    if not 0 < saliency <= 1:
+        raise Unusable("a saliency that is not above 0 and at most 1")
+    return saliency
+
+
+def _anomaly(leaf: str, saliency: float, run: dict[int, Box], fps: float) -> Anomaly:
+    window = (round(min(run) / fps, DIGITS), round((max(run) + 1) / fps, DIGITS))
+    boxes = tuple(FrameBox(frame=frame, box=box) for frame, box in sorted(run.items()))
+    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxes, saliency=saliency)
+
+
+def _order(anomaly: Anomaly) -> tuple:
+    return (anomaly.window, anomaly.leaf, anomaly.saliency, anomaly.boxes[0].box)

@@ -1,0 +1,114 @@
+"""The label map: a YAML file that turns another tool's labels into leaves of the taxonomy.
+
+```yaml
+labels:
+  Extra leg: extra_limb            # a foreign label: a leaf, or `ignore`
+  Person.fused=true: melted_body   # a label with an attribute; goes before the label alone
+  Car: ignore
+default: melted_body               # for marks of formats without labels (masks)
+videos:                            # what the source does not say of a video; every key is optional
+  a.mp4: {generator: Wan2.1, pair_id: scene-7}
+```
+
+A label that is a leaf's own name needs no line. Nothing is guessed: what has no line is an error that names all such
+labels at once.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from cac.data.exchange.foreign import Mark
+from cac.data.exchange.reading import read_bytes, shown
+from cac.errors import CacError
+from cac.taxonomy import LEAVES
+
+IGNORE = "ignore"
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class VideoFacts(_Strict):
+    """What the map says of one video."""
+
+    generator: str | None = None
+    pair_id: str | None = Field(default=None, min_length=1)
+
+
+class LabelMap(_Strict):
+    """Foreign labels → leaves or `ignore`, and what is known of single videos."""
+
+    labels: dict[str, str] = Field(default_factory=dict)
+    default: str | None = None
+    videos: dict[str, VideoFacts] = Field(default_factory=dict)
+
+    @field_validator("labels")
+    @classmethod
+    def _leaves_exist(cls, labels: dict[str, str]) -> dict[str, str]:
+        unknown = sorted({leaf for leaf in labels.values() if leaf != IGNORE and leaf not in LEAVES})
+        if unknown:
+            raise ValueError(f"no such leaf: {', '.join(unknown)}; leaves are {', '.join(LEAVES)}, and `{IGNORE}`")
+        return labels
+
+    @field_validator("default")
+    @classmethod
+    def _default_exists(cls, leaf: str | None) -> str | None:
+        return None if leaf is None else cls._leaves_exist({"default": leaf})["default"]
+
+    def leaf_of(self, mark: Mark) -> str | None:
+        """Return the leaf of a mark, `ignore`, or None if the map does not know its label.
+
+        A line with an attribute goes before the label alone; of several that fit, the first in the file.
+        """
+        if mark.label is None:
+            return self.default
+        with_attribute = {f"{mark.label}.{name}={value}" for name, value in mark.attributes.items()}
+        for label, leaf in self.labels.items():
+            if label in with_attribute:
+                return leaf
+        return self.labels.get(mark.label, mark.label if mark.label in LEAVES else None)
+
+
+def load_label_map(path: Path) -> LabelMap:
+    """Read a label map.
+
+    Raises:
+        CacError: the file is missing, is no YAML, or has an unknown key, a wrong type or an unknown leaf.
+    """
+    import yaml
+
+    content = read_bytes(path)
+    try:
+        values = yaml.safe_load(content)
+        return LabelMap.model_validate({} if values is None else values)
+    except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
+        raise CacError(f"{path} is no valid YAML: {shown(str(error))}") from error
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        raise CacError(f"{path}: {problems}. A line is `'Their label': our_leaf`, with the quotes.") from error
+
+
+def require_all_mapped(label_map: LabelMap, marks: Iterable[Mark], path: Path | None) -> None:
+    """Check that the map knows the label of every mark.
+
+    Raises:
+        CacError: some are unknown; the message names them all with their counts and shows the lines to add.
+    """
+    unknown = Counter(mark.label for mark in marks if label_map.leaf_of(mark) is None)
+    if not unknown:
+        return
+    place = path or "a file of your own and name it with --labels"
+    if None in unknown:
+        raise CacError(f"{unknown[None]} marks have no label of their own. Add `default: LEAF` to {place}.")
+    counted = [(label, number) for label, number in unknown.most_common() if label is not None]
+    found = ", ".join(f"{shown(label)!r} ({number})" for label, number in counted)
+    lines = "\n".join(f"  {json.dumps(label, ensure_ascii=False)}: {IGNORE}  # or a leaf" for label, _ in counted)
+    raise CacError(
+        f"{len(unknown)} labels are not in the label map: {found}. Add them to {place}:\nlabels:\n{lines}\n"
+        f"Leaves: {', '.join(LEAVES)}."
+    )

@@ -1,0 +1,119 @@
+"""The import report: what came in, what was kept, what was refused or changed and why; as JSON and as a table.
+
+It holds no time and no path outside the dataset, so that the same import gives the same bytes.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cac.data.exchange.reading import shown
+
+REPORT_NAME = "import_report.json"
+_MOST_EXAMPLES = 20
+
+Reasons = dict[str, list[str]]  # reason → the videos it befell, one entry each time
+
+
+def _reasons() -> Reasons:
+    return defaultdict(list)
+
+
+@dataclass
+class Report:
+    """Counts of an import; a video or an annotation that came in is kept, ignored or refused, and nothing else."""
+
+    format: str
+    videos: int = 0  # that the source names
+    clean: int = 0
+    copied: int = 0  # byte for byte
+    encoded: int = 0
+    marks: int = 0  # annotations that came in
+    kept: int = 0
+    ignored: int = 0  # their label says so
+    anomalies: int = 0
+    refused_videos: Reasons = field(default_factory=_reasons)
+    refused_marks: Reasons = field(default_factory=_reasons)
+    lost_marks: int = 0  # of refused videos
+    changed: Reasons = field(default_factory=_reasons)
+    not_named: list[str] = field(default_factory=list)  # videos of the folder that the source does not name
+
+    def note(self, reasons: Reasons, video: str, found: Iterable[str]) -> None:
+        """Add what befell a video's annotations."""
+        for reason in found:
+            reasons[reason].append(video)
+
+    def rows(self) -> list[tuple[str, int, str]]:
+        """Return what is shown: what, how often, and an example or two."""
+        refused_videos = sum(map(len, self.refused_videos.values()))
+        refused_marks = sum(map(len, self.refused_marks.values()))
+        return [
+            ("videos named by the source", self.videos, ""),
+            ("  kept", self.copied + self.encoded, f"{self.clean} clean; {self.encoded} encoded anew"),
+            ("  refused", refused_videos, ""),
+            *_reason_rows(self.refused_videos),
+            ("annotations", self.marks, ""),
+            ("  kept", self.kept, f"as {self.anomalies} anomalies"),
+            ("  ignored", self.ignored, "their label says so"),
+            ("  in refused videos", self.lost_marks, ""),
+            ("  refused", refused_marks, ""),
+            *_reason_rows(self.refused_marks),
+            ("annotations changed", sum(map(len, self.changed.values())), ""),
+            *_reason_rows(self.changed),
+            ("videos the source does not name", len(self.not_named), _examples(self.not_named)),
+        ]
+
+
+def _reason_rows(reasons: Reasons) -> list[tuple[str, int, str]]:
+    return [(f"    {reason}", len(where), _examples(where)) for reason, where in sorted(reasons.items())]
+
+
+def _examples(names: list[str]) -> str:
+    different = list(dict.fromkeys(names))
+    return ", ".join(map(shown, different[:2])) + (", …" if len(different) > 2 else "")
+
+
+def write_report(report: Report, folder: Path) -> None:
+    """Write the report into a dataset folder; long lists are cut, their counts are not."""
+    named = {"refused_videos": report.refused_videos, "refused_marks": report.refused_marks, "changed": report.changed}
+    content = {
+        "format": report.format,
+        "videos": {
+            "named": report.videos,
+            "kept": report.copied + report.encoded,
+            "clean": report.clean,
+            "copied": report.copied,
+            "encoded": report.encoded,
+            "not_named": _cut(report.not_named),
+        },
+        "annotations": {
+            "read": report.marks,
+            "kept": report.kept,
+            "ignored": report.ignored,
+            "in_refused_videos": report.lost_marks,
+            "anomalies": report.anomalies,
+        },
+        **{name: {reason: _cut(where) for reason, where in reasons.items()} for name, reasons in named.items()},
+    }
+    text = json.dumps(content, indent=2, sort_keys=True) + "\n"
+    (folder / REPORT_NAME).write_text(text, encoding="utf-8")
+
+
+def _cut(names: list[str]) -> dict[str, object]:
+    return {"count": len(names), "examples": list(dict.fromkeys(names))[:_MOST_EXAMPLES]}
+
+
+def print_report(report: Report) -> None:
+    """Print the report as a table."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("import", "count", "where", box=box.SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for what, count, where in report.rows():
+        table.add_row(Text(what), str(count), Text(where))
+    Console().print(table)

@@ -1,0 +1,117 @@
+"""Exporting and importing again gives the same annotations, whatever they are; and the exports' own promises."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from exchange_cases import FILES, Importer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cac.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
+from cac.data.exchange.exporting import export_dataset
+from cac.data.exchange.importing import Import, import_dataset
+from cac.errors import CacError
+from cac.geometry import Box
+from cac.taxonomy import LEAVES, family_of
+
+FORMATS = ("cvat", "label-studio", "coco")
+FRAMES = 24
+few = settings(max_examples=25, deadline=None)
+
+millionths = st.integers(0, 1_000_000)
+saliencies = st.integers(1, 1000).map(lambda value: value / 1000)
+
+
+@st.composite
+def boxes(draw: st.DrawFn) -> Box:
+    """A box as an import leaves it: inside the frame, with an area, and six decimals."""
+    (x1, x2), (y1, y2) = (sorted(draw(st.lists(millionths, min_size=2, max_size=2, unique=True))) for _ in range(2))
+    return (x1 / 1e6, y1 / 1e6, x2 / 1e6, y2 / 1e6)
+
+
+@st.composite
+def anomalies(draw: st.DrawFn) -> Anomaly:
+    """One run of frames; its boxes stay for a while, so that exports have something to leave out."""
+    first = draw(st.integers(0, FRAMES - 1))
+    last = draw(st.integers(first, FRAMES - 1))
+    pool = draw(st.lists(boxes(), min_size=1, max_size=3))
+    chosen = [draw(st.sampled_from(pool)) for _ in range(first, last + 1)]
+    leaf = draw(st.sampled_from(list(LEAVES)))
+    found = tuple(FrameBox(frame=first + index, box=box) for index, box in enumerate(chosen))
+    window = (first / 8, (last + 1) / 8)
+    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=found, saliency=draw(saliencies))
+
+
+def in_order(found: list[Anomaly]) -> tuple[Anomaly, ...]:
+    return tuple(sorted(found, key=lambda one: (one.window, one.leaf, one.saliency, one.boxes[0].box)))
+
+
+@pytest.fixture(scope="module")
+def plain(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
+    """Two clips without anomalies, whose files are in the shared folder."""
+    folder = tmp_path_factory.mktemp("plain")
+    source = folder / "skyra.json"
+    records = [{"video": name, "text": "fine", "generator": "Wan2.1", "pair_id": "p1"} for name in ("a.mp4", "b.mp4")]
+    source.write_text(json.dumps(records))
+    import_dataset(Import("skyra", source, videos, None, folder / "out", 0.15, 0.2))
+    return read_clips(folder / "out")
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_annotations_survive_export_and_import(name: str, plain: list[Clip], videos: Path) -> None:
+    @few
+    @given(st.lists(anomalies(), max_size=4, unique_by=repr))
+    def survive(found: list[Anomaly]) -> None:
+        clips = [plain[0].model_copy(update={"anomalies": in_order(found)}), plain[1]]
+        with tempfile.TemporaryDirectory() as temporary:
+            again = there_and_back(name, clips, videos, Path(temporary))
+        assert [clip.anomalies for clip in again] == [clip.anomalies for clip in clips]
+        # CVAT's XML has no place for the others.
+        if name != "cvat":
+            assert again == [clip.model_copy(update={"source": name}) for clip in clips]
+
+    survive()
+
+
+def there_and_back(name: str, clips: list[Clip], videos: Path, folder: Path) -> list[Clip]:
+    write_clips(folder, clips)
+    export_dataset(name, folder, folder / "exported")
+    import_dataset(Import(name, folder / "exported", videos, None, folder / "again", 0.15, 0.2))
+    return read_clips(folder / "again")
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("cvat", "cvat_keyframes.xml"), ("label-studio", "label_studio.json"), ("coco", "coco_video.json")],
+)
+def test_what_a_tool_wrote_survives_import_export_import(take: Importer, tmp_path: Path, name: str, file: str) -> None:
+    first = take(name, FILES / file)
+    export_dataset(name, first.folder, tmp_path / "exported")
+    second = take(name, tmp_path / "exported", videos=first.folder / "clips", out=tmp_path / "again")
+
+    assert any(clip.anomalies for clip in first.clips.values())
+    assert second.clips.keys() == first.clips.keys()
+    for clip_id, clip in first.clips.items():
+        assert second.clips[clip_id].anomalies == clip.anomalies
+        assert second.clips[clip_id].sha256 == clip.sha256
+
+
+def test_exports_leave_out_frames_that_interpolation_gives_back(plain: list[Clip], tmp_path: Path) -> None:
+    held = tuple(FrameBox(frame=frame, box=(0.25, 0.25, 0.5, 0.5)) for frame in range(2, 12))
+    anomaly = Anomaly(family=family_of("vanishing"), leaf="vanishing", window=(0.25, 1.5), boxes=held, saliency=1.0)
+    write_clips(tmp_path, [plain[0].model_copy(update={"anomalies": (anomaly,)})])
+    export_dataset("label-studio", tmp_path, tmp_path / "tasks.json")
+    (task,) = json.loads((tmp_path / "tasks.json").read_text())
+    keys = task["annotations"][0]["result"][0]["value"]["sequence"]
+
+    assert [(key["frame"], key["enabled"], key["x"]) for key in keys] == [(3, True, 25), (12, False, 25)]
+
+
+def test_a_folder_that_is_not_empty_is_not_written_into(plain: list[Clip], tmp_path: Path) -> None:
+    write_clips(tmp_path, plain)
+    for name in FORMATS:
+        with pytest.raises(CacError, match=r"(is no empty|is a) folder\. Name"):
+            export_dataset(name, tmp_path, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["annotations.jsonl"]
