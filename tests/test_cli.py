@@ -12,6 +12,7 @@ import pytest
 from cac import cli, console, scoring
 from cac.dialogue import Finding
 from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement
 from cac.taxonomy import LEAVES, family_of
 from cac.video import Video, encode
@@ -36,7 +37,8 @@ CLEAN = Judgement(2.0, "clean", ((0.0, 1.0),), (), None, None, True, 8, "", "")
 class DarkIsAnomalous:
     """Stands where a trained model would be: it judges by brightness, so that its answers are known."""
 
-    temperature = 1.0
+    def score(self, judgement: Judgement) -> float:
+        return Calibration().score(judgement.margin)
 
     def judge(self, videos: list[Video], batch_size: int) -> list[Judgement]:
         return [ANOMALOUS if video.frames.mean() < 100 else CLEAN for video in videos]

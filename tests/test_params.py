@@ -1,5 +1,6 @@
 """The settings file: the repository's own loads, and every mistake in one is named by its key."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -128,7 +129,7 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 
 def test_an_exponent_that_yaml_reads_as_text_is_explained(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
-    path.write_text(PARAMS.read_text().replace("learning_rate: 0.0001", "learning_rate: 1e-4"))
+    path.write_text(re.sub(r"(two_turn_grpo:[^#]*?learning_rate: )\S+", r"\g<1>1e-4", PARAMS.read_text()))
 
     with pytest.raises(CacError, match=r"two_turn_grpo\.learning_rate: YAML reads 1e-4 as text"):
         load_params(path)

@@ -105,8 +105,6 @@ def _resolve(client: "MlflowClient", uri: str) -> str:
 
 def score_files(model: "RewardModel", paths: Sequence[Path]) -> Iterator[Scored | Failed]:
     """Yield each file's judgement in the order given, or why there is none."""
-    from cac.evaluation.calibration import calibrated_score
-
     for start in range(0, len(paths), _BATCH_SIZE):
         batch = paths[start : start + _BATCH_SIZE]
         videos = [_decode(path) for path in batch]
@@ -116,7 +114,7 @@ def score_files(model: "RewardModel", paths: Sequence[Path]) -> Iterator[Scored 
                 yield video
                 continue
             judgement = next(judgements)
-            yield Scored(path, float(calibrated_score(judgement.margin, model.temperature)), judgement)
+            yield Scored(path, model.score(judgement), judgement)
 
 
 def _decode(path: Path) -> Video | Failed:

@@ -1,4 +1,4 @@
-"""Temperature scaling recovers what it should, and reliability bins add up."""
+"""Platt scaling recovers what it should, and reliability bins add up."""
 
 import numpy as np
 import pytest
@@ -7,45 +7,57 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from cac.errors import CacError
-from cac.evaluation.calibration import TEMPERATURE_RANGE, bin_indices, calibrated_score, fit_temperature, reliability
+from cac.evaluation.calibration import (
+    BIAS_RANGE,
+    TEMPERATURE_RANGE,
+    Calibration,
+    bin_indices,
+    fit_calibration,
+    reliability,
+)
 
 
-@pytest.mark.parametrize("temperature", [0.2, 1.0, 3.0, 12.0])
-def test_recovers_a_known_temperature(temperature) -> None:
+@pytest.mark.parametrize(("temperature", "bias"), [(0.2, 0.0), (1.0, -1.5), (3.0, 0.7), (12.0, 2.0)])
+def test_recovers_what_it_was_made_with(temperature, bias) -> None:
     generator = np.random.default_rng(0)
     logits = generator.normal(0, 2, 20000)
     is_clean = generator.random(20000) < 1 / (1 + np.exp(-logits))
-    assert fit_temperature((logits * temperature).tolist(), is_clean.tolist()) == pytest.approx(temperature, rel=0.05)
+    found = fit_calibration(((logits - bias) * temperature).tolist(), is_clean.tolist())
+    assert found.temperature == pytest.approx(temperature, rel=0.05)
+    assert found.bias == pytest.approx(bias, abs=0.1)
 
 
 def test_extremes_stay_in_range() -> None:
     low, high = TEMPERATURE_RANGE
-    assert fit_temperature([3.0, -3.0], [True, False]) == pytest.approx(low, rel=1e-3)
-    assert fit_temperature([3.0, -3.0], [False, True]) == pytest.approx(high, rel=1e-3)
-    assert fit_temperature([0.0, 0.0], [True, False]) == 1.0
+    assert low <= fit_calibration([3.0, -3.0], [True, False]).temperature < 0.5
+    assert high / 2 < fit_calibration([3.0, -3.0], [False, True]).temperature <= high
+    assert fit_calibration([0.0, 0.0], [True, False]) == Calibration(1.0, 0.0)
+    assert BIAS_RANGE[0] <= fit_calibration([0.0, 0.0], [True, True]).bias <= BIAS_RANGE[1]
 
 
 def test_what_cannot_be_calibrated_is_refused() -> None:
     with pytest.raises(CacError, match="val split is empty"):
-        fit_temperature([], [])
+        fit_calibration([], [])
     with pytest.raises(CacError, match="not finite"):
-        fit_temperature([float("nan")], [True])
+        fit_calibration([float("nan")], [True])
     with pytest.raises(ValueError, match="shorter"):
-        fit_temperature([1.0, 2.0], [True])
+        fit_calibration([1.0, 2.0], [True])
 
 
-def test_score_is_the_sigmoid_of_the_tempered_margin() -> None:
-    assert calibrated_score(3.0, 1.5) == pytest.approx(1 / (1 + np.exp(-2)))
-    assert calibrated_score(-40.0, 0.05) == 0.0
+def test_score_is_the_sigmoid_of_the_calibrated_margin() -> None:
+    assert Calibration(1.5, 0.5).score(3.0) == pytest.approx(1 / (1 + np.exp(-2.5)))
+    assert Calibration(0.05).score(-40.0) == 0.0
 
 
 @settings(deadline=None)
-@given(margin=st.floats(-1e6, 1e6), temperature=st.floats(*TEMPERATURE_RANGE))
-def test_score_is_a_probability_and_keeps_the_verdict(margin, temperature) -> None:
-    score = calibrated_score(margin, temperature)
-    assert 0 <= score <= 1
-    assert score + calibrated_score(-margin, temperature) == pytest.approx(1)
-    assert (score > 0.5) == (margin > 0) or score == pytest.approx(0.5)
+@given(
+    margins=st.tuples(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6)),
+    temperature=st.floats(*TEMPERATURE_RANGE),
+    bias=st.floats(*BIAS_RANGE),
+)
+def test_scores_are_probabilities_in_the_order_of_the_margins(margins, temperature, bias) -> None:
+    low, high = (Calibration(temperature, bias).score(margin) for margin in sorted(margins))
+    assert 0 <= low <= high <= 1
 
 
 @settings(deadline=None)

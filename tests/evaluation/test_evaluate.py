@@ -58,9 +58,9 @@ def test_predictions_cover_every_clip_of_both_splits(root: Path) -> None:
     assert len(lines) == 6 * len(clips)
     assert {line["clip_id"] for line in lines} == {clip.clip_id for clip in clips}
     assert all(0 <= line["score"] <= 1 for line in lines)
-    assert set(json.loads((root / "evaluation/calibration.json").read_text())["temperature"]) == {
-        line["row"] for line in lines
-    }
+    calibrations = json.loads((root / "evaluation/calibration.json").read_text())
+    assert set(calibrations) == {line["row"] for line in lines}
+    assert all(set(row) == {"temperature", "bias"} for row in calibrations.values())
     assert (root / "reports/evaluation/index.html").is_file()
 
 

@@ -7,12 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
 from cac.model.reward_model import FORBIDDEN_TOKENS, RewardModel, _read_answer, log_odds, none_token_id
 from cac.params import Model, Params
 from cac.video import Video
+
+CALIBRATION = Calibration(2.0, 0.3)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +29,8 @@ def package(tmp_path_factory, settings: Model, project_params: Params) -> Path:
     save_adapter(
         new_adapter(load_base(settings)[0], project_params.adapter), folder / "adapter", base_identity(settings)
     )
-    write_package(folder / "package", folder / "adapter", PackageSettings(settings, project_params.frames, 2.0, 12))
+    packed = PackageSettings(settings, project_params.frames, CALIBRATION, 12)
+    write_package(folder / "package", folder / "adapter", packed)
     return folder / "package"
 
 
@@ -49,7 +53,7 @@ def test_an_unreadable_answer_abstains(package: Path) -> None:
     (judgement,) = model.judge([noise(12)])
     assert not judgement.parsed
     assert (judgement.margin, judgement.verdict, judgement.windows) == (0.0, "clean", ())
-    assert model.score(judgement) == 0.5
+    assert model.score(judgement) == CALIBRATION.score(0.0)
     assert not any(token in judgement.scan_text for token in FORBIDDEN_TOKENS)
 
 

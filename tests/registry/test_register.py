@@ -47,7 +47,7 @@ def trained(project, checkpoint, params):
     shutil.copytree(adapter, project / ADAPTER)
     write_evaluation(project, 0.8)
     (project / CALIBRATION).parent.mkdir()
-    (project / CALIBRATION).write_text(json.dumps({"temperature": {CHECKPOINT: 1.5}}))
+    (project / CALIBRATION).write_text(json.dumps({CHECKPOINT: {"temperature": 1.5, "bias": 0.2}}))
     (project / "data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
     frames = np.linspace(0, 255, 12 * 48 * 48 * 3).astype(np.uint8).reshape(12, 48, 48, 3)
     encode(project / "clip.mp4", frames, fps=8)
@@ -172,7 +172,7 @@ def test_a_registration_cut_off_is_finished_or_superseded_never_doubled(trained)
             "lacks balanced_accuracy, parse",
         ),
         (EVALUATION_METRICS, "{", "not valid JSON"),
-        (CALIBRATION, '{"temperature": {}}', "no positive temperature"),
+        (CALIBRATION, "{}", "no temperature and bias of"),
         (ADAPTER / "adapter_config.json", None, "no adapter"),
         (EVALUATION_METRICS, None, "cannot read"),
     ],

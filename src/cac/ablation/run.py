@@ -12,7 +12,7 @@ from cac.ablation.variants import VARIANTS, variant_params
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
 from cac.errors import CacError
-from cac.evaluation.calibration import calibrated_score, fit_temperature
+from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.metrics import clip_facts, point_values
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
@@ -96,7 +96,7 @@ def _measure(params: Params, adapter: Path, root: Path) -> dict[str, float | Non
     judge = RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
     clips, store = read_clips(root / DATASET, "val"), ClipStore(root / DATASET)
     judgements: list[Judgement] = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
-    temperature = fit_temperature([j.margin for j in judgements], [clip.is_clean for clip in clips])
-    scores = [calibrated_score(j.margin, temperature) for j in judgements]
+    calibration = fit_calibration([j.margin for j in judgements], [clip.is_clean for clip in clips])
+    scores = [calibration.score(j.margin) for j in judgements]
     rewards = [total_reward(j, clip, params.two_turn_grpo) for j, clip in zip(judgements, clips, strict=True)]
     return point_values(clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, rewards))

@@ -1,7 +1,9 @@
-"""From a judgement's margin (log odds) to a probability: temperature scaling, and how well the probabilities hold.
+"""From a judgement's margin (log odds) to a probability: Platt scaling, and how well the probabilities hold.
 
-One temperature is fitted on the validation split (Guo et al. 2017, "On Calibration of Modern Neural Networks"); it
-keeps the order of the scores and the verdict at 0.5. Left out: bias terms and isotonic maps, which would move both.
+Two numbers are fitted on the validation split (Platt 1999, "Probabilistic Outputs for Support Vector Machines"): a
+temperature, and a bias, because a model that learned from other shares of clean clips than it meets leans to one side.
+Both keep the order of the scores. A score near 0.5 can stand on the other side than the verdict, which is what the
+model wrote. Left out: isotonic maps, which would tie many scores.
 """
 
 from collections.abc import Sequence
@@ -12,6 +14,19 @@ import numpy as np
 from cac.errors import CacError
 
 TEMPERATURE_RANGE = (0.05, 20.0)
+BIAS_RANGE = (-10.0, 10.0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What makes scores of margins: score = sigmoid(margin / temperature + bias)."""
+
+    temperature: float = 1.0
+    bias: float = 0.0
+
+    def score(self, margin: float) -> float:
+        """Return the probability, in [0, 1], that the video is clean."""
+        return float(np.exp(-np.logaddexp(0, -(margin / self.temperature + self.bias))))
 
 
 @dataclass(frozen=True)
@@ -25,37 +40,31 @@ class Bin:
     clean_share: float | None
 
 
-def fit_temperature(margins: Sequence[float], is_clean: Sequence[bool]) -> float:
-    """Return the temperature in [0.05, 20] under which sigmoid(margin / T) best predicts `is_clean`.
+def fit_calibration(margins: Sequence[float], is_clean: Sequence[bool]) -> Calibration:
+    """Return the calibration, within the two ranges, under which the scores best predict `is_clean`.
 
-    Minimises the negative log likelihood by a bounded scalar search over log T. Margins that are all zero say nothing
-    about a temperature; it is then 1.
+    Minimises the negative log likelihood over log temperature and bias, from 1 and 0. Margins that are all zero say
+    nothing about a temperature; it then stays 1.
 
     Raises:
         CacError: there is no margin, or one is not finite.
     """
-    from scipy.optimize import minimize_scalar
+    from scipy.optimize import minimize
 
     values = np.array([margin for margin, _ in zip(margins, is_clean, strict=True)], dtype=float)
     if not len(values):
         raise CacError("no judgement to calibrate on: the val split is empty. Give it clips.")
     if not np.isfinite(values).all():
         raise CacError("a margin is not finite: the model's logits overflowed. Check the checkpoint's weights.")
-    if not values.any():
-        return 1.0
-    signed = np.where(np.array(is_clean, dtype=bool), values, -values)
-    low, high = np.log(TEMPERATURE_RANGE)
-    found = minimize_scalar(_mean_nll, bounds=(low, high), args=(signed,), method="bounded", options={"xatol": 1e-6})
-    return float(np.exp(found.x))
+    bounds = [tuple(np.log(TEMPERATURE_RANGE)), BIAS_RANGE]
+    signs = np.where(np.array(is_clean, dtype=bool), 1.0, -1.0)
+    found = minimize(_mean_nll, x0=[0.0, 0.0], args=(values, signs), method="L-BFGS-B", bounds=bounds)
+    return Calibration(float(np.exp(found.x[0])), float(found.x[1]))
 
 
-def _mean_nll(log_temperature: float, signed_margins: np.ndarray) -> float:
-    return float(np.logaddexp(0, -signed_margins / np.exp(log_temperature)).mean())
-
-
-def calibrated_score(margin: float, temperature: float) -> float:
-    """Return sigmoid(margin / temperature): the probability, in [0, 1], that the video is clean."""
-    return float(np.exp(-np.logaddexp(0, -margin / temperature)))
+def _mean_nll(parameters: np.ndarray, margins: np.ndarray, signs: np.ndarray) -> float:
+    log_temperature, bias = parameters
+    return float(np.logaddexp(0, -signs * (margins / np.exp(log_temperature) + bias)).mean())
 
 
 def bin_indices(scores: np.ndarray, bins: int) -> np.ndarray:

@@ -1,20 +1,20 @@
 """Evaluation: every checkpoint and both baselines on val and the test splits, the calibration, and the report.
 
-The temperature of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that
+The calibration of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that
 were judged already with exactly the same inputs are not judged again after an interruption.
 """
 
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
 
 from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
-from cac.evaluation.calibration import calibrated_score, fit_temperature
+from cac.evaluation.calibration import Calibration, fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
@@ -72,11 +72,11 @@ def evaluate(params: Params, root: Path) -> None:
     parts = _load(root / DATASET, store)
     judgements: Judgements = {name: _judge_checkpoint(name, params, root, parts) for name in CHECKPOINTS}
     judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
-    temperatures = {name: _temperature(rows["val"], parts["val"]) for name, rows in judgements.items()}
-    facts = _facts(judgements, temperatures, parts, params)
+    calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
+    facts = _facts(judgements, calibrations, parts, params)
     metrics = _measure(facts, params)
-    _write(root, (metrics, _compare(facts, params)), judgements, temperatures, parts)
-    _report(root, params, metrics, (judgements[FINAL]["test"], temperatures[FINAL], parts["test"]), store)
+    _write(root, (metrics, _compare(facts, params)), judgements, calibrations, parts)
+    _report(root, params, metrics, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]), store)
     discard(root / SCRATCH / "checkpoints" / "evaluate")
 
 
@@ -134,16 +134,16 @@ def _judge_baselines(train: Sequence[Clip], store: ClipStore, parts: dict[Split,
     }
 
 
-def _temperature(judgements: Sequence[Judgement], part: _Part) -> float:
-    return fit_temperature([judgement.margin for judgement in judgements], part.is_clean)
+def _calibration(judgements: Sequence[Judgement], part: _Part) -> Calibration:
+    return fit_calibration([judgement.margin for judgement in judgements], part.is_clean)
 
 
-def _scores(judgements: Sequence[Judgement], temperature: float) -> list[float]:
-    return [calibrated_score(judgement.margin, temperature) for judgement in judgements]
+def _scores(judgements: Sequence[Judgement], calibration: Calibration) -> list[float]:
+    return [calibration.score(judgement.margin) for judgement in judgements]
 
 
 def _facts(
-    judgements: Judgements, temperatures: dict[str, float], parts: dict[Split, _Part], params: Params
+    judgements: Judgements, calibrations: dict[str, Calibration], parts: dict[Split, _Part], params: Params
 ) -> AllFacts:
     bins, grpo = params.evaluation.calibration_bins, params.two_turn_grpo
     return {
@@ -151,7 +151,7 @@ def _facts(
             name: clip_facts(
                 part.clips,
                 rows[split],
-                _scores(rows[split], temperatures[name]),
+                _scores(rows[split], calibrations[name]),
                 bins,
                 [total_reward(judgement, clip, grpo) for judgement, clip in zip(rows[split], part.clips, strict=True)],
             )
@@ -185,7 +185,7 @@ def _write(
     root: Path,
     numbers: tuple[object, object],
     judgements: Judgements,
-    temperatures: dict[str, float],
+    calibrations: dict[str, Calibration],
     parts: dict[Split, _Part],
 ) -> None:
     for path, content in zip((EVALUATION_METRICS, COMPARISONS), numbers, strict=True):
@@ -193,13 +193,13 @@ def _write(
         (root / path).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     shutil.rmtree(root / EVALUATION, ignore_errors=True)
     (root / EVALUATION).mkdir()
-    calibration = json.dumps({"temperature": temperatures}, indent=2, sort_keys=True)
-    (root / EVALUATION / "calibration.json").write_text(calibration + "\n", encoding="utf-8")
+    fitted = json.dumps({name: asdict(row) for name, row in calibrations.items()}, indent=2, sort_keys=True)
+    (root / EVALUATION / "calibration.json").write_text(fitted + "\n", encoding="utf-8")
     with (root / EVALUATION / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for name, rows in judgements.items():
             for split, part in parts.items():
                 for clip, judgement in zip(part.clips, rows[split], strict=True):
-                    score = calibrated_score(judgement.margin, temperatures[name])
+                    score = calibrations[name].score(judgement.margin)
                     line = {"row": name, "split": split, "clip_id": clip.clip_id, "score": round(score, 6)}
                     file.write(json.dumps({**line, "judgement": judgement.to_dict()}, sort_keys=True) + "\n")
 
@@ -208,11 +208,11 @@ def _report(
     root: Path,
     params: Params,
     metrics: dict[str, dict[str, dict[str, Interval]]],
-    final: tuple[list[Judgement], float, _Part],
+    final: tuple[list[Judgement], Calibration, _Part],
     store: ClipStore,
 ) -> None:
-    judgements, temperature, part = final
-    scores = _scores(judgements, temperature)
+    judgements, calibration, part = final
+    scores = _scores(judgements, calibration)
     samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
     inputs = ReportInputs(
         metrics=metrics,

@@ -6,11 +6,12 @@ folder becomes a registered model (`registry/register.py`).
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
 from cac.model.adapters import load_adapter
 from cac.model.loading import base_folder, base_identity, load_base
 from cac.model.reward_model import RewardModel
@@ -26,7 +27,7 @@ class PackageSettings:
 
     base: Model
     frames: Frames
-    temperature: float
+    calibration: Calibration
     max_turn_tokens: int
 
 
@@ -48,7 +49,7 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
         "base": {"name": base.base, "revision": base.revision, "dtype": base.dtype, "included": folder is not None},
         "base_identity": base_identity(base),
         "frames": settings.frames.model_dump(),
-        "temperature": settings.temperature,
+        "calibration": asdict(settings.calibration),
         "max_turn_tokens": settings.max_turn_tokens,
         "dialogue_version": DIALOGUE_VERSION,
         "taxonomy_version": TAXONOMY_VERSION,
@@ -80,6 +81,6 @@ def load_package(folder: Path) -> RewardModel:
         model.eval(),
         processor,
         Frames(**card["frames"]),
-        temperature=card["temperature"],
+        calibration=Calibration(**card["calibration"]),
         max_turn_tokens=card["max_turn_tokens"],
     )

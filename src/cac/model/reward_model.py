@@ -25,7 +25,7 @@ from cac.dialogue import (
     split_tool_call,
     tool_reply,
 )
-from cac.evaluation.calibration import calibrated_score
+from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement, judgement_of, windows_of
 from cac.params import Frames
 from cac.taxonomy import LEAVES, Family
@@ -49,15 +49,21 @@ class _Answer:
 
 
 class RewardModel:
-    """A base with its adapter, the frames it looks at, and its calibration temperature."""
+    """A base with its adapter, the frames it looks at, and its calibration."""
 
     def __init__(
-        self, model: Any, processor: Any, frames: Frames, *, temperature: float = 1.0, max_turn_tokens: int
+        self,
+        model: Any,
+        processor: Any,
+        frames: Frames,
+        *,
+        calibration: Calibration | None = None,
+        max_turn_tokens: int,
     ) -> None:
         self.model = model
         self.processor = processor
         self.frames = frames
-        self.temperature = temperature
+        self.calibration = calibration or Calibration()
         self.max_turn_tokens = max_turn_tokens
 
     @classmethod
@@ -69,7 +75,7 @@ class RewardModel:
 
     def score(self, judgement: Judgement) -> float:
         """Return the calibrated probability in [0, 1] that the video is clean."""
-        return calibrated_score(judgement.margin, self.temperature)
+        return self.calibration.score(judgement.margin)
 
     def judge(self, videos: Sequence[Video], batch_size: int = 32) -> list[Judgement]:
         """Judge videos, in their order."""

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from cac.evaluation.calibration import Calibration
 from cac.params import Params
 from cac.registry.fingerprint import Fingerprint
 from cac.taxonomy import LEAVES
@@ -34,14 +35,14 @@ class CardFacts:
         state: what the model was made from.
         metrics: the test split, {row: {metric: {"value", "low", "high"}}}, rows being checkpoints and baselines.
         row: the row that is the registered checkpoint.
-        temperature: what the margin, the log odds of "none", is divided by to give the score.
+        calibration: what makes the score of the margin, the log odds of "none".
     """
 
     params: Params
     state: Fingerprint
     metrics: Metrics
     row: str
-    temperature: float
+    calibration: Calibration
 
 
 def summary(facts: CardFacts) -> str:
@@ -76,7 +77,7 @@ Checkpoint `{facts.row}`, an adapter on `{params.model.base}`.
 | settings | `{state.params_sha256}` |
 | pipeline | `{state.stages_sha256}` |
 | environment | `{state.environment_sha256}` |
-| temperature of the score | {facts.temperature:.4f} |
+| score | sigmoid(margin / {facts.calibration.temperature:.4f} + {facts.calibration.bias:.4f}) |
 """
 
 

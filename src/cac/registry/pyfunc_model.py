@@ -81,12 +81,10 @@ class RewardPyfunc(PythonModel):
         return table.astype({"score": float, "parsed": bool})
 
     def _row(self, judgement: Any) -> dict[str, Any]:
-        from cac.evaluation.calibration import calibrated_score
-
         anomalous = judgement.verdict == "anomalous"
         found = [finding for finding in judgement.findings if finding.box is not None]
         return {
-            "score": float(calibrated_score(judgement.margin, self._model.temperature)),
+            "score": self._model.score(judgement),
             "verdict": str(judgement.verdict),
             "windows": [list(window) for window in judgement.windows] if anomalous else [],
             "family": str(judgement.family) if judgement.family else None,

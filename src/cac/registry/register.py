@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
 from cac.layout import EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.params import Params
 from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
@@ -124,10 +125,15 @@ def read_facts(root: Path, params: Params) -> CardFacts:
         raise CacError(
             f"{root / EVALUATION_METRICS}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`."
         )
-    temperature = _read_json(root / CALIBRATION).get("temperature", {}).get(CHECKPOINT)
-    if not isinstance(temperature, float | int) or temperature <= 0:
-        raise CacError(f"{root / CALIBRATION}: no positive temperature.{CHECKPOINT}. Run `dvc repro evaluate`.")
-    return CardFacts(params, fingerprint(root, params), _intervals(metrics), CHECKPOINT, float(temperature))
+    calibration = _read_calibration(root / CALIBRATION)
+    return CardFacts(params, fingerprint(root, params), _intervals(metrics), CHECKPOINT, calibration)
+
+
+def _read_calibration(path: Path) -> Calibration:
+    values = _read_json(path).get(CHECKPOINT, {})
+    if set(values) != {"temperature", "bias"} or not values["temperature"] > 0:
+        raise CacError(f"{path}: no temperature and bias of {CHECKPOINT}. Run `dvc repro --force evaluate`.")
+    return Calibration(values["temperature"], values["bias"])
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -154,7 +160,7 @@ def _assemble(root: Path, facts: CardFacts, folder: Path) -> _Candidate:
     from cac.model.package import PackageSettings, write_package
 
     package, params = folder / "package", facts.params
-    settings = PackageSettings(params.model, params.frames, facts.temperature, params.evaluation.max_turn_tokens)
+    settings = PackageSettings(params.model, params.frames, facts.calibration, params.evaluation.max_turn_tokens)
     write_package(package, root / ADAPTER, settings)
     (folder / "MODEL_CARD.md").write_text(model_card(facts), encoding="utf-8")
     key = json_sha256([folder_sha256(package), file_sha256(LOADER), file_sha256(root / EVALUATION_METRICS)])
