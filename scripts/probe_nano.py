@@ -3,7 +3,8 @@
     python scripts/probe_nano.py src/cac/model/nano
 
 Flags are ranked position by position, with all earlier flags drawn at random, because a flag can otherwise be guessed
-from those before it and from its place in the clip. The same with blank images is the control: it must be about 0.5.
+from those before it and from its place in the clip. The same with blank images is the control; it is a little above
+0.5, since the times alone say how long the clip is, and in a short one a change fills more of it.
 """
 
 import argparse
