@@ -14,7 +14,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow.store.model_registry.sqlalchemy_store
 import mlflow.store.tracking.sqlalchemy_store  # noqa: F401
@@ -38,8 +38,15 @@ _CONTEXT: Any = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
 
-def run(command: Callable[..., object], params: Params, *arguments: object, kill_after: float | None = None) -> int:
-    """Run `command(params, *arguments)` on the store of the current folder in a process, and return its exit code.
+class Ended(NamedTuple):
+    """A process's exit code, and its seconds since it had opened the store."""
+
+    code: int
+    seconds: float
+
+
+def run(command: Callable[..., object], params: Params, *arguments: object, kill_after: float | None = None) -> Ended:
+    """Run `command(params, *arguments)` on the store of the current folder in a process, and return how that ended.
 
     With `kill_after`, the process is killed that many seconds after it has opened the store, if it is not done by then.
     """
@@ -47,12 +54,13 @@ def run(command: Callable[..., object], params: Params, *arguments: object, kill
     process: BaseProcess = _CONTEXT.Process(target=_work, args=(Path.cwd(), ready, command, params, *arguments))
     process.start()
     ready.wait()
+    start = time.perf_counter()
     process.join(kill_after)
     if process.is_alive():
         process.kill()
         process.join()
     assert process.exitcode is not None
-    return process.exitcode
+    return Ended(process.exitcode, time.perf_counter() - start)
 
 
 def _work(store: Path, ready: Event, command: Callable[..., object], params: Params, *arguments: object) -> None:
@@ -114,10 +122,3 @@ def consuming(params: Params, allowed: tuple[str | None, ...]) -> None:
     with TemporaryDirectory() as scratch:
         folder = Path(download_artifacts(f"models:/{name}@champion", dst_path=scratch))
         assert (folder / "model.txt").read_text(encoding="utf-8") == "a model\n"
-
-
-def seconds(command: Callable[[], int]) -> float:
-    """Return how long a command takes; it must succeed."""
-    start = time.perf_counter()
-    assert command() == 0
-    return time.perf_counter() - start

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.deadly import consuming, promoting, rolling_back, run, seconds
+from benchmarks.deadly import consuming, promoting, rolling_back, run
 from benchmarks.tiny_versions import Tiny, make_version
 from cac.params import Params, load_params
 from cac.registry.aliases import CHAMPION, GATE_TAG, LINE_TAG, PREVIOUS, ROLLED_BACK_TAG, aliases
@@ -47,7 +47,7 @@ def main() -> int:
 
 def _trials(params: Params, count: int, chance: random.Random) -> list[tuple[str, str]]:
     """Return of each trial where the kill struck and what was wrong, "" if nothing."""
-    longest = max(seconds(lambda: run(promoting, params, _new(params))) for _ in range(3))
+    longest = max(run(promoting, params, _new(params)).seconds for _ in range(4))
     results = []
     for number in range(count):
         rolls_back = number % _ROLLBACK_EVERY == _ROLLBACK_EVERY - 1
@@ -63,15 +63,15 @@ def _new(params: Params) -> str:
 
 def _killed_promotion(params: Params, moment: float) -> tuple[str, str]:
     version, before = _new(params), _held(params).get(CHAMPION)
-    code = run(promoting, params, version, kill_after=moment)
+    code = run(promoting, params, version, kill_after=moment).code
     where = f"promotion, {_reached(params, version)}" if code else "promotion, not at all: it was done"
     return where, _aftermath(params, (promoting, params, version), before, version)
 
 
 def _killed_rollback(params: Params, moment: float) -> tuple[str, str]:
     before, version = _held(params).get(CHAMPION), _new(params)
-    assert run(promoting, params, version) == 0
-    code = run(rolling_back, params, kill_after=moment)
+    assert run(promoting, params, version).code == 0
+    code = run(rolling_back, params, kill_after=moment).code
     held = _held(params)
     reached = DONE if held[CHAMPION] == before else "between the aliases" if held.get(PREVIOUS) != before else "before"
     if reached == "before" and ROLLED_BACK_TAG in _tags(params, version):
@@ -82,11 +82,11 @@ def _killed_rollback(params: Params, moment: float) -> tuple[str, str]:
 
 def _aftermath(params: Params, command: tuple[Any, ...], old: str | None, new: str | None) -> str:
     """Return what is wrong after a kill and after the same command has run again; "" if nothing."""
-    if run(consuming, params, (old, new)):
+    if run(consuming, params, (old, new)).code:
         return "inconsistent after the kill"
-    if _held(params).get(CHAMPION) != new and run(*command):
+    if _held(params).get(CHAMPION) != new and run(*command).code:
         return "the same command failed"
-    return "the same command did not complete it" if run(consuming, params, (new,)) else ""
+    return "the same command did not complete it" if run(consuming, params, (new,)).code else ""
 
 
 def _reached(params: Params, version: str) -> str:
