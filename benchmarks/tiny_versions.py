@@ -1,16 +1,21 @@
 """Registered versions that cost nothing, for trials of the registry: made by the MLflow client, with a file of one line
-for a model and invented answers on a few clips. They carry every tag and artifact that a promotion reads.
+for a model and invented answers on a few clips. They carry every tag and artifact that a promotion reads. Also the
+files an evaluation leaves, for trials of the registration itself.
 """
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from cac.annotations import Anomaly, Clip
+from cac.evaluation.metrics import point_values
 from cac.judgement import Judgement
-from cac.registry.measured import Measured, measured_of
+from cac.layout import EVALUATION_METRICS
+from cac.registry.measured import PREDICTIONS, SPLIT, Measured, measured_of
 from cac.registry.measured_store import EVALUATION_SET_TAG, keep
-from cac.registry.register import COMPLETE, REGISTRATION_TAG, value_tag
+from cac.registry.register import CALIBRATION, CHECKPOINT, COMPLETE, REGISTRATION_TAG, value_tag
 from cac.registry.tracking import connect, experiment_id
 from cac.taxonomy import LEAVES, family_of
 
@@ -62,11 +67,11 @@ def make_version(tiny: Tiny, model_name: str, experiment: str) -> str:
     return str(client.create_model_version(model_name, source, run_id=run_id, tags=tags).version)
 
 
-def answers(tiny: Tiny) -> Measured:
+def answers(tiny: Tiny, temperature: float = 1.0) -> Measured:
     """Return the invented answers of such a version."""
     leaves = list(LEAVES)
     clips = [_clip(i, leaf, tiny.data) for i in range(tiny.pairs) for leaf in (leaves[i % len(leaves)], None)]
-    return measured_of(clips, [_judgement(clip, int(clip.pair_id) in tiny.missed) for clip in clips], temperature=1.0)
+    return measured_of(clips, [_judgement(clip, int(clip.pair_id) in tiny.missed) for clip in clips], temperature)
 
 
 def _clip(pair: int, leaf: str | None, data: str) -> Clip:
@@ -93,3 +98,21 @@ def _judgement(clip: Clip, missed: bool) -> Judgement:
         return Judgement(2.0, "clean", (), (), None, None, True, 8, "", "")
     (anomaly,) = clip.anomalies
     return Judgement(-2.0, "anomalous", (anomaly.window,), (), anomaly.family, anomaly.leaf, True, 8, "", "")
+
+
+def write_evaluation(root: Path, measured: Measured, temperature: float) -> None:
+    """Write the metrics, predictions and calibration that `cac evaluate` would leave of these answers."""
+    values = point_values(measured.facts(bins=10))
+    row = {name: {"value": value, "low": value, "high": value} for name, value in values.items()}
+    rows = [
+        {"row": CHECKPOINT, "split": SPLIT, "clip_id": clip.clip_id, "judgement": judgement.to_dict()}
+        for clip, judgement in zip(measured.clips, measured.judgements, strict=True)
+    ]
+    contents = {
+        EVALUATION_METRICS: json.dumps({SPLIT: {CHECKPOINT: row}, "val": {}}),
+        PREDICTIONS: "".join(json.dumps(line) + "\n" for line in rows),
+        CALIBRATION: json.dumps({"temperature": {CHECKPOINT: temperature}}),
+    }
+    for path, text in contents.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text, encoding="utf-8")
