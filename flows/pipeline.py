@@ -21,7 +21,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
 from cac.layout import DECISION, EVALUATION_METRICS
-from cac.registry.promote import Decision
+from cac.registry.gate import Decision
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
 from flows.steps import STAGES, STEPS

@@ -14,6 +14,10 @@ from cac.dialogue import Finding
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement
+from cac.registry import promote as promote_module
+from cac.registry import rollback as rollback_module
+from cac.registry.gate import Check, Decision
+from cac.registry.rollback import Rollback
 from cac.taxonomy import LEAVES, family_of
 from cac.video import Video, encode
 
@@ -61,7 +65,10 @@ def test_help_names_every_verb(capsys):
     with pytest.raises(SystemExit, match="0"):
         cli.main(["--help"])
     shown = capsys.readouterr().out
-    assert all(verb in shown for verb in ("data", "train", "evaluate", "register", "promote", "score", "summary"))
+    assert all(
+        verb in shown for verb in ("data", "train", "evaluate", "register", "promote", "rollback", "registry", "score")
+    )
+    assert "summary" in shown
 
 
 def test_help_imports_nothing_heavy():
@@ -98,6 +105,40 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(console, "print_summary", buggy)
     with pytest.raises(ZeroDivisionError):
         cli.main(["summary"])
+
+
+@pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 3)])
+def test_promote_prints_every_check_and_exits_3_on_a_refusal(monkeypatch, capsys, tmp_path, passed, code):
+    reason = "it liked melted hands, " * 12
+    checks = (Check("specificity", 0.4968, 0.5, passed, "at least"), Check("rolled_back", 1.0, 0.0, True, reason))
+    asked = {}
+
+    def decide(params, version, **options):
+        asked.update(options, version=version)
+        return Decision("m", version, "1", passed, checks)
+
+    monkeypatch.setattr(promote_module, "promote", decide)
+    out = tmp_path / "decision.json"
+    command = ["--params", str(ROOT / "params.yaml"), "promote", "--version", "2", "--remeasure-champion"]
+    assert cli.main([*command, "--out", str(out)]) == code
+    assert asked == {"version": "2", "remeasure_in": Path.cwd(), "despite_rollback": False}
+    assert Decision.from_dict(json.loads(out.read_text())).passed is passed
+    shown = capsys.readouterr().out
+    assert "0.497" in shown
+    assert shown.count("melted") == 12, "a person's words are not cut"
+
+
+def test_rollback_asks_for_a_reason(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["rollback"])
+    assert "--reason" in capsys.readouterr().err
+
+
+def test_rollback_says_who_is_champion_now(monkeypatch, capsys):
+    record = Rollback("m", "3", "2", "bad", "2026-01-01T00:00:00+00:00")
+    monkeypatch.setattr(rollback_module, "rollback", lambda params, reason: record)
+    assert cli.main(["--params", str(ROOT / "params.yaml"), "rollback", "--reason", "bad"]) == 0
+    assert "m version 2 is the champion again; version 3 stepped down" in capsys.readouterr().out
 
 
 def test_an_interrupted_verb_says_so_and_exits_130(tmp_path):

@@ -57,9 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
     register = _add_verb(verbs, "register", _register, "register the trained model in MLflow")
     register.add_argument("--out", type=Path, metavar="FILE", help="write the registered version to FILE as JSON")
-    promote = _add_verb(verbs, "promote", _promote, "make a registered version the champion if it passes the gate")
-    promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
-    promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
+    _add_registry_verbs(verbs)
     _add_score_verb(verbs)
     _add_ablate_verbs(verbs)
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
@@ -109,6 +107,22 @@ def _add_exchange_verbs(data_verbs: argparse._SubParsersAction) -> None:
     give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
     give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     give.add_argument("--out", type=Path, required=True, metavar="PATH", help="a JSON file; for cvat a folder of XML")
+
+
+def _add_registry_verbs(verbs: argparse._SubParsersAction) -> None:
+    promote = _add_verb(verbs, "promote", _promote, "make a registered version the champion if it passes the gate")
+    promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
+    promote.add_argument(
+        "--remeasure-champion", action="store_true", help="first measure the champion on the present test split"
+    )
+    promote.add_argument(
+        "--despite-rollback", action="store_true", help="let the version through even if it was rolled back"
+    )
+    promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
+    rollback = _add_verb(verbs, "rollback", _rollback, "make the champion before this one the champion again")
+    rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
+    registry = _add_verb(verbs, "registry", _registry, "list the registered versions and what became of them")
+    registry.add_argument("--json", action="store_true", help="print one JSON object a version")
 
 
 def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
@@ -227,11 +241,34 @@ def _promote(args: argparse.Namespace) -> int:
     from cac.params import load_params
     from cac.registry.promote import promote
 
-    decision = promote(load_params(args.params), args.version)
+    decision = promote(
+        load_params(args.params),
+        args.version,
+        remeasure_in=Path.cwd() if args.remeasure_champion else None,
+        despite_rollback=args.despite_rollback,
+    )
     if args.out:
         write_json(args.out, decision)
     print_decision(decision)
     return 0 if decision.passed else EXIT_REFUSED
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.registry.rollback import rollback
+
+    record = rollback(load_params(args.params), args.reason)
+    print(f"{record.model_name} version {record.restored} is the champion again; version {record.version} stepped down")
+    return 0
+
+
+def _registry(args: argparse.Namespace) -> int:
+    from cac.console import print_versions
+    from cac.params import load_params
+    from cac.registry.listing import list_versions
+
+    print_versions(list_versions(load_params(args.params)), as_json=args.json)
+    return 0
 
 
 def _score(args: argparse.Namespace) -> int:

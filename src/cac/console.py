@@ -1,4 +1,4 @@
-"""What the command line shows: errors, scores, the gate's decision, and the final table of metrics.
+"""What the command line shows: errors, scores, the gate's decision, the versions, and the final table of metrics.
 
 Tables go to stdout as plain text a person can read in a log too. What is computed is computed elsewhere.
 """
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from cac.registry.promote import Decision
+    from cac.registry.gate import Decision
+    from cac.registry.listing import Listed
     from cac.scoring import Failed, Scored
 
 REPORT_FILE = EVALUATION_REPORT / "index.html"
@@ -29,6 +30,13 @@ MAIN_METRICS = {
     "spatial_iou": "spatial IoU",
     "family_accuracy": "family",
     "parse_rate": "parse rate",
+}
+_VERSION_METRICS = {
+    "balanced_accuracy": "balanced accuracy",
+    "specificity": "specificity",
+    "expected_calibration_error": "calibration error",
+    "parse_rate": "parse rate",
+    "seconds_per_clip": "s/clip",
 }
 _NARROWEST = 144  # the summary: a name and six metrics with their intervals, none cut
 
@@ -81,10 +89,33 @@ def print_decision(decision: "Decision") -> None:
     table = _table("check", "value", "", "bound", "passed")
     for check in decision.checks:
         passed = "yes" if check.passed else "NO"
-        table.add_row(check.name, _number(check.value), check.note, _number(check.bound), passed)
+        table.add_row(check.name, _number(check.value, 3), check.note, _number(check.bound, 3), passed)
+    table.columns[2].no_wrap = False  # a person's words may stand in it
     _wide_console().print(table)
     outcome = "is the champion" if decision.passed else "is refused; the champion stays as it was"
     print(f"{decision.model_name} version {decision.version} {outcome}")
+
+
+def print_versions(versions: Sequence["Listed"], as_json: bool) -> None:
+    """Print the registered versions: a table, or one JSON object a line."""
+    if as_json:
+        for version in versions:
+            print(json.dumps(asdict(version), sort_keys=True))
+    elif versions:
+        _wide_console().print(_version_table(versions))
+    else:
+        print("no version is registered yet: run `cac register`")
+
+
+def _version_table(versions: Sequence["Listed"]) -> "Table":
+    table = _table("version", "aliases", "gate", *_VERSION_METRICS.values(), "code", "data")
+    for one in versions:
+        state = one.gate or ("–" if one.registration == "complete" else one.registration)
+        gate = "rolled back" if one.rolled_back else state
+        numbers = (_number(one.metrics[name]) for name in _VERSION_METRICS)
+        code = one.git_commit[:8] + ("+" if one.git_dirty == "true" else "")  # + uncommitted changes
+        table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, code, one.data_md5[:8])
+    return table
 
 
 def print_summary(root: Path) -> None:
@@ -122,7 +153,7 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]])
 
 def _last_decision(root: Path) -> "Decision | None":
     """Read what the gate last decided in this checkout; None if it was not asked."""
-    from cac.registry.promote import Decision
+    from cac.registry.gate import Decision
 
     path = root / DECISION
     return Decision.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
@@ -155,8 +186,8 @@ def _interval(measure: Mapping[str, float | None] | None) -> str:
     return f"{measure['value']:.2f} [{_number(measure['low'])}, {_number(measure['high'])}]"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+def _number(value: float | None, digits: int = 2) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def _table(first: str, *others: str) -> "Table":

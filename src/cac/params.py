@@ -169,12 +169,15 @@ class Evaluation(_Section):
 
 
 class Gate(_Section):
-    """What a checkpoint must reach on the test split to become champion: the value, not its interval."""
+    """What a checkpoint must reach on the test split to become champion: the value, not its interval, but for one."""
 
     min_balanced_accuracy: Fraction
     min_specificity: Fraction
     min_parse_rate: Fraction
-    max_balanced_accuracy_drop: Fraction  # against the present champion, on the same data
+    max_expected_calibration_error: Fraction
+    max_seconds_per_clip: Positive  # as timed on registration, on the machine that registered
+    max_balanced_accuracy_drop: Fraction  # against the champion on the same clips: how far the interval may reach down
+    max_family_accuracy_drop: Fraction  # likewise, in any family of anomalies: the plain difference
 
 
 class Registry(_Section):

@@ -1,4 +1,4 @@
-"""A real MLflow store for each test: one SQLite file is migrated a session, and copied."""
+"""A real MLflow store for each test (one SQLite file is migrated a session, and copied), and a model without skill."""
 
 import shutil
 from pathlib import Path
@@ -39,3 +39,38 @@ def _work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     # MLflow itself sets the variable; setting it first is what makes the patch put it back after the test.
     patch.setenv("MLFLOW_TRACKING_URI", "unset")
     patch.delenv("MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory, params) -> tuple[Path, Path]:
+    """A nano of random weights and an adapter on it: (base folder, adapter folder)."""
+    import torch
+    from transformers import Qwen3VLForConditionalGeneration
+
+    from cac.model.adapters import new_adapter, save_adapter
+    from cac.model.loading import base_identity
+    from cac.model.nano import build_config, build_processor
+
+    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
+    torch.manual_seed(0)
+    processor = build_processor()
+    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer))
+    model.save_pretrained(base)
+    processor.save_pretrained(base)
+    settings = params.adapter.model_copy(update={"rank": 2})
+    save_adapter(
+        new_adapter(model, settings), adapter, base_identity(params.model.model_copy(update={"base": str(base)}))
+    )
+    return base, adapter
+
+
+@pytest.fixture(scope="session")
+def on_base(params, checkpoint) -> Params:
+    """Settings for that base: short answers, and no bound on how long they take, as machines are slow at times."""
+    gate = params.registry.gate.model_copy(update={"max_seconds_per_clip": 1e6})
+    changed = {
+        "model": params.model.model_copy(update={"base": str(checkpoint[0])}),
+        "evaluation": params.evaluation.model_copy(update={"max_turn_tokens": 8, "bootstrap_samples": 50}),
+        "registry": params.registry.model_copy(update={"gate": gate}),
+    }
+    return params.model_copy(update=changed)

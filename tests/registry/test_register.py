@@ -9,63 +9,39 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.tiny_versions import Tiny, answers, write_evaluation
+from cac.annotations import write_clips
 from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
 from cac.layout import EVALUATION_METRICS
-from cac.model.adapters import new_adapter, save_adapter
-from cac.model.loading import base_identity
-from cac.model.nano import build_config, build_processor
 from cac.registry import register as register_module
+from cac.registry.measured import PREDICTIONS
+from cac.registry.measured_store import recall
 from cac.registry.promote import promote
-from cac.registry.register import ADAPTER, CALIBRATION, CHECKPOINT, SUPERSEDED, register
+from cac.registry.register import ADAPTER, CALIBRATION, SUPERSEDED, register
 from cac.registry.tracking import connect
 from cac.video import encode
 
+FITTED = Calibration(1.5, 0.2)
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 
 
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory, params):
-    """A nano of random weights and an adapter on it: (base folder, adapter folder)."""
-    import torch
-    from transformers import Qwen3VLForConditionalGeneration
-
-    base, adapter = tmp_path_factory.mktemp("base"), tmp_path_factory.mktemp("adapter")
-    torch.manual_seed(0)
-    processor = build_processor()
-    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer))
-    model.save_pretrained(base)
-    processor.save_pretrained(base)
-    settings = params.adapter.model_copy(update={"rank": 2})
-    save_adapter(new_adapter(model, settings), adapter, base_identity(on_base(params, base).model))
-    return base, adapter
-
-
 @pytest.fixture
-def trained(project, checkpoint, params):
+def trained(project, on_base, checkpoint):
     """A project as `dvc repro` leaves it, and its settings."""
-    base, adapter = checkpoint
-    shutil.copytree(adapter, project / ADAPTER)
-    write_evaluation(project, 0.8)
-    (project / CALIBRATION).parent.mkdir()
-    (project / CALIBRATION).write_text(json.dumps({CHECKPOINT: {"temperature": 1.5, "bias": 0.2}}))
+    shutil.copytree(checkpoint[1], project / ADAPTER)
+    (project / "data").mkdir()
+    write_clips(project / "data", answers(Tiny(pairs=10)).clips)
+    evaluate(project, missed=4)
     (project / "data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
     frames = np.linspace(0, 255, 12 * 48 * 48 * 3).astype(np.uint8).reshape(12, 48, 48, 3)
     encode(project / "clip.mp4", frames, fps=8)
-    return project, on_base(params, base)
+    return project, on_base
 
 
-def on_base(params, base):
-    model = params.model.model_copy(update={"base": str(base)})
-    short = params.evaluation.model_copy(update={"max_turn_tokens": 8})
-    return params.model_copy(update={"model": model, "evaluation": short})
-
-
-def write_evaluation(project, accuracy):
-    values = {"balanced_accuracy": accuracy, "specificity": 0.8, "parse_rate": 1.0}
-    row = {name: {"value": value, "low": value - 0.1, "high": value + 0.1} for name, value in values.items()}
-    row["auroc"] = {"value": None, "low": None, "high": None}
-    (project / EVALUATION_METRICS).parent.mkdir(exist_ok=True)
-    (project / EVALUATION_METRICS).write_text(json.dumps({"test": {CHECKPOINT: row}, "val": {}}))
+def evaluate(project, missed):
+    """Balanced accuracy is 1 - missed / 20."""
+    write_evaluation(project, answers(Tiny(pairs=10, missed=range(missed)), FITTED), FITTED)
 
 
 def register_cut_off(project, params):
@@ -97,7 +73,7 @@ def test_registering_again_makes_nothing_and_other_numbers_make_a_version(traine
     assert len(connect().search_runs([experiment.experiment_id])) == 1
     promote(params, first.version)
 
-    write_evaluation(project, 0.85)
+    evaluate(project, missed=3)
     second = register(project, params)
     assert (second.version, second.created) == ("2", True)
 
@@ -118,7 +94,7 @@ def test_a_version_is_described_tagged_free_of_pickle_and_loads_elsewhere(traine
     assert version.tags["registration"] == "complete"
     assert version.tags["data_md5"] == "abc.dir"
     assert version.tags["test_balanced_accuracy"] == "0.8"
-    assert "balanced_accuracy | 0.800 [0.700, 0.900]" in version.description
+    assert "balanced_accuracy | 0.800 [0.800, 0.800]" in version.description
     (model,) = (project / ".mlflow" / "artifacts" / "models").iterdir()
     files = {path.name for path in model.rglob("*") if path.is_file()}
     assert {"MODEL_CARD.md", "pyfunc_model.py", "adapter_model.safetensors", "reward_model.json"} <= files
@@ -155,12 +131,42 @@ def test_a_registration_cut_off_is_finished_or_superseded_never_doubled(trained)
     assert (finished.version, list(versions(params))) == ("1", ["1"])
     assert promote(params, "1").passed
 
-    write_evaluation(project, 0.9)
+    evaluate(project, missed=2)
     register_cut_off(project, params)
     for package in (project / ".mlflow" / "artifacts" / "models").rglob("package"):
         shutil.rmtree(package)
     assert register(project, params).version == "3"
     assert versions(params)["2"].tags["registration"] == SUPERSEDED
+
+
+def test_a_version_carries_its_answers_and_how_long_a_clip_takes(trained):
+    project, params = trained
+    register(project, params)
+    version = versions(params)["1"]
+    expected = answers(Tiny(pairs=10, missed=range(4)), FITTED)
+    assert version.tags["evaluation_set"] == expected.evaluation_set
+    assert recall(connect(), version, expected.evaluation_set) == expected
+    assert recall(connect(), version, "0" * 64) is None
+    assert float(version.tags["seconds_per_clip"]) > 0
+    assert float(version.tags["test_expected_calibration_error"]) == pytest.approx(0.117, abs=1e-3)
+
+
+def test_answers_and_metrics_of_two_evaluations_are_not_registered_together(trained):
+    project, params = trained
+    metrics = (project / EVALUATION_METRICS).read_text()
+    evaluate(project, missed=3)
+    (project / EVALUATION_METRICS).write_text(metrics)
+    with pytest.raises(CacError, match=r"balanced_accuracy 0\.85, but the metrics say 0\.8"):
+        register(project, params)
+    assert versions(params) == {}
+
+
+def test_annotations_that_changed_since_the_evaluation_are_noticed(trained):
+    project, params = trained
+    manifest = project / "data" / "annotations.jsonl"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(CacError, match="not of the same clips"):
+        register(project, params)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +175,13 @@ def test_a_registration_cut_off_is_finished_or_superseded_never_doubled(trained)
         (
             EVALUATION_METRICS,
             '{"test": {"two_turn_grpo": {"specificity": {"value": 1.0}}}}',
-            "lacks balanced_accuracy, parse",
+            "lacks balanced_accuracy, parse_rate, expected",
         ),
         (EVALUATION_METRICS, "{", "not valid JSON"),
         (CALIBRATION, "{}", "no temperature and bias of"),
+        (PREDICTIONS, None, "cannot read .*predictions"),
+        (PREDICTIONS, "{", "predictions.jsonl is not valid JSON"),
+        (PREDICTIONS, "", "not of the same clips"),
         (ADAPTER / "adapter_config.json", None, "no adapter"),
         (EVALUATION_METRICS, None, "cannot read"),
     ],

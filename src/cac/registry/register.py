@@ -1,16 +1,20 @@
 """Registration: the last checkpoint as a version of the registered model, once.
 
 A version is keyed by what determines the model: its package (weights, tokenizer, calibration), the code it is loaded
-with, and its evaluation. Registering the same again returns the version there is. The tag `registration` turns to
-"complete" last, so a crash leaves a version that the next registration finishes, and that is never promoted. Left out:
-moving aliases (`promote.py`), and training or measuring anything.
+with, and its evaluation. It carries its test answers, clip by clip, for comparisons with versions to come. Registering
+the same again returns the version there is. The tag `registration` turns to "complete" last, so a crash leaves a
+version that the next registration finishes, and that is never promoted. Left out: moving aliases (`aliases.py`), and
+training or measuring anything but how long a clip takes.
 """
 
 import json
 import logging
 import re
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +24,9 @@ from cac.evaluation.calibration import Calibration
 from cac.layout import EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.params import Params
 from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
+from cac.registry.gate import FLOORS
+from cac.registry.measured import Measured, check_agreement, read_measured
+from cac.registry.measured_store import EVALUATION_SET_TAG, keep
 from cac.registry.model_card import CardFacts, Interval, model_card, summary
 from cac.registry.tracking import StageRun, connect, stage_run
 from cac.taxonomy import TAXONOMY_VERSION
@@ -36,7 +43,9 @@ LOADER = Path(__file__).with_name("pyfunc_model.py")
 KEY_TAG = "registration_key"
 REGISTRATION_TAG = "registration"
 COMPLETE, INCOMPLETE, SUPERSEDED = "complete", "incomplete", "superseded"
-GATE_METRICS = ("balanced_accuracy", "specificity", "parse_rate")
+SECONDS_TAG = "seconds_per_clip"  # a tag and no metric: it depends on the machine and how busy it is
+GATE_METRICS = (*FLOORS, "expected_calibration_error")
+_TIMED_CLIPS = 3
 
 _REQUIREMENTS = (
     "cac-reward-model",
@@ -71,11 +80,12 @@ class RegisteredVersion:
 
 @dataclass(frozen=True)
 class _Candidate:
-    """What is to be registered, in a scratch folder: `package/`, `MODEL_CARD.md`, and the facts of it."""
+    """What is to be registered, in a scratch folder: `package/`, `MODEL_CARD.md`, and the facts and answers of it."""
 
     folder: Path
     key: str
     facts: CardFacts
+    measured: Measured
 
     @property
     def name(self) -> str:
@@ -109,6 +119,11 @@ def register(root: Path, params: Params) -> RegisteredVersion:
 def metric_tag(metric: str) -> str:
     """Return the version's tag that holds a test metric."""
     return f"test_{metric}"
+
+
+def value_tag(name: str) -> str:
+    """Return the version's tag that holds a number the gate reads."""
+    return name if name == SECONDS_TAG else metric_tag(name)
 
 
 def read_facts(root: Path, params: Params) -> CardFacts:
@@ -163,8 +178,17 @@ def _assemble(root: Path, facts: CardFacts, folder: Path) -> _Candidate:
     settings = PackageSettings(params.model, params.frames, facts.calibration, params.evaluation.max_turn_tokens)
     write_package(package, root / ADAPTER, settings)
     (folder / "MODEL_CARD.md").write_text(model_card(facts), encoding="utf-8")
-    key = json_sha256([folder_sha256(package), file_sha256(LOADER), file_sha256(root / EVALUATION_METRICS)])
-    return _Candidate(folder, key, facts)
+    measured = _read_answers(root, facts)
+    evaluation = [file_sha256(root / EVALUATION_METRICS), json_sha256(measured.to_lines())]
+    key = json_sha256([folder_sha256(package), file_sha256(LOADER), *evaluation])
+    return _Candidate(folder, key, facts, measured)
+
+
+def _read_answers(root: Path, facts: CardFacts) -> Measured:
+    """Read the answers behind the metrics, and see that they are."""
+    measured = read_measured(root, facts.row, facts.calibration)
+    check_agreement(measured, facts.metrics[facts.row], GATE_METRICS, facts.params.evaluation.calibration_bins)
+    return measured
 
 
 def _known_version(client: "MlflowClient", candidate: _Candidate) -> RegisteredVersion | None:
@@ -202,15 +226,18 @@ def _create_version(run: StageRun, candidate: _Candidate) -> "ModelVersion":
     model_id = _log_model(candidate)
     mlflow.log_metrics(candidate.metrics, run_id=run.run_id, model_id=model_id)
     source = f"models:/{model_id}"
-    _check_loads(source, candidate)
+    seconds = _check_loads(source, candidate)
+    tags = {
+        **_version_tags(candidate),
+        SECONDS_TAG: repr(round(seconds, 4)),
+        **keep(run.client, run.run_id, candidate.measured),
+    }
     try:
         run.client.create_registered_model(candidate.name)
     except MlflowException as error:
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
-    return run.client.create_model_version(
-        candidate.name, source, run_id=run.run_id, tags=_version_tags(candidate), model_id=model_id
-    )
+    return run.client.create_model_version(candidate.name, source, run_id=run.run_id, tags=tags, model_id=model_id)
 
 
 def _log_model(candidate: _Candidate) -> str:
@@ -243,8 +270,8 @@ def pinned_requirements() -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS]
 
 
-def _check_loads(uri: str, candidate: _Candidate) -> None:
-    """Load a model as its users will and let it judge a small clip.
+def _check_loads(uri: str, candidate: _Candidate) -> float:
+    """Load a model as its users will, let it judge a small clip, and return the seconds a clip takes it after that.
 
     Raises:
         CacError: it does not answer with one score in [0, 1].
@@ -257,9 +284,17 @@ def _check_loads(uri: str, candidate: _Candidate) -> None:
     clip = candidate.folder / "check.mp4"
     ramp = np.linspace(0, 255, 16 * 64 * 64 * 3).astype(np.uint8)
     encode(clip, ramp.reshape(16, 64, 64, 3), fps=8)
-    scores = list(mlflow.pyfunc.load_model(uri).predict([str(clip)])["score"])
+    model = mlflow.pyfunc.load_model(uri)
+    scores = list(model.predict([str(clip)])["score"])
     if len(scores) != 1 or not 0 <= scores[0] <= 1:
         raise CacError(f"the model at {uri} answers one clip with the scores {scores}; it is not registered.")
+    return median(_seconds(lambda: model.predict([str(clip)])) for _ in range(_TIMED_CLIPS))
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _version_tags(candidate: _Candidate) -> dict[str, str]:
@@ -267,6 +302,7 @@ def _version_tags(candidate: _Candidate) -> dict[str, str]:
     return {
         **candidate.facts.state.tags(),
         **metrics,
+        EVALUATION_SET_TAG: candidate.measured.evaluation_set,
         "checkpoint": CHECKPOINT,
         "base": candidate.facts.params.model.base,
         "dialogue_version": DIALOGUE_VERSION,

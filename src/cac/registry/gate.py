@@ -1,0 +1,118 @@
+"""The gate: what is checked of a candidate, and the decision as data and as a table.
+
+Pure: numbers in, checks out. Every check is always made and listed, so a decision says all that is wrong at once. Left
+out: where the numbers come from, and what follows from the decision (`promote.py`).
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cac.params import Gate
+
+if TYPE_CHECKING:
+    from cac.registry.compare import Comparison
+
+FLOORS = ("balanced_accuracy", "specificity", "parse_rate")
+CEILINGS = ("expected_calibration_error", "seconds_per_clip")
+DIFFERENCE = "balanced_accuracy_difference"
+FAMILY_METRIC = "accuracy"  # the share of right verdicts on the family's clips and their clean twins
+ROLLED_BACK = "rolled_back"
+
+# Values are ratios of small counts; without the slack one that is exactly at its bound may fail on its last bit.
+_SLACK = 1e-9
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bound and how the candidate stands to it; `value` is None where it could not be told."""
+
+    name: str
+    value: float | None
+    bound: float
+    passed: bool
+    note: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate decided.
+
+    Attributes:
+        model_name, version: the candidate.
+        champion: the version that was champion before; None if there was none.
+        passed: whether all checks passed, and so the candidate is champion now.
+        checks: all checks, failed or not.
+    """
+
+    model_name: str
+    version: str
+    champion: str | None
+    passed: bool
+    checks: tuple[Check, ...]
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "Decision":
+        """Read what `dataclasses.asdict` made of a decision, also after a JSON round trip."""
+        return cls(**{**data, "checks": tuple(Check(**check) for check in data["checks"])})
+
+    def table(self) -> str:
+        """Return the checks as a Markdown table."""
+        rows = [
+            f"| {check.name} | {'–' if check.value is None else f'{check.value:.4f}'} | {check.bound:g} | "
+            f"{'passed' if check.passed else 'FAILED'} | {check.note} |"
+            for check in self.checks
+        ]
+        return "\n".join(["| check | value | bound | result | note |", "| --- | --- | --- | --- | --- |", *rows])
+
+    def reasons(self) -> str:
+        """Return the failed checks as one line; "none" if there is none."""
+        return "; ".join(f"{c.name}: {c.value} ({c.note}, {c.bound:g})" for c in self.checks if not c.passed) or "none"
+
+
+def bound_checks(values: Mapping[str, float], gate: Gate) -> list[Check]:
+    """Check the candidate's own numbers, {name: value} of all FLOORS and CEILINGS."""
+    floors = [_at_least(name, values[name], getattr(gate, f"min_{name}"), "at least") for name in FLOORS]
+    ceilings = [_at_most(name, values[name], getattr(gate, f"max_{name}"), "at most") for name in CEILINGS]
+    return floors + ceilings
+
+
+def comparison_checks(comparison: "Comparison", champion: str, gate: Gate) -> list[Check]:
+    """Check how the candidate stands to the champion on the same clips."""
+    measure = comparison.balanced_accuracy
+    value, low = measure["value"], measure["low"]
+    if value is None or low is None:
+        undefined = "undefined: the test split lacks clean or anomalous clips"
+        return [*no_comparison_checks(comparison.families, undefined, passed=False, gate=gate)]
+    note = f"lower end of the interval of the difference to champion {champion}, {value:+.4f}; at least"
+    lower_end = _at_least(DIFFERENCE, low, -gate.max_balanced_accuracy_drop, note)
+    note, bound = f"difference to champion {champion}; at least", -gate.max_family_accuracy_drop
+    families = [_at_least(_family_name(name), value, bound, note) for name, value in comparison.families.items()]
+    return [lower_end, *families]
+
+
+def no_comparison_checks(families: Iterable[str], note: str, *, passed: bool, gate: Gate) -> list[Check]:
+    """Return the checks of `comparison_checks` where there is nothing to compare with."""
+    difference = Check(DIFFERENCE, None, -gate.max_balanced_accuracy_drop, passed, note)
+    bound = -gate.max_family_accuracy_drop
+    return [difference, *(Check(_family_name(name), None, bound, passed, note) for name in families)]
+
+
+def rollback_check(rolled_back: str | None, forgiven: bool) -> Check:
+    """Check that a person has not taken the candidate back; `rolled_back` is the reason given then."""
+    if rolled_back is None:
+        return Check(ROLLED_BACK, 0.0, 0.0, True, "at most")
+    note = "let through by --despite-rollback" if forgiven else "`cac promote --despite-rollback` lets it through"
+    return Check(ROLLED_BACK, 1.0, 0.0, forgiven, f"{rolled_back!r}; {note}")
+
+
+def _family_name(family: str) -> str:
+    return f"{FAMILY_METRIC}_difference.{family}"
+
+
+def _at_least(name: str, value: float, bound: float, note: str) -> Check:
+    return Check(name, value, bound, value >= bound - _SLACK, note)
+
+
+def _at_most(name: str, value: float, bound: float, note: str) -> Check:
+    return Check(name, value, bound, value <= bound + _SLACK, note)

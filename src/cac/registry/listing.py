@@ -1,0 +1,75 @@
+"""What `cac registry` lists: every version with its aliases, numbers, the gate's answer, and what it was made from."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cac.params import Params
+from cac.registry.aliases import GATE_TAG, aliases, rollback_reason
+from cac.registry.fingerprint import UNKNOWN
+from cac.registry.gate import CEILINGS, FLOORS
+from cac.registry.measured_store import EVALUATION_SET_TAG
+from cac.registry.register import REGISTRATION_TAG, value_tag
+from cac.registry.tracking import connect
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True)
+class Listed:
+    """One version.
+
+    Attributes:
+        version: its number.
+        aliases: sorted.
+        registration: "complete", "incomplete" or "superseded".
+        gate: "passed", "failed", or None if it was never put through it.
+        gate_reasons: the checks that failed.
+        rolled_back: why it was rolled back; None if it was not.
+        metrics: what the gate reads, {name: value}; None where it is not known.
+        evaluation_set, git_commit, git_dirty, data_md5: what it was measured on and made from, or "unknown".
+    """
+
+    version: str
+    aliases: tuple[str, ...]
+    registration: str
+    gate: str | None
+    gate_reasons: str | None
+    rolled_back: str | None
+    metrics: dict[str, float | None]
+    evaluation_set: str
+    git_commit: str
+    git_dirty: str
+    data_md5: str
+
+
+def list_versions(params: Params) -> list[Listed]:
+    """Return all versions of the registered model, newest first."""
+    client, name = connect(), params.registry.model_name
+    held: dict[str, list[str]] = {}
+    for alias, version in sorted(aliases(client, name).items()):
+        held.setdefault(version, []).append(alias)
+    found = client.search_model_versions(f"name = '{name}'")
+    newest_first = sorted(found, key=lambda version: -int(version.version))
+    return [_listed(version, tuple(held.get(str(version.version), ()))) for version in newest_first]
+
+
+def _listed(version: "ModelVersion", held: tuple[str, ...]) -> Listed:
+    tags = version.tags
+    return Listed(
+        version=str(version.version),
+        aliases=held,
+        registration=tags.get(REGISTRATION_TAG, UNKNOWN),
+        gate=tags.get(GATE_TAG),
+        gate_reasons=tags.get("gate_reasons"),
+        rolled_back=rollback_reason(version),
+        metrics={name: _number(tags.get(value_tag(name))) for name in (*FLOORS, *CEILINGS)},
+        evaluation_set=tags.get(EVALUATION_SET_TAG, UNKNOWN),
+        git_commit=tags.get("git_commit", UNKNOWN),
+        git_dirty=tags.get("git_dirty", UNKNOWN),
+        data_md5=tags.get("data_md5", UNKNOWN),
+    )
+
+
+def _number(text: str | None) -> float | None:
+    return None if text is None else float(text)

@@ -1,0 +1,59 @@
+"""Measuring the champion again, on the clips its challenger was measured on.
+
+Needed when the test split has changed since the champion was registered. The model comes from its package in the
+registry, and judges as `cac evaluate` does: the same code, batch size, seed and threads. What it answers is kept with
+the champion, so it is done once a test split.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cac.errors import CacError
+from cac.layout import DATASET
+from cac.params import Params
+from cac.registry.measured import SPLIT, Measured, evaluation_set, measured_of, split_clips
+from cac.registry.measured_store import keep, run_of
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+    from cac.model.reward_model import RewardModel
+
+
+def remeasure(
+    client: "MlflowClient", champion: "ModelVersion", challenger: Measured, params: Params, root: Path
+) -> "ModelVersion":
+    """Measure the champion on the test split under `root`, keep the answers with it, and return it anew.
+
+    Raises:
+        CacError: the challenger was not measured on that test split, or the champion's package cannot be loaded.
+    """
+    clips = split_clips(root)
+    if evaluation_set(clips) != challenger.evaluation_set:
+        raise CacError(
+            f"the {SPLIT} split of {root / DATASET} is not the one the challenger was measured on. Get that one with "
+            "`dvc checkout`, or evaluate and register the challenger on this one."
+        )
+    from cac.model.loading import make_deterministic
+    from cac.scoring import load_model
+
+    make_deterministic(params.compute)
+    model = load_model(f"models:/{champion.name}/{champion.version}", None)
+    tags = keep(client, run_of(champion), judge(model, root, params.evaluation.batch_size))
+    for key, value in tags.items():
+        client.set_model_version_tag(champion.name, champion.version, key, value)
+    return client.get_model_version(champion.name, champion.version)
+
+
+def judge(model: "RewardModel", root: Path, batch_size: int) -> Measured:
+    """Return what a model answers on the test split under `root`, showing progress."""
+    from cac.clip_store import ClipStore
+
+    store, clips = ClipStore(root / DATASET), split_clips(root)
+    judgements = []
+    for judgement in model.iter_judgements([store.video(clip) for clip in clips], batch_size):
+        judgements.append(judgement)
+        if len(judgements) % batch_size == 0 or len(judgements) == len(clips):
+            print(f"champion  {SPLIT}  {len(judgements)}/{len(clips)} clips", flush=True)
+    return measured_of(clips, judgements, model.calibration)

@@ -1,0 +1,72 @@
+"""Promotions and rollbacks killed by SIGKILL before each write; `benchmarks/` kills many at random moments."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from benchmarks.deadly import consuming, promoting, rolling_back, run
+from benchmarks.tiny_versions import Tiny, make_version
+from cac.registry.aliases import CHAMPION, PREVIOUS, aliases
+from cac.registry.promote import promote
+from cac.registry.tracking import connect
+
+MOST_WRITES = 20
+
+
+@pytest.fixture
+def quick(project, params, monkeypatch):
+    # The processes are to find the store by the folder, as a user's do.
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert Path.cwd() == project
+    return params.model_copy(update={"evaluation": params.evaluation.model_copy(update={"bootstrap_samples": 20})})
+
+
+def new_version(params):
+    number = make_version(Tiny(), params.registry.model_name, params.registry.experiment)
+    os.environ.pop("MLFLOW_TRACKING_URI", None)
+    return number
+
+
+def held(params):
+    return aliases(connect(), params.registry.model_name)
+
+
+def killed_at_each_write(command, params, allowed):
+    """Yield the number of the write each killed run was to make next; the last run is not killed."""
+    for write in range(MOST_WRITES):
+        code = run(command[0], params, *command[1:], write).code
+        assert run(consuming, params, allowed).code == 0, f"inconsistent when killed before write {write}"
+        if code == 0:
+            return
+        assert code == -signal.SIGKILL
+        yield write
+    pytest.fail(f"not done after {MOST_WRITES} writes")
+
+
+def test_a_promotion_killed_before_any_of_its_writes_leaves_a_champion_and_completes(quick):
+    first, second = new_version(quick), new_version(quick)
+    for version, before in ((first, None), (second, first)):
+        killed = list(killed_at_each_write((promoting, version), quick, (before, version)))
+        assert len(killed) == (9 if before is None else 10), "files, tags, the line, and the aliases"
+        assert held(quick)[CHAMPION] == version
+    assert held(quick) == {CHAMPION: second, PREVIOUS: first}
+
+
+def test_a_rollback_killed_before_any_of_its_writes_leaves_a_champion_and_completes(quick):
+    first, second, third = new_version(quick), new_version(quick), new_version(quick)
+    for version in (first, second, third):
+        assert promote(quick, version).passed
+    killed = list(killed_at_each_write((rolling_back,), quick, (third, second)))
+    assert len(killed) == 5, "two tags, the line, and two aliases"
+    assert held(quick) == {CHAMPION: second, PREVIOUS: first}
+
+
+def test_the_consumer_does_tell_an_unfit_champion(quick):
+    version = new_version(quick)
+    assert promote(quick, version).passed
+    assert run(consuming, quick, (version,)).code == 0
+    assert run(consuming, quick, ("7",)).code == 1
+    connect().set_model_version_tag(quick.registry.model_name, version, "gate", "failed")
+    assert run(consuming, quick, (version,)).code == 1
