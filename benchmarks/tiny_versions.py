@@ -14,11 +14,12 @@ from cac.evaluation.calibration import Calibration
 from cac.evaluation.metrics import point_values
 from cac.judgement import Judgement
 from cac.layout import EVALUATION_METRICS
+from cac.model.nano import OWN_LEAVES
 from cac.registry.measured import PREDICTIONS, SPLIT, Measured, measured_of
 from cac.registry.measured_store import EVALUATION_SET_TAG, keep
 from cac.registry.register import CALIBRATION, CHECKPOINT, COMPLETE, REGISTRATION_TAG, value_tag
 from cac.registry.tracking import connect, experiment_id
-from cac.taxonomy import LEAVES, family_of
+from cac.taxonomy import family_of
 
 UNFITTED = Calibration()
 
@@ -45,7 +46,7 @@ class Tiny:
 
     metrics: Mapping[str, float] = field(default_factory=dict)
     missed: Sequence[int] = ()
-    pairs: int = len(LEAVES)
+    pairs: int = len(OWN_LEAVES)
     data: str = "d.dir"
     registration: str = COMPLETE
 
@@ -72,8 +73,7 @@ def make_version(tiny: Tiny, model_name: str, experiment: str) -> str:
 
 def answers(tiny: Tiny, calibration: Calibration = UNFITTED) -> Measured:
     """Return the invented answers of such a version."""
-    leaves = list(LEAVES)
-    clips = [_clip(i, leaf, tiny.data) for i in range(tiny.pairs) for leaf in (leaves[i % len(leaves)], None)]
+    clips = [_clip(i, leaf, tiny.data) for i in range(tiny.pairs) for leaf in (OWN_LEAVES[i % len(OWN_LEAVES)], None)]
     return measured_of(clips, [_judgement(clip, int(clip.pair_id) in tiny.missed) for clip in clips], calibration)
 
 

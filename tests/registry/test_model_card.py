@@ -1,5 +1,6 @@
 import pytest
 
+from cac.evaluation.calibration import Calibration
 from cac.registry.fingerprint import Fingerprint
 from cac.registry.model_card import MAX_DESCRIPTION, CardFacts, model_card, summary
 
@@ -18,7 +19,7 @@ def facts(params):
             "auroc": {"value": None, "low": None, "high": None},
         },
     }
-    return CardFacts(params, STATE, metrics, "two_turn_grpo", 1.5)
+    return CardFacts(params, STATE, metrics, "two_turn_grpo", Calibration(1.5, 0.2))
 
 
 def test_the_card_states_numbers_origin_and_settings(facts):
@@ -32,14 +33,14 @@ def test_the_card_states_numbers_origin_and_settings(facts):
 
 
 def test_an_undefined_metric_is_said_to_be_so(facts):
-    facts = CardFacts(facts.params, facts.state, facts.metrics, "majority", 1.0)
+    facts = CardFacts(facts.params, facts.state, facts.metrics, "majority", Calibration())
     assert "| auroc | undefined |" in model_card(facts)
 
 
 def test_the_summary_always_fits_mlflows_field(facts):
     interval = {"value": 0.5, "low": 0.4, "high": 0.6}
     many = {"two_turn_grpo": {"balanced_accuracy": interval, **{f"metric_{i}": interval for i in range(200)}}}
-    crowded = CardFacts(facts.params, facts.state, many, "two_turn_grpo", 1.5)
+    crowded = CardFacts(facts.params, facts.state, many, "two_turn_grpo", Calibration(1.5, 0.2))
     assert len(model_card(crowded)) > MAX_DESCRIPTION >= len(summary(crowded))
     assert "## Limits" in summary(crowded)
     assert "| specificity |" in summary(facts)

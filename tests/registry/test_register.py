@@ -148,7 +148,7 @@ def test_a_version_carries_its_answers_and_how_long_a_clip_takes(trained):
     assert recall(connect(), version, expected.evaluation_set) == expected
     assert recall(connect(), version, "0" * 64) is None
     assert float(version.tags["seconds_per_clip"]) > 0
-    assert float(version.tags["test_expected_calibration_error"]) == pytest.approx(0.117, abs=1e-3)
+    assert float(version.tags["test_expected_calibration_error"]) == pytest.approx(0.149, abs=1e-3)
 
 
 def test_answers_and_metrics_of_two_evaluations_are_not_registered_together(trained):

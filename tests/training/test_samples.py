@@ -16,7 +16,7 @@ def clips(small_dataset: Path):
 
 
 def test_batches_are_of_one_kind_and_hold_the_share_of_anomalies(clips, project_params: Params) -> None:
-    changes = {"steps": 40, "batch_size": 6, "anomalous_share": 0.67}
+    changes = {"steps": 40, "batch_size": 6, "anomalous_share": 0.67, "single_frame_share": 0.3}
     settings = project_params.multi_frame_sft.model_copy(update=changes)
     specs = draw_specs(clips, settings, seed=3)
     assert specs == draw_specs(clips, settings, seed=3) != draw_specs(clips, settings, seed=4)
