@@ -34,6 +34,18 @@ def project(tmp_path, migrated_store, monkeypatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def aliases(project, params):
+    """Return what reads the model's aliases: {alias: version}."""
+    return lambda: {k: str(v) for k, v in connect().get_registered_model(params.registry.model_name).aliases.items()}
+
+
+@pytest.fixture
+def tags(project, params):
+    """Return what reads a version's tags."""
+    return lambda version: connect().get_model_version(params.registry.model_name, version).tags
+
+
 def _work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.chdir(folder)
     # MLflow itself sets the variable; setting it first is what makes the patch put it back after the test.

@@ -28,15 +28,6 @@ def version_of(project, params):
     return make
 
 
-@pytest.fixture
-def aliases(project, params):
-    return lambda: {k: str(v) for k, v in connect().get_registered_model(params.registry.model_name).aliases.items()}
-
-
-def tags(params, version):
-    return connect().get_model_version(params.registry.model_name, version).tags
-
-
 def failed(decision):
     return [check.name for check in decision.checks if not check.passed]
 
@@ -48,17 +39,17 @@ def kept_file(params, version, name):
     return file.read_text(encoding="utf-8")
 
 
-def test_champion_moves_keeps_the_old_one_and_moving_again_changes_nothing(version_of, aliases, params):
+def test_champion_moves_keeps_the_old_one_and_moving_again_changes_nothing(version_of, aliases, params, tags):
     first, second = version_of(), version_of(balanced_accuracy=0.9)
     assert promote(params, first).champion is None
     assert aliases() == {CHAMPION: first}
     assert promote(params, second).champion == first
     assert aliases() == {CHAMPION: second, PREVIOUS: first}
-    before = tags(params, second)
+    before = tags(second)
     assert before["gate"] == "passed"
     assert promote(params, second).passed
     assert aliases() == {CHAMPION: second, PREVIOUS: first}
-    assert tags(params, second) == before
+    assert tags(second) == before
 
 
 @pytest.mark.parametrize(
@@ -73,7 +64,7 @@ def test_champion_moves_keeps_the_old_one_and_moving_again_changes_nothing(versi
         ("seconds_per_clip", 30.1),
     ],
 )
-def test_one_missed_bound_stops_it_and_all_checks_are_listed(version_of, aliases, params, metric, value):
+def test_one_missed_bound_stops_it_and_all_checks_are_listed(version_of, aliases, params, metric, value, tags):
     first = version_of(balanced_accuracy=0.6, specificity=0.5, expected_calibration_error=0.2, seconds_per_clip=30.0)
     assert promote(params, first).passed, "a value at its bound passes"
     bad = version_of(**{metric: value})
@@ -82,19 +73,19 @@ def test_one_missed_bound_stops_it_and_all_checks_are_listed(version_of, aliases
     assert [check.name for check in decision.checks] == NAMES
     assert failed(decision) == [metric]
     assert aliases() == {CHAMPION: first}
-    assert tags(params, bad)["gate"] == "failed"
-    assert tags(params, bad)["gate_reasons"].startswith(metric)
-    assert len(json.loads(tags(params, bad)["gate_checks"])) == len(NAMES)
+    assert tags(bad)["gate"] == "failed"
+    assert tags(bad)["gate_reasons"].startswith(metric)
+    assert len(json.loads(tags(bad)["gate_checks"])) == len(NAMES)
     assert decision.table().count("FAILED") == 1
 
 
-def test_the_decision_is_kept_with_the_challengers_run(version_of, params):
+def test_the_decision_is_kept_with_the_challengers_run(version_of, params, tags):
     first, bad = version_of(), version_of(specificity=0.1)
     promote(params, first)
     decision = promote(params, bad)
     kept = json.loads(kept_file(params, bad, "decision.json"))
     assert (kept["version"], kept["champion"], kept["passed"]) == (bad, first, False)
-    assert kept["evaluation_set"] == tags(params, bad)["evaluation_set"]
+    assert kept["evaluation_set"] == tags(bad)["evaluation_set"]
     assert decision.table() in kept_file(params, bad, "decision.md")
     assert "passed the gate" in kept_file(params, first, "decision.md")
 
@@ -193,7 +184,7 @@ def test_a_version_without_test_answers_is_told_to_be_registered_again(version_o
         promote(params, version)
 
 
-def test_a_refusal_of_the_champion_or_a_former_one_leaves_the_tags_that_made_it_so(version_of, aliases, params):
+def test_a_refusal_of_the_champion_or_a_former_one_leaves_the_tags_that_made_it_so(version_of, aliases, params, tags):
     first, second = version_of(), version_of()
     promote(params, first)
     promote(params, second)
@@ -201,7 +192,7 @@ def test_a_refusal_of_the_champion_or_a_former_one_leaves_the_tags_that_made_it_
     strict = params.model_copy(update={"registry": params.registry.model_copy(update={"gate": gate})})
     for version in (second, first):
         assert failed(promote(strict, version)) == ["specificity"]
-        assert tags(params, version)["gate"] == "passed"
+        assert tags(version)["gate"] == "passed"
     assert json.loads(kept_file(params, first, "decision.json"))["passed"] is False
     assert aliases() == {CHAMPION: second, PREVIOUS: first}
     assert rollback_module.rollback(params, "still possible").restored == first

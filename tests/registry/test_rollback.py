@@ -22,16 +22,7 @@ def promoted(project, params):
     return make
 
 
-@pytest.fixture
-def aliases(project, params):
-    return lambda: {k: str(v) for k, v in connect().get_registered_model(params.registry.model_name).aliases.items()}
-
-
-def tags(params, version):
-    return connect().get_model_version(params.registry.model_name, version).tags
-
-
-def test_each_rollback_goes_one_champion_further_back_until_there_is_none(promoted, aliases, params):
+def test_each_rollback_goes_one_champion_further_back_until_there_is_none(promoted, aliases, params, tags):
     first, second, third = promoted(3)
     record = rollback(params, "it liked melted hands")
     assert (record.version, record.restored, record.reason) == (third, second, "it liked melted hands")
@@ -41,21 +32,21 @@ def test_each_rollback_goes_one_champion_further_back_until_there_is_none(promot
     with pytest.raises(CacError, match=f"version {first} has no champion before it"):
         rollback(params, "and again")
     assert aliases() == {CHAMPION: first}
-    assert "rolled_back" not in tags(params, first)
+    assert "rolled_back" not in tags(first)
 
 
-def test_both_versions_say_who_replaced_whom_when_and_why(promoted, params):
+def test_both_versions_say_who_replaced_whom_when_and_why(promoted, params, tags):
     first, second = promoted(2)
     record = rollback(params, "  it liked melted hands ")
     for version, tag in ((second, "rolled_back"), (first, "restored")):
-        note = json.loads(tags(params, version)[tag])
+        note = json.loads(tags(version)[tag])
         assert (note["version"], note["restored"]) == (second, first)
         assert note["reason"] == "it liked melted hands"
         assert note["at"] == record.at
         assert note["at"].endswith("+00:00")
 
 
-def test_a_version_rolled_back_comes_back_only_when_it_is_asked_for(promoted, aliases, params):
+def test_a_version_rolled_back_comes_back_only_when_it_is_asked_for(promoted, aliases, params, tags):
     """`make run` promotes the last version again and again; a person's rollback must outlive that."""
     first, second = promoted(2)
     rollback(params, "it liked melted hands")
@@ -65,7 +56,7 @@ def test_a_version_rolled_back_comes_back_only_when_it_is_asked_for(promoted, al
     assert aliases() == {CHAMPION: first}
     assert promote(params, second, despite_rollback=True).passed
     assert aliases() == {CHAMPION: second, PREVIOUS: first}
-    assert "rolled_back" not in tags(params, second)
+    assert "rolled_back" not in tags(second)
     assert promote(params, second).passed
 
 
@@ -77,10 +68,10 @@ def test_a_rollback_skips_what_was_rolled_back_or_is_gone(promoted, aliases, par
     assert aliases() == {CHAMPION: first}
 
 
-def test_champions_that_take_turns_do_not_bring_back_the_one_rolled_back(promoted, aliases, params):
+def test_champions_that_take_turns_do_not_bring_back_the_one_rolled_back(promoted, aliases, params, tags):
     first, second = promoted(2)
     assert promote(params, first).passed
-    assert json.loads(tags(params, first)[LINE_TAG]) == [first, second]
+    assert json.loads(tags(first)[LINE_TAG]) == [first, second]
     assert rollback(params, "bad").restored == second
     assert aliases() == {CHAMPION: second}
     with pytest.raises(CacError, match="no champion before it"):
