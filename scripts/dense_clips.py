@@ -14,9 +14,9 @@ from generic_scenes import CELL, CHANGES, CLIP_SIZE, NOTHING, ChangedClip, cell_
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cac.data.render import COLOURS, KINDS, extent
+from cac.data.render import COLOURS, KINDS, ActorState, extent
 
-PAST_LAYER, CHANGE_LAYER = 2, 3  # after which layer of four the heads read: later ones are left to the answers
+PAST_LAYER, CHANGE_LAYER, FRAME_LAYER = 2, 3, 4  # after which layer of six the heads read; the rest is for the answers
 BOX_WEIGHT, LOOK_WEIGHT = 0.5, 0.3
 
 
@@ -26,14 +26,18 @@ class ClipLabels:
 
     Attributes:
         change: of each token, 0 if its thing is as usual, else 1 + the change: (tokens,).
-        frame: the same for each frame, 0 if every thing in it is as usual: (frames,).
+        box: where the token's thing is, corners in 0 to 100: (tokens, 4).
+        frame: the change in each frame, 0 if every thing in it is as usual: (frames,).
+        frame_box: where the one changed thing of a frame is: (frames, 4).
         past_box: where the token's thing was in the frame shown before, corners in 0 to 100: (tokens, 4).
         usual_colour: the usual colour of a changed thing: (tokens,).
         usual_kind: its usual kind: (tokens,).
     """
 
     change: np.ndarray
+    box: np.ndarray
     frame: np.ndarray
+    frame_box: np.ndarray
     past_box: np.ndarray
     usual_colour: np.ndarray
     usual_kind: np.ndarray
@@ -55,18 +59,25 @@ def _label_frame(clip: ChangedClip, frame: int, before: int, grid: int) -> ClipL
     actors = clip.scene.actors
     owner = cell_owners([actor[frame] for actor in actors], grid)
     change = np.where(owner < 0, NOTHING, 0)
-    past_box = np.full((len(owner), 4), NOTHING)
+    box, past_box = (np.full((len(owner), 4), NOTHING) for _ in range(2))
     colour, kind = np.full(len(owner), NOTHING), np.full(len(owner), NOTHING)
     for index, actor in enumerate(actors):
+        box[owner == index] = _corners(actor[frame])
         if actor[frame].visible and actor[before].visible:
-            past_box[owner == index] = [round(100 * value) for value in extent(actor[before], CLIP_SIZE, CLIP_SIZE)]
+            past_box[owner == index] = _corners(actor[before])
     for event in clip.events:
         if event.at(frame):
             mine, state = owner == event.actor, clip.usual.actors[event.actor][frame]
             change[mine] = 1 + CHANGES.index(event.word)
             colour[mine], kind[mine] = list(COLOURS).index(state.colour), KINDS.index(state.kind)
-    seen = clip.event_at(frame)
-    return ClipLabels(change, np.array([1 + CHANGES.index(seen.word) if seen else 0]), past_box, colour, kind)
+    seen = [event for event in clip.events if event.at(frame)]
+    word = 1 + CHANGES.index(seen[-1].word) if seen else 0
+    place = _corners(actors[seen[0].actor][frame]) if len(seen) == 1 else [NOTHING] * 4
+    return ClipLabels(change, box, np.array([word]), np.array([place]), past_box, colour, kind)
+
+
+def _corners(state: ActorState) -> list[int]:
+    return [round(100 * value) for value in extent(state, CLIP_SIZE, CLIP_SIZE)]
 
 
 class ClipHeads(nn.Module):
@@ -75,7 +86,9 @@ class ClipHeads(nn.Module):
     def __init__(self, width: int):
         super().__init__()
         self.change = nn.Linear(width, 1 + len(CHANGES))
+        self.box = nn.Linear(width, 4 * 101)
         self.frame = nn.Linear(width, 1 + len(CHANGES))
+        self.frame_box = nn.Linear(width, 4 * 101)
         self.past_box = nn.Linear(width, 4 * 101)
         self.usual_colour = nn.Linear(width, len(COLOURS))
         self.usual_kind = nn.Linear(width, len(KINDS))
@@ -94,15 +107,25 @@ def clip_loss(
         softened: the soft target of each coordinate: (101, 101).
     """
     image, closing = places
-    past, late = states[PAST_LAYER][image], states[CHANGE_LAYER]
-    loss = cross_entropy(heads.change(late[image]), torch.from_numpy(labels.change), ignore_index=NOTHING)
-    loss = loss + cross_entropy(heads.frame(late[closing]), torch.from_numpy(labels.frame))
-    box = torch.from_numpy(labels.past_box)
-    has = box[:, 0] != NOTHING
-    scores = torch.log_softmax(heads.past_box(past[has]).view(-1, 4, 101), dim=-1)
-    loss = loss - BOX_WEIGHT * (softened[box[has]] * scores).sum(-1).mean()
+    past, late, frames = states[PAST_LAYER][image], states[CHANGE_LAYER][image], states[FRAME_LAYER][closing]
+    loss = cross_entropy(heads.change(late), torch.from_numpy(labels.change), ignore_index=NOTHING)
+    loss = loss + cross_entropy(heads.frame(frames), torch.from_numpy(labels.frame))
+    boxes = (
+        (heads.past_box, past, labels.past_box),
+        (heads.box, late, labels.box),
+        (heads.frame_box, frames, labels.frame_box),
+    )
+    for head, seen, box in boxes:
+        loss = loss + BOX_WEIGHT * _box_loss(head, seen, torch.from_numpy(box), softened)
     for head, looks in ((heads.usual_colour, labels.usual_colour), (heads.usual_kind, labels.usual_kind)):
         target = torch.from_numpy(looks)
         if (target != NOTHING).any():
             loss = loss + LOOK_WEIGHT * cross_entropy(head(past), target, ignore_index=NOTHING)
     return loss
+
+
+def _box_loss(head: nn.Linear, states: Tensor, box: Tensor, softened: Tensor) -> Tensor:
+    """Return the mean cross-entropy of the corners that are known against their softened targets; 0 if none is."""
+    known = box[:, 0] != NOTHING
+    scores = torch.log_softmax(head(states[known]).view(-1, 4, 101), dim=-1)
+    return -(softened[box[known]] * scores).sum() / (4 * known.sum()).clamp(min=1)

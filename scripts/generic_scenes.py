@@ -14,6 +14,7 @@ import numpy as np
 from cac.data.defects import shifted_vertically
 from cac.data.render import COLOURS, SOLIDS, ActorState, extent
 from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.geometry import cell_shares
 
 CLIP_SIZE = 96
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -132,15 +133,7 @@ def cell_owners(states: list[ActorState], grid: int) -> np.ndarray:
     """Return for each cell, row by row, the index of the thing that covers most of it, or -1: (grid * grid,)."""
     owner, best = np.full((grid, grid), -1), np.full((grid, grid), MIN_SHARE)
     for index, state in enumerate(states):
-        share = covered_share(extent(state, CLIP_SIZE, CLIP_SIZE), grid)
+        share = cell_shares(extent(state, CLIP_SIZE, CLIP_SIZE), grid, grid)
         owner[share >= best] = index
         best = np.maximum(best, share)
     return owner.ravel()
-
-
-def covered_share(box: tuple[float, ...], grid: int) -> np.ndarray:
-    """Return which share of each of grid x grid cells a box in [0, 1] covers: (grid, grid)."""
-    edges = np.arange(grid + 1) / grid
-    wide = np.clip(np.minimum(box[2], edges[1:]) - np.maximum(box[0], edges[:-1]), 0, None) * grid
-    high = np.clip(np.minimum(box[3], edges[1:]) - np.maximum(box[1], edges[:-1]), 0, None) * grid
-    return high[:, None] * wide[None, :]

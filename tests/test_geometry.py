@@ -11,6 +11,7 @@ from cac.geometry import (
     Window,
     box_area,
     box_iou,
+    cell_shares,
     interpolate_box,
     merge_windows,
     rounded_box,
@@ -138,3 +139,17 @@ def test_interpolation_and_rounding_of_worked_examples() -> None:
     assert interpolate_box((0, 0, 1, 1), (1, 0, 2, 3), 0.25) == (0.25, 0, 1.25, 1.5)
     assert rounded_box((0.12344, 0.12346, 1, 0)) == (0.1234, 0.1235, 1, 0)
     assert rounded_box((0.14, 0.16, 1, 0), digits=1) == (0.1, 0.2, 1, 0)
+
+
+@few
+@given(boxes, st.integers(1, 7), st.integers(1, 7))
+def test_the_cells_of_a_grid_share_out_the_whole_box(box: Box, rows: int, columns: int) -> None:
+    shares = cell_shares(box, rows, columns)
+
+    assert shares.shape == (rows, columns)
+    assert ((shares >= 0) & (shares <= 1 + 1e-9)).all()
+    assert shares.sum() / (rows * columns) == pytest.approx(box_area(box), abs=1e-9)
+
+
+def test_a_grid_is_counted_by_rows_from_the_upper_left() -> None:
+    assert cell_shares((0.5, 0.0, 1.0, 0.25), 2, 2).tolist() == [[0.0, 0.5], [0.0, 0.0]]

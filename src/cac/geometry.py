@@ -6,6 +6,8 @@ unit. Empty overlap is 0, and so is every measure of a zero-size shape.
 
 from collections.abc import Sequence
 
+import numpy as np
+
 Window = tuple[float, float]
 Box = tuple[float, float, float, float]
 
@@ -50,6 +52,19 @@ def box_iou(a: Box, b: Box) -> float:
     overlap = box_area((max(a[0], b[0]), max(a[1], b[1]), min(a[2], b[2]), min(a[3], b[3])))
     union = box_area(a) + box_area(b) - overlap
     return min(1.0, overlap / union) if union > 0 else 0.0
+
+
+def cell_shares(box: Box, rows: int, columns: int) -> np.ndarray:
+    """Return which share of each cell of a grid over the frame a box in [0, 1] covers: (rows, columns), in [0, 1]."""
+    wide = _covered(box[0], box[2], columns)
+    high = _covered(box[1], box[3], rows)
+    return high[:, None] * wide[None, :]
+
+
+def _covered(start: float, end: float, cells: int) -> np.ndarray:
+    """Return which share of each of `cells` equal parts of [0, 1] lies between start and end."""
+    edges = np.arange(cells + 1) / cells
+    return np.clip(np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1]), 0, None) * cells
 
 
 def interpolate_box(a: Box, b: Box, weight: float) -> Box:

@@ -114,6 +114,7 @@ class Sft(_Section):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: Positive
     decision_weight: Annotated[float, Field(ge=0)]  # how often the words that decide count besides TRL's mean loss
+    evidence_weight: Annotated[float, Field(ge=0)]  # of what image tokens learn to show; 0 leaves it out
     anomalous_share: Fraction  # share of each batch whose frame or clip shows an anomaly
     single_frame_share: Fraction  # share of batches that are single frames (1 in the first stage)
     wrong_scan_share: Fraction  # share of two-turn samples whose second turn follows a wrong scan

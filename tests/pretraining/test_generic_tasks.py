@@ -56,6 +56,9 @@ def test_labels_say_what_the_scene_does(seed: int) -> None:
         assert (cells[row][mine] == expected).all()
         assert set(cells[row][~mine]) <= {0, NOTHING}
         assert labels.frame[row] == expected
+        assert (labels.frame_box[row] != NOTHING).all() == event.at(frame)
+        place = {tuple(box) for box in labels.box.reshape(len(frames), -1, 4)[row][mine]}
+        assert place <= {tuple(labels.frame_box[row])} or not event.at(frame)
     usual = clip.usual.actors[event.actor][0]
     assert set(labels.usual_colour) <= {NOTHING, list(COLOURS).index(usual.colour)}
     assert set(labels.usual_kind) <= {NOTHING, KINDS.index(usual.kind)}

@@ -134,7 +134,7 @@ def build_config(tokenizer: Any, initializer_range: float = 0.02) -> Any:
         "vocab_size": (len(tokenizer) + 63) // 64 * 64,
         "hidden_size": 128,
         "intermediate_size": 384,
-        "num_hidden_layers": 4,
+        "num_hidden_layers": 6,
         "num_attention_heads": 4,
         "num_key_value_heads": 4,
         "head_dim": 32,

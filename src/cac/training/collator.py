@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cac.dialogue import CONCENTRATE_TOOL, Message
+from cac.training.evidence import ImageEvidence, evidence_labels
 
 IGNORED = -100  # the label index that the loss leaves out
 
@@ -22,11 +23,13 @@ class Dialogue:
         messages: the messages, with PIL images in them.
         has_tool: whether the `concentrate` tool is offered.
         learn_from_turn: the first assistant message that is learned from; those before it are only context.
+        evidence: of each image, in order, what it shows; None where nothing dense is learned.
     """
 
     messages: list[Message]
     has_tool: bool
     learn_from_turn: int = 0
+    evidence: tuple[ImageEvidence, ...] | None = None
 
 
 def training_template(processor: Any) -> str:
@@ -43,7 +46,8 @@ def training_template(processor: Any) -> str:
 def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dict[str, Any]:
     """Tokenise dialogues into one right-padded batch with `labels` that are `IGNORED` outside the assistant's tokens.
 
-    All dialogues of a batch must offer the tool or none. Every image placeholder must have its features.
+    All dialogues of a batch must offer the tool or none. Every image placeholder must have its features. If the
+    dialogues tell what their images show, `evidence` holds a label for each image token.
     """
     tools = {dialogue.has_tool for dialogue in dialogues}
     if len(tools) != 1:
@@ -62,7 +66,10 @@ def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dic
     for row, dialogue in zip(mask, dialogues, strict=True):
         _drop_first_spans(row, dialogue.learn_from_turn)
     assert_images_complete(processor, batch)
-    return {**batch, "labels": batch["input_ids"].masked_fill(~mask, IGNORED)}
+    labels = {"labels": batch["input_ids"].masked_fill(~mask, IGNORED)}
+    if all(dialogue.evidence is not None for dialogue in dialogues):
+        labels["evidence"] = evidence_labels(processor, dialogues, batch["image_grid_thw"])
+    return {**batch, **labels}
 
 
 def _drop_first_spans(mask: Any, count: int) -> None:

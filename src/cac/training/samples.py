@@ -29,6 +29,7 @@ from cac.geometry import Window
 from cac.params import Frames, Sft
 from cac.taxonomy import LEAVES, family_of
 from cac.training.collator import Dialogue
+from cac.training.evidence import ImageEvidence
 from cac.video import Video
 from cac.views import View, coarse_view, dense_view, make_view, only_view
 
@@ -124,7 +125,7 @@ def build_dialogue(spec: SampleSpec, clips: Sequence[Clip], store: ClipStore, fr
 
 def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
     messages = [*look_prompt(view.images, view.times), look_reply(true_look(clip, view))]
-    return Dialogue(messages, has_tool=False)
+    return Dialogue(messages, has_tool=False, evidence=_evidence(clip, view))
 
 
 def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frames) -> Dialogue:
@@ -137,7 +138,17 @@ def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frame
         tool_reply(look_content(dense.images, dense.times)),
         look_reply(true_look(clip, dense)),
     ]
-    return Dialogue(messages, has_tool=True, learn_from_turn=0 if spec.false_windows is None else 1)
+    return Dialogue(
+        messages,
+        has_tool=True,
+        learn_from_turn=0 if spec.false_windows is None else 1,
+        evidence=(*_evidence(clip, coarse), *_evidence(clip, dense)),
+    )
+
+
+def _evidence(clip: Clip, view: View) -> tuple[ImageEvidence, ...]:
+    """Return what each frame of a view shows: its first anomaly's leaf and box, or None."""
+    return tuple(next(iter(clip.boxes_at(index)), None) for index in view.indices)
 
 
 def true_scan(clip: Clip, view: View) -> Scan:

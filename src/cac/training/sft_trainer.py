@@ -1,53 +1,84 @@
-"""TRL's SFT trainer with one addition: the words that decide weigh more.
+"""TRL's SFT trainer with two additions: the words that decide weigh more, and image tokens learn what they show.
 
 An answer of fifty tokens holds six to eight that say something of their own: whether a frame is odd, and which anomaly
 it shows or none. The rest is time stamps, line ends, and what follows from them; coordinates take most of what is left
-of the loss. Imports TRL at the top, so import it inside functions only.
+of the loss. What image tokens learn stands in `evidence.py`. Imports TRL at the top, so import it inside functions
+only.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from trl import SFTTrainer
 
-from cac.taxonomy import LEAVES
+from cac.training.evidence import READ_LAYER, WORDS, evidence_loss
 
-DECISIONS = ("odd", "clear", "none", *LEAVES)
-
-
-def decision_ids(tokenizer: Any) -> list[int]:
-    """Return the first token of every word that decides, as it stands inside a line."""
-    return sorted({tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in DECISIONS})
+DECISIONS = ("odd", "clear", *WORDS)
 
 
-class DecisionSFTTrainer(SFTTrainer):
-    """`SFTTrainer` that adds the mean loss of the deciding tokens of a batch, `decision_weight` times.
+def first_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
+    """Return the first token of each word, as it stands inside a line."""
+    return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words]
+
+
+class EvidenceSFTTrainer(SFTTrainer):
+    """`SFTTrainer` that adds the loss of a batch's deciding tokens and of what its image tokens are read as.
 
     Attributes:
-        decision_weight: 0 gives TRL's own loss.
+        decision_weight: of the mean loss of the deciding tokens; 0 leaves it out.
+        evidence_weight: of the image tokens' loss, which needs `evidence` in the batch; 0 leaves it out.
         decisions: the ids of the deciding tokens.
+        words: the ids of the first tokens of `evidence.WORDS`.
+        image_token: the id of an image's tokens.
     """
 
     decision_weight: float = 0.0
+    evidence_weight: float = 0.0
     decisions: Sequence[int] = ()
+    words: Sequence[int] = ()
+    image_token: int = -1
 
     def compute_loss(
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        """Return TRL's loss plus that of the decisions, from the same forward pass."""
-        if self.decision_weight == 0 or return_outputs:
+        """Return TRL's loss plus those of the decisions and of the evidence, from the same forward pass."""
+        evidence = inputs.pop("evidence", None)
+        if return_outputs or self.decision_weight == self.evidence_weight == 0:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        outputs = []
+        outputs: list[Any] = []
 
         def recorded(**kwargs: Any) -> Any:
             outputs.append(model(**kwargs))
             return outputs[-1]
 
-        loss = super().compute_loss(recorded, inputs, num_items_in_batch=num_items_in_batch)
-        labels = inputs["labels"][:, 1:]
-        decisive = torch.isin(labels, torch.tensor(self.decisions, device=labels.device))
-        decided = -outputs[0].log_probs[decisive].sum() / decisive.sum().clamp(min=1)
+        with self._read_layer(model) as states:
+            loss = super().compute_loss(recorded, inputs, num_items_in_batch=num_items_in_batch)
+        added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
+        if self.evidence_weight and evidence is not None:
+            image = inputs["input_ids"] == self.image_token
+            added = added + self.evidence_weight * evidence_loss(_base(model), states[0][image], evidence, self.words)
         # With a token count from outside, the caller leaves averaging over accumulated batches to the loss.
         parts = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
-        return loss + self.decision_weight * decided / parts
+        return loss + added / parts
+
+    def _decision_loss(self, log_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        decisive = torch.isin(labels, torch.tensor(self.decisions, device=labels.device))
+        return -log_probs[decisive].sum() / decisive.sum().clamp(min=1)
+
+    @contextmanager
+    def _read_layer(self, model: Any) -> Iterator[list[torch.Tensor]]:
+        """Collect what the layer gives that evidence is read off."""
+        states: list[torch.Tensor] = []
+        layer = _base(model).model.language_model.layers[READ_LAYER]
+        hook = layer.register_forward_hook(lambda _module, _inputs, output: states.append(output))
+        try:
+            yield states
+        finally:
+            hook.remove()
+
+
+def _base(model: Any) -> Any:
+    """Return the model without its adapter's wrapper."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -76,7 +76,8 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
     from datasets import Dataset
     from trl import SFTConfig
 
-    from cac.training.sft_trainer import DecisionSFTTrainer, decision_ids
+    from cac.training.evidence import WORDS
+    from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
 
     model, processor, folder = parts
     settings = stage.settings
@@ -105,12 +106,14 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
         dataset_kwargs={"skip_prepare_dataset": True},
         **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
     )
-    trainer = DecisionSFTTrainer(
+    trainer = EvidenceSFTTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_dict({"sample": list(range(len(specs)))}),
         data_collator=collate_rows,
         processing_class=processor,
     )
-    trainer.decision_weight, trainer.decisions = settings.decision_weight, decision_ids(processor.tokenizer)
+    trainer.decision_weight, trainer.decisions = settings.decision_weight, first_ids(processor.tokenizer, DECISIONS)
+    trainer.evidence_weight, trainer.words = settings.evidence_weight, first_ids(processor.tokenizer, WORDS)
+    trainer.image_token = processor.image_token_id
     return trainer

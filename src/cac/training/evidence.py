@@ -1,0 +1,65 @@
+"""Dense evidence: every image token learns whether it lies in an anomaly's box, and in which leaf's.
+
+An answer of fifty tokens says little about the hundreds of image tokens it was read off. Here each of them is read as
+the answer's own words, "none" or a leaf, through the model's own last norm and output matrix (the logit lens), one
+layer before the end so that answers can still attend to what it wrote. So there is no head to make, keep or load, and
+generation is as before. Only the words that decide are compared. It leaves out the weighing (`sft_trainer.py`).
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from cac.geometry import Box, cell_shares
+from cac.taxonomy import LEAVES
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from cac.training.collator import Dialogue
+
+WORDS = ("none", *LEAVES)
+READ_LAYER = -2  # the last layer but one
+MIN_SHARE = 0.25  # of a token's cell that a box must cover
+
+ImageEvidence = tuple[str, Box] | None  # the leaf and box of one image, None for a clear one
+
+
+def evidence_labels(processor: Any, dialogues: Sequence["Dialogue"], grids: "Tensor") -> "Tensor":
+    """Return for each image token of a batch the index in `WORDS` of what it shows: (image tokens,).
+
+    Args:
+        processor: its image processor says how many patches one token stands for.
+        dialogues: each with the evidence of its images.
+        grids: (images, 3), the patches of each image of the batch over time, rows and columns.
+    """
+    import torch
+
+    merge = processor.image_processor.merge_size
+    shown = [evidence for dialogue in dialogues for evidence in dialogue.evidence or ()]
+    labels = []
+    for evidence, (_, rows, columns) in zip(shown, grids.tolist(), strict=True):
+        grid = torch.zeros(rows // merge, columns // merge, dtype=torch.long)
+        if evidence is not None:
+            leaf, box = evidence
+            covered = torch.from_numpy(cell_shares(box, *grid.shape))
+            grid[covered >= min(MIN_SHARE, float(covered.max()))] = WORDS.index(leaf)
+        labels.append(grid.flatten())
+    return torch.cat(labels)
+
+
+def evidence_loss(model: Any, states: "Tensor", labels: "Tensor", word_ids: Sequence[int]) -> "Tensor":
+    """Return the cross-entropy of the words that image tokens are read as; shown and clear ones count half each.
+
+    Args:
+        model: the model with its output matrix, without an adapter's wrapper.
+        states: the image tokens after `READ_LAYER`: (image tokens, width).
+        labels: as `evidence_labels` returns them.
+        word_ids: the first token of each of `WORDS`; words with the same one are not told apart.
+    """
+    import torch
+
+    ids, place = torch.tensor(word_ids, device=states.device).unique(return_inverse=True)
+    scores = model.model.language_model.norm(states) @ model.lm_head.weight[ids].T
+    losses = torch.nn.functional.cross_entropy(scores, place[labels], reduction="none")
+    parts = [losses[chosen].mean() for chosen in (labels == 0, labels > 0) if chosen.any()]
+    return torch.stack(parts).mean()
