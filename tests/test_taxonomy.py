@@ -30,6 +30,7 @@ def test_single_frames_can_teach_some_leaves_but_not_those_that_need_time() -> N
 
     assert visible
     assert not visible & {"colour_swap", "vanishing", "shape_morph", "teleport", "size_jump"}
+    assert not visible & {"texture_jitter", "frozen_region", "reversed_motion", "speed_jump", "shifting_text"}
 
 
 def test_family_of_a_leaf() -> None:

@@ -1,13 +1,14 @@
 """What can be wrong in a generated video: anomaly families and their leaves.
 
 The four families are the ones the CaC paper names; its leaves are not public, so the leaves here are our own. The file
-leaves out how a defect is drawn (`data/defects.py`) and how it is written in an answer (`dialogue.py`).
+leaves out how a defect is made (`data/defects.py` draws it, `data/injection/` makes it in real footage) and how it is
+written in an answer (`dialogue.py`).
 """
 
 from dataclasses import dataclass
 from enum import StrEnum
 
-TAXONOMY_VERSION = "1"
+TAXONOMY_VERSION = "1"  # changes with the meaning of a leaf; a new leaf takes nothing from what was annotated before
 
 
 class Family(StrEnum):
@@ -44,6 +45,17 @@ _LEAVES = (
     Leaf("wall_penetration", Family.PHYSICAL, "A solid object passes into a solid wall.", True),
     Leaf("garbled_text", Family.TEXT, "Letters of a word turn into meaningless glyphs.", True),
     Leaf("mirrored_text", Family.TEXT, "A word is written back to front.", True),
+    # From here on leaves that the procedural scenes cannot show.
+    Leaf("stretched_part", Family.STRUCTURAL, "A part of an object grows out of its shape.", True),
+    Leaf("misplaced_part", Family.STRUCTURAL, "A place shows what belongs elsewhere in the picture.", True),
+    Leaf("ghost_double", Family.STRUCTURAL, "A second, see-through copy of an object goes along with it.", True),
+    Leaf("texture_jitter", Family.TEMPORAL, "A surface trembles from frame to frame within a steady outline.", False),
+    Leaf("sudden_appearance", Family.TEMPORAL, "An object is there all at once, then gone again.", False),
+    Leaf("frozen_region", Family.TEMPORAL, "An object stands still for a while and then is where it should be.", False),
+    Leaf("reversed_motion", Family.PHYSICAL, "An object's motion runs backwards while the rest goes on.", False),
+    Leaf("speed_jump", Family.PHYSICAL, "An object's motion suddenly runs too fast, then as before.", False),
+    Leaf("object_split", Family.PHYSICAL, "An object comes apart into two that drift away from each other.", True),
+    Leaf("shifting_text", Family.TEXT, "The letters of a word change from one frame to the next.", False),
 )
 
 LEAVES: dict[str, Leaf] = {leaf.name: leaf for leaf in _LEAVES}

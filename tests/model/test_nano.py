@@ -14,8 +14,9 @@ from cac.dialogue import (
     scan_reply,
     tool_reply,
 )
-from cac.model.nano import ANSWER_WORDS, build_config, build_processor, nano_folder
-from cac.taxonomy import Family
+from cac.model.nano import ANSWER_WORDS, OWN_LEAVES, build_config, build_processor, nano_folder
+from cac.model.reward_model import none_token_id
+from cac.taxonomy import LEAVES, Family
 
 
 @pytest.fixture(scope="module")
@@ -46,6 +47,22 @@ def test_any_text_survives_the_tokenizer(text: str) -> None:
 
 
 _processors: list = []
+
+
+def test_a_leaf_the_vocabulary_lacks_is_written_in_bytes(processor) -> None:
+    later = [leaf for leaf in LEAVES if leaf not in OWN_LEAVES]
+    assert later
+    for leaf in later:
+        tokens = ids(processor, f"0.6 {leaf} 23")
+        assert len(tokens) == 1 + len(f" {leaf}") + 1
+        assert processor.tokenizer.decode(tokens) == f"0.6 {leaf} 23"
+
+
+def test_none_begins_no_leaf_and_no_leaf_begins_like_a_known_one(processor) -> None:
+    none = none_token_id(processor.tokenizer)
+    assert ids(processor, " none") == [none]
+    known = {ids(processor, f" {leaf}")[0] for leaf in OWN_LEAVES}
+    assert not known & {ids(processor, f" {leaf}")[0] for leaf in LEAVES if leaf not in OWN_LEAVES}
 
 
 def build_processor_once():

@@ -19,7 +19,7 @@ from cac.data.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scen
 from cac.errors import CacError
 from cac.geometry import box_area, box_iou
 from cac.params import Params, ProceduralData
-from cac.taxonomy import LEAVES, TAXONOMY_VERSION, Family
+from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video import encode
 
 SOURCE = "procedural"
@@ -122,7 +122,7 @@ def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
 
 def _leaf_of(index: int) -> str:
     families = list(Family)
-    names = [name for name, leaf in LEAVES.items() if leaf.family == families[index % len(families)]]
+    names = [name for name in DEFECTS if family_of(name) == families[index % len(families)]]
     return names[index // len(families) % len(names)]
 
 
