@@ -1,12 +1,11 @@
 """Build the embedded sample dataset: procedural scenes as mp4, each anomalous clip with its clean twin.
 
 The same settings give the same bytes on any machine, so a fresh clone rebuilds exactly what `data.dvc` names and needs
-no remote. An interrupted build leaves no half dataset: it is made beside its place and moved there when whole.
+no remote. An interrupted build leaves no half dataset (`data/replacing.py`).
 """
 
 import hashlib
 import json
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +14,8 @@ import numpy as np
 from cac.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Split, write_clips
 from cac.data.defects import DEFECTS, DefectPlan, inject
 from cac.data.render import SOLIDS, extent
+from cac.data.replacing import replaced_dataset
 from cac.data.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
-from cac.errors import CacError
 from cac.geometry import box_area, box_iou
 from cac.params import Params, ProceduralData
 from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
@@ -45,19 +44,8 @@ def build_dataset(out: Path, params: Params) -> None:
     Raises:
         CacError: `out` cannot be written, or holds something that is no dataset.
     """
-    place = out.resolve()
-    scratch = _beside(place, "partial")
-    _clear(place, scratch)
-    try:
+    with replaced_dataset(out) as scratch:
         _render(scratch, params)
-        _move(scratch, place)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
-
-
-def _beside(place: Path, suffix: str) -> Path:
-    return place.parent / f".{place.name}.{suffix}"
 
 
 def _render(folder: Path, params: Params) -> None:
@@ -70,36 +58,6 @@ def _render(folder: Path, params: Params) -> None:
         clips += _write_pair(folder, index, make_pair(index, settings, params.compute.seed), settings)
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-
-
-def _move(scratch: Path, place: Path) -> None:
-    """Put the new dataset in the old one's place: by renaming, so that an interruption leaves one of them whole."""
-    old = _beside(place, "old")
-    shutil.rmtree(old, ignore_errors=True)
-    try:
-        if place.exists():
-            place.rename(old)
-        scratch.rename(place)
-    except OSError as error:
-        raise CacError(f"cannot replace {place}: {error.strerror}. Name another folder with --out.") from error
-    finally:
-        if old.exists() and not place.exists():
-            old.rename(place)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _clear(out: Path, scratch: Path) -> None:
-    if out.exists() and not out.is_dir():
-        raise CacError(f"{out} is a file. Name a folder with --out.")
-    if out.exists() and any(out.iterdir()) and not (out / CARD_NAME).is_file():
-        raise CacError(f"{out} exists and is no dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
-    try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        (scratch / "clips").mkdir(parents=True)
-    except OSError as error:
-        raise CacError(
-            f"cannot write to {scratch.parent}: {error.strerror}. Name another folder with --out."
-        ) from error
 
 
 def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
