@@ -1,7 +1,7 @@
 """From a folder of ordinary videos to a dataset of annotated pairs, and a report of what could not be used.
 
-A file that is broken, or no video, never ends the batch. Videos, not segments, are dealt to the splits, so that no scene
-is in two of them. Left out: making one pair (`pair.py`), reading files (`data/normalise.py`).
+A file that is broken, or no video, never ends the batch. Videos, not segments, are dealt to the splits, so that no
+scene is in two of them. Left out: making one pair (`pair.py`), reading files (`data/normalise.py`).
 """
 
 import hashlib
@@ -29,6 +29,7 @@ from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video import encode
 
 LEAST_SIDE = 48  # pixels of a frame's shorter side
+_KEPT = (0.8, 0.95)  # of each side, in a view that is not the whole frame
 FEWEST_SOURCES = 3  # videos, below which there is nothing to deal to three splits
 
 
@@ -137,14 +138,30 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
         batch.tried += 1
         rng = np.random.default_rng([batch.settings.seed, int(digest[:12], 16), one.segments, number])
         order = Order(leaf, round(float(rng.uniform(LEAST_SEVERITY, 1)), 3))
+        view = draw_view(frames.shape[1:3], number, rng)
         try:
-            pair = make_pair(frames, motion, fps, order, rng)
+            pair = make_pair(frames[:, *view], motion.cropped(view), fps, order, rng)
         except NoRegionError as error:
             batch.report.refusals.append(Refusal(one.file, one.segments, leaf, str(error)))
             continue
         pair_id = f"{_slug(one.file)}-{digest[:8]}-s{one.segments:04d}-p{number}"
         batch.clips += _write_pair(batch.scratch, pair_id, pair, (one.file, fps))
         one.pairs += 1
+
+
+def draw_view(size: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return the part of the frame that pair `number` of a segment shows, as slices of its rows and columns.
+
+    The first shows all of it, any other a part of its own: a clean clip that is there twice could be known by heart.
+    """
+    if number == 0:
+        return slice(None), slice(None)
+    sides = []
+    for side in size:
+        kept = max(LEAST_SIDE, int(side * rng.uniform(*_KEPT)) // 2 * 2)
+        start = int(rng.integers(side - kept + 1))
+        sides.append(slice(start, start + kept))
+    return sides[0], sides[1]
 
 
 def _leaf_of(number: int, leaves: tuple[str, ...]) -> str:

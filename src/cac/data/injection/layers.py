@@ -12,6 +12,7 @@ import numpy as np
 from cac.geometry import Box
 
 _SHOWN = 0.25  # of a mask's peak; the fringe of a feathered edge is not part of the box
+_FINE = 1.5  # pixels; what is finer counts as texture when two pictures are mixed
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,23 @@ def blend(frame: np.ndarray, layer: Layer) -> np.ndarray:
     weight = layer.mask[..., None]
     mixed = frame + (layer.pixels.astype(np.float32) - frame) * weight
     return np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), frame).astype(np.uint8)
+
+
+def mixed(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """Return the frame with `pixels` mixed in by `weight` in [0, 1], float32, as sharp and noisy as the two are.
+
+    A plain mean of two textures is smoother than either, which would show where something was mixed.
+    """
+    one, other, share = frame.astype(np.float32), pixels.astype(np.float32), weight[..., None]
+    slow_one, slow_other = (cv2.GaussianBlur(image, (0, 0), _FINE) for image in (one, other))
+    slow = slow_one + (slow_other - slow_one) * share
+    fine = (one - slow_one) * (1 - share) + (other - slow_other) * share
+    return np.clip(slow + fine / np.sqrt((1 - share) ** 2 + share**2), 0, 255)
+
+
+def mixed_layer(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> Layer:
+    """Return the layer that mixes `pixels` into the frame by `weight`, float32 (height, width) in [0, 1]."""
+    return Layer(mixed(frame, pixels, weight), (weight > 0).astype(np.float32), weight)
 
 
 def layer_box(layer: Layer) -> Box:

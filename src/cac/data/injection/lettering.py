@@ -15,7 +15,19 @@ from PIL import Image, ImageDraw, ImageFont
 from cac.data.injection.layers import Layer
 
 # Words whose mirror image reads as no word.
-WORDS = ("BAKERY", "CENTRAL", "FREIGHT", "GARDEN", "HARBOUR", "KITCHEN", "LIBRARY", "MARKET", "POLICE", "REPAIRS", "SCHOOL")
+WORDS = (
+    "BAKERY",
+    "CENTRAL",
+    "FREIGHT",
+    "GARDEN",
+    "HARBOUR",
+    "KITCHEN",
+    "LIBRARY",
+    "MARKET",
+    "POLICE",
+    "REPAIRS",
+    "SCHOOL",
+)
 _LETTERS = "ABCDEFGHJKLNPRSZ"
 _BLUR = 0.5  # pixels; lettering as soft as the footage around it
 _CHANGE_EVERY = 2  # frames between two wordings of a text that shifts

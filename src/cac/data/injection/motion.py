@@ -4,6 +4,7 @@ Flow is in pixels a frame. Left out: which moving place is taken (`region.py`).
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -24,12 +25,16 @@ class Motion:
     flow: np.ndarray
     own: np.ndarray
 
+    def cropped(self, view: tuple[slice, slice]) -> "Motion":
+        """Return the motion of a part of the frame, given as slices of its rows and columns."""
+        return Motion(self.flow[:, *view], self.own[:, *view])
+
 
 def measure_motion(frames: np.ndarray) -> Motion:
     """Return the flow of a segment, uint8 (n, height, width, 3), n >= 2."""
-    finder = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    flow = np.stack([finder.calc(one, other, None) for one, other in zip(grey[:-1], grey[1:], strict=True)])
+    flow = np.stack([finder.calc(one, other, None) for one, other in pairwise(grey)])
     own = np.stack([np.linalg.norm(field - camera_flow(field), axis=-1) for field in flow])
     return Motion(flow.astype(np.float32), own.astype(np.float32))
 

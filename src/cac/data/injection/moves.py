@@ -6,7 +6,7 @@ Where it was, the background is filled in (`fill.py`).
 import numpy as np
 
 from cac.data.injection.fill import filled, find_donor
-from cac.data.injection.layers import Layer, blend, moved_mask, shifted
+from cac.data.injection.layers import Layer, mixed, mixed_layer, moved_mask, shifted
 from cac.data.injection.stage import Stage
 
 Offset = tuple[int, int]  # x and y, in pixels
@@ -19,7 +19,7 @@ def vanishing(stage: Stage) -> list[Layer]:
     layers = []
     for t in stage.times:
         mask = stage.region.mask(t)
-        layers.append(Layer(filled(stage.frames[t], mask, donor), strength * mask))
+        layers.append(mixed_layer(stage.frames[t], filled(stage.frames[t], mask, donor), strength * mask))
     return layers
 
 
@@ -47,11 +47,11 @@ def object_split(stage: Stage) -> list[Layer]:
 def _moved(stage: Stage, t: int, donor: Offset, parts: list[tuple[np.ndarray, Offset]]) -> Layer:
     """Return frame `t` with the region's place filled and each part (mask, offset) put where it goes."""
     frame, hole = stage.frames[t], stage.region.mask(t)
-    pixels = blend(frame, Layer(filled(frame, hole, donor), hole))
+    pixels = mixed(frame, filled(frame, hole, donor), hole)
     shown = np.zeros_like(hole)
     for part, offset in parts:
         there = np.clip(moved_mask(part, offset), 0, 1)
-        pixels = blend(pixels, Layer(shifted(frame, offset), there))
+        pixels = mixed(pixels, shifted(frame, offset), there)
         shown = np.maximum(shown, there)
     support = ((hole > 0) | (shown > 0)).astype(np.float32)
     return Layer(pixels, support, shown)

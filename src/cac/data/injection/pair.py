@@ -4,7 +4,7 @@ Window, region and details are drawn from the generator that is given, so the sa
 files, and which leaf a segment gets (`batch.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,15 +53,13 @@ def make_pair(frames: np.ndarray, motion: Motion, fps: float, order: Order, rng:
     else:
         clean, layers = frames, _on_region(frames, motion, order, rng)
     defective = clean.copy()
-    for t, layer in layers.items():
+    for t, layer in _eased(layers).items():
         defective[t] = blend(clean[t], layer)
     _check_change(clean, defective, layers)
     return Pair(clean, defective, _annotate(order, layers, fps))
 
 
-def _on_region(
-    frames: np.ndarray, motion: Motion, order: Order, rng: np.random.Generator
-) -> dict[int, Layer]:
+def _on_region(frames: np.ndarray, motion: Motion, order: Order, rng: np.random.Generator) -> dict[int, Layer]:
     need = REGION_DEFECTS[order.leaf]
     first, last = _draw_window(len(frames), need, rng)
     region = choose_region(frames, motion, (first, last), need.path, rng)
@@ -90,6 +88,15 @@ def _draw_window(count: int, need: Need | None, rng: np.random.Generator) -> tup
     earliest, latest = MARGIN + int(np.ceil(before * length)), count - MARGIN - length - int(np.ceil(after * length))
     first = int(rng.integers(earliest, max(earliest, latest) + 1))
     return first, first + length - 1
+
+
+def _eased(layers: dict[int, Layer]) -> dict[int, Layer]:
+    """Return the layers with the window's first and last one at half strength.
+
+    A hard start and end cost the coder a burst of bits, which alone would give the defect away.
+    """
+    ends = (min(layers), max(layers))
+    return {t: replace(layer, mask=layer.mask * np.float32(0.5 if t in ends else 1)) for t, layer in layers.items()}
 
 
 def _check_change(clean: np.ndarray, defective: np.ndarray, layers: dict[int, Layer]) -> None:

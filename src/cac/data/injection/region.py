@@ -77,7 +77,7 @@ def choose_region(
     Raises:
         NoRegionError: every candidate is flat, leaves the frame within the window, or does not get far enough.
     """
-    first, last = window
+    first = window[0]
     short = min(frames.shape[1:3])
     radii = rng.uniform(*_RADII) * short * np.sqrt(np.array([(r := rng.uniform(0.75, 1.33)), 1 / r]))
     score = _score(frames[first], motion.own[first : first + 3].mean(axis=0), radii)
@@ -163,10 +163,10 @@ def _outlined(patch: np.ndarray, around: np.ndarray, distance: np.ndarray) -> np
     labels[distance < 0.4] = cv2.GC_FGD
     labels[distance > 1.5] = cv2.GC_BGD
     cv2.setRNGSeed(0)  # GrabCut draws from OpenCV's own generator
-    cv2.grabCut(patch, labels, None, np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)
-    found = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
+    cv2.grabCut(patch, labels, (0, 0, 1, 1), np.zeros((1, 65)), np.zeros((1, 65)), 2, cv2.GC_INIT_WITH_MASK)
+    mine = np.isin(labels, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.uint8)
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
-    found = cv2.morphologyEx(cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
+    found = cv2.morphologyEx(cv2.morphologyEx(mine, cv2.MORPH_OPEN, kernel), cv2.MORPH_CLOSE, kernel)
     _, parts = cv2.connectedComponents(found)
     middle = parts[parts.shape[0] // 2, parts.shape[1] // 2]
     return (parts == middle) if middle else np.zeros(distance.shape, dtype=bool)

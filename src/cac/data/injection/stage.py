@@ -1,7 +1,7 @@
-"""What a defect is given to work on, and what it gives back. The defects themselves are in the modules beside this one.
+"""What a defect is given to work on, and what it gives back; the defects are in the modules beside this one.
 
-A defect is a function from a `Stage` to one `Layer` for each frame of the window. Severity in (0, 1] must order how much
-it changes: 1 is obvious, near 0 is subtle.
+A defect is a function from a `Stage` to one `Layer` for each frame of the window. Severity in (0, 1] must order how
+much it changes: 1 is obvious, near 0 is subtle.
 """
 
 from collections.abc import Callable

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cac.data.injection.fill import filled, find_donor
-from cac.data.injection.layers import Layer, blend
+from cac.data.injection.layers import Layer, mixed
 from cac.data.injection.stage import Stage
 
 FASTEST = 2.5  # times the own speed, of a speed jump at full severity
@@ -38,8 +38,8 @@ def _retimed(stage: Stage, then: Callable[[int], int]) -> list[Layer]:
     for t in stage.times:
         source = min(max(then(t), 0), len(stage.frames) - 1)
         hole, there = stage.region.mask(t), stage.region.mask(source)
-        empty = blend(stage.frames[t], Layer(filled(stage.frames[t], hole, donor), hole))
-        pixels = blend(empty, Layer(stage.frames[source], there))
+        empty = mixed(stage.frames[t], filled(stage.frames[t], hole, donor), hole)
+        pixels = mixed(empty, stage.frames[source], there)
         support = ((hole > 0) | (there > 0)).astype(np.float32)
         layers.append(Layer(pixels, support, there))
     return layers

@@ -1,4 +1,4 @@
-"""Defects that bend the picture: a part that grows out of its shape, an outline that runs like wax, a trembling surface.
+"""Defects that bend the picture: a part that grows, an outline that runs like wax, a surface that trembles.
 
 The bend fades out towards the region's edge, so there is no seam; pixels are only moved, never made up.
 """
