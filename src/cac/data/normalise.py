@@ -56,35 +56,40 @@ class NormalisedVideo:
 
     def _resampled(self, container: Any, stream: Any) -> Iterator[np.ndarray]:
         self._check_size(stream.codec_context.width, stream.codec_context.height)
-        self.fps = self._constant_rate(stream)
-        held, shown, start = None, 0, None
-        for seconds, frame in self._timed(container, stream):
-            start = seconds if start is None else start
-            # Up to this frame's time the one before is shown; a thousandth of a frame forgives rounded time stamps.
-            while held is not None and (shown + 1e-3) / self.fps < seconds - start:
+        rate = self._source_rate(stream)
+        self.fps = self._constant_rate(stream, rate)
+        held, shown, seconds = None, 0, 0.0
+        # Up to a frame's time the one before is shown; a thousandth of a frame forgives rounded time stamps.
+        for seconds, frame in self._timed(container, stream, 1 / rate):
+            while held is not None and (shown + 1e-3) / self.fps < seconds:
                 yield held
                 shown += 1
             held = self._upright(frame)
         if held is None:
             raise CacError(f"{self.path} holds no decodable frame. Is the file a whole video?")
-        yield held
+        if (shown + 1e-3) / self.fps < seconds + 1 / rate:
+            yield held
 
-    def _constant_rate(self, stream: Any) -> float:
-        rate = stream.average_rate or stream.guessed_rate
-        if not rate or not 0.5 <= rate <= 1000:
-            raise CacError(f"{self.path} tells no usable frame rate ({rate}). Encode it anew with a constant rate.")
-        steady = stream.base_rate is None or abs(float(stream.base_rate / rate) - 1) < 0.01
+    def _source_rate(self, stream: Any) -> float:
+        """Return the first rate the file tells that can be true; a gap in the time stamps spoils the average."""
+        told = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        usable = [float(rate) for rate in told if rate and 0.5 <= rate <= 1000]
+        if not usable:
+            raise CacError(f"{self.path} tells no usable frame rate. Encode it anew with a constant rate.")
+        return usable[0]
+
+    def _constant_rate(self, stream: Any, rate: float) -> float:
+        steady = stream.base_rate is None or abs(float(stream.base_rate) / rate - 1) < 0.01
         if not steady:
-            self._note(f"variable frame rate ({float(rate):.2f} on average) made constant")
+            self._note(f"variable frame rate ({rate:.2f} on average) made constant")
         target = Fraction(rate).limit_denominator(1001) if steady else Fraction(max(1, round(rate)))
         if target > MAX_RATE:
             self._note(f"{float(target):.4g} frames a second thinned out to {MAX_RATE}")
             target = Fraction(MAX_RATE)
         return float(target)
 
-    def _timed(self, container: Any, stream: Any) -> Iterator[tuple[float, Any]]:
-        """Yield (seconds, frame), the seconds rising; a frame without a time stamp follows the one before."""
-        step = 1 / float(stream.average_rate or stream.guessed_rate)
+    def _timed(self, container: Any, stream: Any, step: float) -> Iterator[tuple[float, Any]]:
+        """Yield (seconds from the first frame, frame); without a time stamp a frame is a `step` after the last."""
         now, last = -step, None
         for frame in container.decode(stream):
             self._check_size(frame.width, frame.height)

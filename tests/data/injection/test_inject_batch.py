@@ -55,7 +55,7 @@ def test_the_dataset_passes_every_check_of_its_clips(made):
     assert len({one.file_sha256 for one in facts}) == len(facts), "no clip is there twice"
 
 
-def test_every_file_is_reported_with_its_reason(made):
+def test_every_file_is_reported_with_its_reason(folder, made):
     files = {one.file: one for one in made[1].files}
     assert {name for name, one in files.items() if one.status == "used"} == {
         "a.mp4", "b.mov", "below/c.mkv", "rotated.mp4", "variable.mp4", "renamed.dat",
@@ -67,15 +67,16 @@ def test_every_file_is_reported_with_its_reason(made):
         assert files[name].status == "refused"
         assert said in files[name].reason
     assert ".hidden.mp4" not in files
+    assert str(folder) not in (made[0] / "injection_report.json").read_text(), "the same wherever the folder lies"
     assert any("upright" in note for note in files["rotated.mp4"].notes)
     assert any("variable" in note for note in files["variable.mp4"].notes)
 
 
 def test_nothing_is_dropped_silently(made):
     out, report = made
-    tried = sum(one.segments * SETTINGS.pairs_per_clip for one in report.files if one.file != "one.mp4")
     short = [one for one in report.refusals if one.leaf is None]
-    assert report.pairs + len(report.refusals) - len(short) == tried - SETTINGS.pairs_per_clip * (len(short) - 1)
+    segments = sum(one.segments for one in report.files) - len(short)
+    assert report.pairs + len(report.refusals) - len(short) == SETTINGS.pairs_per_clip * segments
     assert all(one.reason for one in report.refusals)
     written = json.loads((out / "injection_report.json").read_text())
     assert written["pairs"] == report.pairs == sum(written["leaves"].values())

@@ -99,7 +99,7 @@ def _inject_file(path: Path, name: str, batch: _Batch) -> None:
             _inject_segment(frames, video.fps, (one, digest), batch)
             one.segments += 1
     except CacError as error:
-        one.reason = str(error)
+        one.reason = str(error).replace(str(path), name)  # the same wherever the folder lies
     except OSError as error:
         one.reason = f"cannot be read: {error.strerror}"
     one.notes = list(video.notes)

@@ -117,7 +117,7 @@ def _annotate(order: Order, layers: dict[int, Layer], fps: float) -> Anomaly:
     return Anomaly(
         family=family_of(order.leaf),
         leaf=order.leaf,
-        window=(round(first / fps, 4), round((last + 1) / fps, 4)),
+        window=(round(first / fps, 7), round((last + 1) / fps, 7)),  # validation forgives a millionth
         boxes=boxes,
         saliency=round(order.severity, 3),
     )

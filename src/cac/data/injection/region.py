@@ -13,6 +13,7 @@ from cac.data.injection.motion import Motion
 
 LEAST_VISIBLE = 0.6  # share of the shape that must lie in the frame
 _CANDIDATES = 6
+_NEARLY = 0.6  # of the best score; a place with less may be the rim of the same thing
 _LEAST_TEXTURE = 8.0  # standard deviation of grey levels inside; in flat areas no edit shows
 _RADII = (0.17, 0.27)  # of the frame's shorter side
 
@@ -113,7 +114,7 @@ def _shift(shape: np.ndarray, centre: np.ndarray, field: np.ndarray) -> np.ndarr
 def _score(frame: np.ndarray, own: np.ndarray, radii: np.ndarray) -> np.ndarray:
     """Return how much a region around each pixel moves, with a little for texture, 0 too near the border."""
     grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    box = (int(2 * radii[0]) | 1, int(2 * radii[1]) | 1)
+    box = (int(radii[0]) | 1, int(radii[1]) | 1)  # of half its size: with more, a place beside the thing scores too
     mean = cv2.blur(grey, box)
     texture = np.sqrt(np.maximum(0, cv2.blur(grey**2, box) - mean**2))
     score = cv2.blur(np.minimum(own, 4.0), box) * np.minimum(1, texture / 20) + 0.002 * texture
@@ -124,17 +125,19 @@ def _score(frame: np.ndarray, own: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 
 def _peaks(score: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return the best places (x, y), apart from each other; the first of them drawn from the best three."""
-    left, peaks = score.copy(), []
+    """Return the best places (x, y), apart from each other; the first is drawn from those nearly as good."""
+    left, peaks, values = score.copy(), [], []
+    apart = (int(1.5 * radii[0]), int(1.5 * radii[1]))
     for _ in range(_CANDIDATES):
         y, x = np.unravel_index(int(left.argmax()), left.shape)
         if left[y, x] <= 0:
             break
         peaks.append((int(x), int(y)))
-        cv2.ellipse(left, (int(x), int(y)), (int(radii[0]), int(radii[1])), 0, 0, 360, 0, -1)
+        values.append(float(left[y, x]))
+        cv2.ellipse(left, peaks[-1], apart, 0, 0, 360, 0, -1)
     if not peaks:
         raise NoRegionError("nothing in it moves or has texture")
-    drawn = int(rng.integers(min(3, len(peaks))))
+    drawn = int(rng.integers(sum(value >= _NEARLY * values[0] for value in values)))
     return [peaks[drawn], *peaks[:drawn], *peaks[drawn + 1 :]]
 
 
@@ -150,7 +153,7 @@ def _shape(frame: np.ndarray, field: np.ndarray, centre: tuple[int, int], radii:
     inside = distance <= 1
     if not 0.4 * inside.sum() <= chosen.sum() <= 1.6 * inside.sum():
         chosen = inside
-    soft = cv2.GaussianBlur(chosen.astype(np.float32), (0, 0), max(1.0, 0.07 * float(radii.min())))
+    soft = cv2.GaussianBlur(chosen.astype(np.float32), (0, 0), max(1.0, 0.1 * float(radii.min())))
     return np.where(soft < 0.02, 0, soft).astype(np.float32)
 
 
