@@ -34,7 +34,8 @@ def measure_motion(frames: np.ndarray) -> Motion:
     """Return the flow of a segment, uint8 (n, height, width, 3), n >= 2."""
     finder = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     grey = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in frames]
-    flow = np.stack([finder.calc(one, other, None) for one, other in pairwise(grey)])
+    # None: no flow to start from; OpenCV's stubs do not know of it.
+    flow = np.stack([finder.calc(one, other, None) for one, other in pairwise(grey)])  # type: ignore[call-overload]
     own = np.stack([np.linalg.norm(field - camera_flow(field), axis=-1) for field in flow])
     return Motion(flow.astype(np.float32), own.astype(np.float32))
 
