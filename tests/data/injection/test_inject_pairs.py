@@ -51,7 +51,8 @@ def test_a_defect_shows_in_its_window_where_its_boxes_say_and_never_outside_the_
         assert 0 <= x1 < x2 <= 1
         assert 0 <= y1 < y2 <= 1
         inside = changed[t, round(y1 * 96) : round(y2 * 96), round(x1 * 128) : round(x2 * 128)]
-        assert inside.mean() > (1 if t in (first, last) else 2), t
+        # It comes and goes over two frames.
+        assert inside.mean() > (2 if first + 2 <= t <= last - 2 else 0.3), t
     assert (changed > 0).mean(axis=(1, 2)).max() < 0.5
 
 

@@ -38,7 +38,7 @@ def object_split(stage: Stage) -> list[Layer]:
         mask = stage.region.mask(t)
         columns = np.arange(mask.shape[1], dtype=np.float32) - stage.region.centres[t][0]
         right = np.clip(columns / 4 + 0.5, 0, 1)[None, :]
-        gap = 0.9 * stage.severity * stage.region.radius * (0.4 + 0.6 * stage.progress(t))
+        gap = 0.9 * stage.severity * stage.region.radius * (0.2 + 0.8 * stage.progress(t))
         way = max(1, round(gap))
         layers.append(_moved(stage, t, donor, [(mask * (1 - right), (-way, 0)), (mask * right, (way, 0))]))
     return layers

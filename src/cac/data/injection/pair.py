@@ -19,7 +19,8 @@ from cac.geometry import rounded_box
 from cac.taxonomy import family_of
 
 MARGIN = 2  # frames at both ends that stay free of the defect
-SHORTEST_WINDOW = 5  # frames
+SHORTEST_WINDOW = 6  # frames
+EASE = 2  # frames at both ends of the window in which the defect comes and goes
 LONGEST_WINDOW = 0.4  # share of the segment
 LEAST_CHANGE = 1.5  # mean change of the grey levels inside the mask, of 255; below it nobody sees the defect
 LEAST_SEVERITY = 0.2
@@ -91,12 +92,13 @@ def _draw_window(count: int, need: Need | None, rng: np.random.Generator) -> tup
 
 
 def _eased(layers: dict[int, Layer]) -> dict[int, Layer]:
-    """Return the layers with the window's first and last one at half strength.
+    """Return the layers weaker towards the window's ends, over `EASE` frames.
 
     A hard start and end cost the coder a burst of bits, which alone would give the defect away.
     """
-    ends = (min(layers), max(layers))
-    return {t: replace(layer, mask=layer.mask * np.float32(0.5 if t in ends else 1)) for t, layer in layers.items()}
+    first, last = min(layers), max(layers)
+    strength = {t: np.float32(min(1.0, (min(t - first, last - t) + 1) / (EASE + 1))) for t in layers}
+    return {t: replace(layer, mask=layer.mask * strength[t]) for t, layer in layers.items()}
 
 
 def _check_change(clean: np.ndarray, defective: np.ndarray, layers: dict[int, Layer]) -> None:

@@ -17,7 +17,7 @@ def stretched_part(stage: Stage) -> list[Layer]:
     for t in stage.times:
         mask, xs, ys = _around(stage, t)
         reach = stage.region.radius
-        grown = stage.severity * (0.5 + 0.5 * stage.progress(t))
+        grown = stage.severity * (0.3 + 0.7 * stage.progress(t))
         bump = np.exp(-(xs**2 + ys**2) / (2 * (0.6 * reach) ** 2)).astype(np.float32)
         pull = 0.7 * reach * grown * bump
         dx = -xs * 0.55 * grown * bump - np.float32(np.cos(angle)) * pull
@@ -34,7 +34,7 @@ def melted_body(stage: Stage) -> list[Layer]:
         mask, xs, ys = _around(stage, t)
         reach = stage.region.radius
         pace = 0.6 + 0.4 * np.sin(waves * np.pi * xs / reach + phase)
-        run = reach * 0.9 * stage.severity * (0.45 + 0.55 * stage.progress(t)) * pace
+        run = reach * 0.9 * stage.severity * (0.3 + 0.7 * stage.progress(t)) * pace
         sway = 0.25 * reach * stage.severity * np.sin(np.pi * ys / reach + phase)
         layers.append(_bent(stage, t, mask, sway.astype(np.float32), -run.astype(np.float32)))
     return layers
