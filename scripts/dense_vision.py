@@ -14,7 +14,6 @@ from generic_scenes import (
     MIN_SHARE,
     NOTHING,
     cell_owners,
-    covered_share,
     ordinary_scene,
     plain_scene,
 )
@@ -25,6 +24,7 @@ from torch.nn.functional import cross_entropy, mse_loss
 
 from cac.data.render import COLOURS, KINDS, ActorState, extent
 from cac.data.scenes import Scene
+from cac.geometry import cell_shares
 
 LONGEST_WORD = 3
 PIXEL_WEIGHT, BOX_WEIGHT = 1.0, 0.5
@@ -85,7 +85,7 @@ def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
     labels["kind"][:] = 0
     if scene.wall is not None:
         wall = (scene.wall.x1 / CLIP_SIZE, 0.0, scene.wall.x2 / CLIP_SIZE, 1.0)
-        labels["kind"][covered_share(wall, grid).ravel() > MIN_SHARE] = 1
+        labels["kind"][cell_shares(wall, grid, grid).ravel() > MIN_SHARE] = 1
     for index, state in enumerate(states):
         for name, value in _facts(state).items():
             labels[name][owner == index] = value

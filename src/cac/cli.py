@@ -1,8 +1,8 @@
 """`cac VERB`: argument parsing, and the place where a user's mistake becomes a message and an exit code.
 
 Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
-Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate; 130 interrupted. Anything else that
-escapes is a bug of ours and keeps its traceback.
+Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate, or the leak check's bar was missed;
+130 interrupted. Anything else that escapes is a bug of ours and keeps its traceback.
 """
 
 import argparse
@@ -91,6 +91,7 @@ def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
     )
     show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
     _add_exchange_verbs(data_verbs)
+    _add_injection_verbs(data_verbs)
 
 
 def _add_exchange_verbs(data_verbs: argparse._SubParsersAction) -> None:
@@ -123,6 +124,24 @@ def _add_registry_verbs(verbs: argparse._SubParsersAction) -> None:
     rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
     registry = _add_verb(verbs, "registry", _registry, "list the registered versions and what became of them")
     registry.add_argument("--json", action="store_true", help="print one JSON object a version")
+
+
+def _add_injection_verbs(data_verbs: argparse._SubParsersAction) -> None:
+    inject = _add_verb(data_verbs, "inject", _data_inject, "make annotated pairs of ordinary videos")
+    inject.add_argument(
+        "folder", type=Path, metavar="CLEAN_FOLDER", help="a folder of videos; those below it count too"
+    )
+    inject.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset folder to write")
+    inject.add_argument("--seed", type=int, default=7, metavar="N", help="default: 7")
+    inject.add_argument("--pairs-per-clip", type=int, default=2, metavar="N", help="tried of each segment (default: 2)")
+    inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all that can be)")
+    inject.add_argument("--val-share", type=float, default=0.15, metavar="X", help="of the videos (default: 0.15)")
+    inject.add_argument("--test-share", type=float, default=0.2, metavar="X", help="of the videos (default: 0.2)")
+    inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="at most (default: 3)")
+    inject.add_argument("--size", type=int, default=256, metavar="N", help="the longer side in pixels (default: 256)")
+    leaks = _add_verb(data_verbs, "leak-check", _data_leak_check, "see whether compression or seams tell twins apart")
+    leaks.add_argument("dataset", type=Path, metavar="DATASET")
+    leaks.add_argument("--out", type=Path, metavar="FILE", help="write the result to FILE as JSON")
 
 
 def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
@@ -206,6 +225,34 @@ def _data_export(args: argparse.Namespace) -> int:
     count = export_dataset(args.format, args.data, args.out)
     print(f"wrote {args.out}: the annotations of {count} clips. The videos are in {args.data / 'clips'}.")
     return 0
+
+
+def _data_inject(args: argparse.Namespace) -> int:
+    from cac.console import print_injection
+    from cac.data.injection.batch import inject_folder
+    from cac.data.injection.catalogue import INJECTABLE
+    from cac.data.injection.settings import InjectionSettings
+
+    leaves = tuple(name.strip() for name in args.leaves.split(",")) if args.leaves is not None else INJECTABLE
+    settings = InjectionSettings(
+        args.seed, args.pairs_per_clip, leaves, args.val_share, args.test_share, args.segment_seconds, args.size
+    )
+    report = inject_folder(args.folder, args.out, settings)
+    print_injection(report, args.out)
+    if report.pairs == 0:
+        raise CacError(f"no pair could be made of {args.folder}; the table says why. Give it other videos.")
+    return 0
+
+
+def _data_leak_check(args: argparse.Namespace) -> int:
+    from cac.console import print_leaks, write_json
+    from cac.data.leak_check import leak_check
+
+    result = leak_check(args.dataset)
+    if args.out:
+        write_json(args.out, result)
+    print_leaks(result)
+    return 0 if result.passed else EXIT_REFUSED
 
 
 def _train(args: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""What the command line shows: errors, scores, the gate's decision, the versions, and the final table of metrics.
+"""What the command line shows: errors, scores, what came of data, the gate's decision, versions, the last table.
 
 Tables go to stdout as plain text a person can read in a log too. What is computed is computed elsewhere.
 """
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from cac.data.injection.report import InjectionReport
+    from cac.data.leak_check import LeakResult
     from cac.registry.gate import Decision
     from cac.registry.listing import Listed
     from cac.scoring import Failed, Scored
@@ -116,6 +118,34 @@ def _version_table(versions: Sequence["Listed"]) -> "Table":
         code = one.git_commit[:8] + ("+" if one.git_dirty == "true" else "")  # + uncommitted changes
         table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, code, one.data_md5[:8])
     return table
+
+
+def print_injection(report: "InjectionReport", out: Path) -> None:
+    """Print what came of each file of an injection, then how many pairs there are and where."""
+    from cac.data.injection.report import REPORT_NAME, report_rows
+
+    table = _table("file", "status", "segments", "pairs", "refused", "remarks")
+    table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
+    for row in report_rows(report):
+        table.add_row(*row)
+    _wide_console().print(table)
+    for note in report.notes:
+        print(f"note: {note}")
+    print(f"{report.pairs} pairs in {out}; every refusal is in {out / REPORT_NAME}")
+
+
+def print_leaks(result: "LeakResult") -> None:
+    """Print how well traces alone tell the twins apart, leaf by leaf and as a whole, and whether the bar is kept."""
+    from cac.data.leak_check import BAR
+
+    table = _table("leaf", "AUROC")
+    for leaf, value in result.by_leaf.items():
+        table.add_row(leaf, _number(value))
+    _wide_console().print(table)
+    print("most telling by themselves: " + ", ".join(f"{name} {value:.2f}" for name, value in result.telling.items()))
+    outcome = "is kept" if result.passed else "is MISSED: traces give the defects away"
+    print(f"AUROC {result.auroc:.3f} [{result.low:.3f}, {result.high:.3f}], {result.classifier}, {result.pairs} pairs")
+    print(f"the bar of {BAR} {outcome}")
 
 
 def print_summary(root: Path) -> None:

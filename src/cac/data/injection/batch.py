@@ -1,0 +1,236 @@
+"""From a folder of ordinary videos to a dataset of annotated pairs, and a report of what could not be used.
+
+A file that is broken, or no video, never ends the batch. Videos, not segments, are dealt to the splits, so that no
+scene is in two of them. Left out: making one pair (`pair.py`), reading files (`data/normalise.py`).
+"""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from cac.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
+from cac.data.injection.motion import measure_motion
+from cac.data.injection.pair import LEAST_SEVERITY, Order, Pair, make_pair
+from cac.data.injection.region import NoRegionError
+from cac.data.injection.report import REPORT_NAME, FileReport, InjectionReport, Refusal
+from cac.data.injection.segments import SHORTEST, segments
+from cac.data.injection.settings import InjectionSettings
+from cac.data.normalise import NormalisedVideo
+from cac.data.place import new_dataset
+from cac.errors import CacError
+from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
+from cac.video import encode
+
+LEAST_SIDE = 48  # pixels of a frame's shorter side
+_KEPT = (0.8, 0.95)  # of each side, in a view that is not the whole frame
+FEWEST_SOURCES = 3  # videos, below which there is nothing to deal to three splits
+
+
+@dataclass
+class _Batch:
+    """What the files share while they are worked on."""
+
+    scratch: Path
+    settings: InjectionSettings
+    report: InjectionReport = field(default_factory=InjectionReport)
+    clips: list[Clip] = field(default_factory=list)
+    seen: dict[str, str] = field(default_factory=dict)  # content's SHA-256 → file
+    tried: int = 0
+
+
+def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> InjectionReport:
+    """Make pairs of every video of a folder and write them as a dataset to `out`, replacing one that is there.
+
+    Raises:
+        CacError: there is no file in the folder, or `out` cannot be written or holds something that is no dataset.
+    """
+    from rich.console import Console
+    from rich.progress import track
+
+    files = list_files(folder, out)
+    cv2.setNumThreads(1)  # the same sums in the same order, whatever the machine
+    with new_dataset(out) as scratch:
+        batch = _Batch(scratch, settings)
+        for path in track(files, "injecting defects", console=Console(stderr=True)):
+            _inject_file(path, str(path.relative_to(folder)), batch)
+        _finish(batch)
+    return batch.report
+
+
+def list_files(folder: Path, out: Path) -> list[Path]:
+    """Return the files below a folder, sorted, without hidden ones and without those of `out`.
+
+    Raises:
+        CacError: the folder is missing or holds no file.
+    """
+    if not folder.is_dir():
+        raise CacError(f"no folder at {folder}. Name a folder of ordinary videos.")
+    inside = out.resolve()
+    files = [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and inside not in path.resolve().parents
+    ]
+    if not files:
+        raise CacError(f"{folder} holds no file. Put the videos there, or in folders below it.")
+    return files
+
+
+def _inject_file(path: Path, name: str, batch: _Batch) -> None:
+    """Make the pairs of one file; whatever is wrong with it becomes its reason in the report."""
+    one = FileReport(name)
+    batch.report.files.append(one)
+    video = NormalisedVideo(path, batch.settings.size)
+    try:
+        digest = _digest(path)
+        if digest in batch.seen:
+            raise CacError(f"the same content as {batch.seen[digest]}")
+        batch.seen[digest] = name
+        for frames in _cut(video, batch.settings.segment_seconds):
+            _inject_segment(frames, video.fps, (one, digest), batch)
+            one.segments += 1
+    except CacError as error:
+        one.reason = str(error).replace(str(path), name)  # the same wherever the folder lies
+    except OSError as error:
+        one.reason = f"cannot be read: {error.strerror}"
+    one.notes = list(video.notes)
+    if one.pairs == 0 and one.reason is None:
+        one.reason = "no segment of it could be used"
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _cut(video: NormalisedVideo, seconds: float) -> Iterator[np.ndarray]:
+    """Yield the segments of a video; the rate is known only once the first frame is read."""
+    frames = video.frames()
+    first = next(frames)
+    if min(first.shape[:2]) < LEAST_SIDE:
+        raise CacError(f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {LEAST_SIDE} wanted.")
+
+    def all_frames() -> Iterator[np.ndarray]:
+        yield first
+        yield from frames
+
+    yield from segments(all_frames(), max(SHORTEST, round(seconds * video.fps)))
+
+
+def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, str], batch: _Batch) -> None:
+    one, digest = source
+    if len(frames) < SHORTEST:
+        reason = f"shorter than {SHORTEST} frames"
+        batch.report.refusals.append(Refusal(one.file, one.segments, None, reason))
+        return
+    motion = measure_motion(frames)
+    for number in range(batch.settings.pairs_per_clip):
+        leaf = _leaf_of(batch.tried, batch.settings.leaves)
+        batch.tried += 1
+        rng = np.random.default_rng([batch.settings.seed, int(digest[:12], 16), one.segments, number])
+        order = Order(leaf, round(float(rng.uniform(LEAST_SEVERITY, 1)), 3))
+        view = draw_view(frames.shape[1:3], number, rng)
+        try:
+            pair = make_pair(frames[:, *view], motion.cropped(view), fps, order, rng)
+        except NoRegionError as error:
+            batch.report.refusals.append(Refusal(one.file, one.segments, leaf, str(error)))
+            continue
+        pair_id = f"{_slug(one.file)}-{digest[:8]}-s{one.segments:04d}-p{number}"
+        batch.clips += _write_pair(batch.scratch, pair_id, pair, (one.file, fps))
+        one.pairs += 1
+
+
+def draw_view(size: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[slice, slice]:
+    """Return the part of the frame that pair `number` of a segment shows, as slices of its rows and columns.
+
+    The first shows all of it, any other a part of its own: a clean clip that is there twice could be known by heart.
+    """
+    if number == 0:
+        return slice(None), slice(None)
+    sides = []
+    for side in size:
+        kept = max(LEAST_SIDE, int(side * rng.uniform(*_KEPT)) // 2 * 2)
+        start = int(rng.integers(side - kept + 1))
+        sides.append(slice(start, start + kept))
+    return sides[0], sides[1]
+
+
+def _leaf_of(number: int, leaves: tuple[str, ...]) -> str:
+    """Return the leaf of try `number`: families take turns, and leaves within them."""
+    families = [family for family in Family if any(family_of(leaf) == family for leaf in leaves)]
+    own = [leaf for leaf in leaves if family_of(leaf) == families[number % len(families)]]
+    return own[number // len(families) % len(own)]
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(name).with_suffix("").as_posix().lower()).strip("-")[:40] or "video"
+
+
+def _write_pair(scratch: Path, pair_id: str, pair: Pair, source: tuple[str, float]) -> list[Clip]:
+    name, fps = source
+    clips = []
+    for kind, frames, anomalies in (("anomalous", pair.defective, (pair.anomaly,)), ("clean", pair.clean, ())):
+        path = scratch / "clips" / f"{pair_id}-{kind}.mp4"
+        encode(path, frames, fps)
+        clip = Clip(
+            clip_id=f"{pair_id}-{kind}", path=f"clips/{path.name}", sha256=_digest(path), fps=fps,
+            frame_count=len(frames), width=frames.shape[2], height=frames.shape[1], source=name,
+            generator="cac.data.injection", split="train", pair_id=pair_id, anomalies=anomalies,
+        )  # fmt: skip
+        clips.append(clip)
+    return clips
+
+
+def _finish(batch: _Batch) -> None:
+    """Deal the videos to the splits and write manifest, card and report."""
+    splits = deal_splits([clip.source for clip in batch.clips], batch.settings)
+    clips = [clip.model_copy(update={"split": splits[clip.source]}) for clip in batch.clips]
+    report = batch.report
+    report.leaves = dict(Counter(clip.anomalies[0].leaf for clip in clips if not clip.is_clean))
+    if len(splits) < FEWEST_SOURCES:
+        report.notes.append(f"fewer than {FEWEST_SOURCES} videos could be used, so all pairs are in train")
+    write_clips(batch.scratch, sorted(clips, key=lambda clip: clip.clip_id))
+    _write(batch.scratch / CARD_NAME, _card(batch))
+    _write(batch.scratch / REPORT_NAME, report.to_dict())
+
+
+def deal_splits(sources: list[str], settings: InjectionSettings) -> dict[str, Split]:
+    """Return the split of each source video: by shares of the videos, in the order of a hash of their names.
+
+    With a share above 0 a split gets at least one video; with fewer than three videos all go to train.
+    """
+    order = sorted(set(sources), key=lambda name: hashlib.sha256(f"{settings.seed}-{name}".encode()).digest())
+    splits: dict[str, Split] = dict.fromkeys(order, "train")
+    if len(order) < FEWEST_SOURCES:
+        return splits
+    test, val = (
+        max(1, round(share * len(order))) if share else 0 for share in (settings.test_share, settings.val_share)
+    )
+    splits |= dict.fromkeys(order[:test], "test")
+    splits |= dict.fromkeys(order[test : test + val], "val")
+    return splits
+
+
+def _card(batch: _Batch) -> dict[str, object]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "taxonomy_version": TAXONOMY_VERSION,
+        "source": "defects injected into ordinary videos",
+        "licence": "that of the videos",
+        "made_by": "cac data inject",
+        "settings": asdict(batch.settings),
+        "sources": {name: digest for digest, name in batch.seen.items()},
+    }
+
+
+def _write(path: Path, values: dict[str, object]) -> None:
+    path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")

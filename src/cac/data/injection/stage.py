@@ -1,0 +1,50 @@
+"""What a defect is given to work on, and what it gives back; the defects are in the modules beside this one.
+
+A defect is a function from a `Stage` to one `Layer` for each frame of the window. Severity in (0, 1] must order how
+much it changes: 1 is obvious, near 0 is subtle.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from cac.data.injection.layers import Layer
+from cac.data.injection.region import Region
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A segment with a region and a window.
+
+    Attributes:
+        frames: uint8 (n, height, width, 3), the clean segment.
+        region: where the defect goes, followed through the segment.
+        first, last: the window's frames, both included.
+        severity: in (0, 1].
+        rng: for what is left to chance.
+    """
+
+    frames: np.ndarray
+    region: Region
+    first: int
+    last: int
+    severity: float
+    rng: np.random.Generator
+
+    @property
+    def times(self) -> range:
+        """The frames of the window."""
+        return range(self.first, self.last + 1)
+
+    @property
+    def length(self) -> int:
+        """How many frames the window has."""
+        return self.last - self.first + 1
+
+    def progress(self, t: int) -> float:
+        """Return how much of the window is over with frame `t`, in (0, 1]."""
+        return (t - self.first + 1) / self.length
+
+
+Defect = Callable[[Stage], list[Layer]]
