@@ -255,7 +255,16 @@ def test_finding_says_what_was_found_and_expected(
     clip_id: str, found: str, expected: str, spoiled: tuple[Path, Path, str]
 ) -> None:
     [failure] = [failure for failure in failures(spoiled[1]) if failure["clip_id"] == clip_id]
-    assert (failure["found"], failure["expected"], failure["suite"]) == (found, expected, "blocking")
+    assert (failure["found"], failure["expected"]) == (found, expected)
+    assert failure["suite"] == ("warning" if failure["check"] == "pair" else "blocking")
+
+
+def test_a_clip_without_its_twin_is_only_warned_of(dataset: Path, tmp_path: Path) -> None:
+    pairs = [make_pair(dataset, name, split, leaf) for name, (split, leaf) in GOOD.items()]
+    write(dataset, [clip for pair in (*pairs, make_pair(dataset, "alone", "train", "teleport")[1:]) for clip in pair])
+    validate(dataset, BOUNDS, tmp_path / "out")
+    [failure] = [failure for failure in failures(tmp_path / "out") if failure["clip_id"]]
+    assert (failure["clip_id"], failure["check"], failure["suite"]) == ("alone-bad", "pair", "warning")
 
 
 def test_invalid_line_names_line_and_field(spoiled: tuple[Path, Path, str]) -> None:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from great_expectations.expectations.expectation import Expectation
 
 Suite = Literal["blocking", "warning"]
+WARNINGS = ("pair",)  # of the checks on each clip: clips of the world have no twin
 Row = dict[str, Any]
 
 # Fixed, so that the same data gives the same pages: a DVC output must not hold the time it was made.
@@ -66,6 +67,7 @@ def list_checks(params: Validation) -> list[Check]:
     blocking = [
         Check(name, "blocking", expected, "ExpectColumnValuesToBeNull", f"{name}_problem")
         for name, expected in EXPECTED.items()
+        if name not in WARNINGS
     ]
     blocking += [
         Check("clip_id", "blocking", "a clip_id of its own", "ExpectColumnValuesToBeUnique", "clip_id"),
@@ -74,6 +76,7 @@ def list_checks(params: Validation) -> list[Check]:
         *(_split_size_check(split, params.min_clips_per_split) for split in REQUIRED_SPLITS),
     ]
     warning = [
+        *(Check(name, "warning", EXPECTED[name], "ExpectColumnValuesToBeNull", f"{name}_problem") for name in WARNINGS),
         Check("file_duplicate", "warning", "content no other clip has", "ExpectColumnValuesToBeUnique", "file_sha256"),
         *(_clean_share_check(split, params.min_clean_share, params.max_clean_share) for split in REQUIRED_SPLITS),
         *(_family_check(family, params.min_clips_per_family) for family in Family),

@@ -54,7 +54,7 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
 
 
 def freeze_vision(model: Any) -> None:
-    """Keep the vision tower's part of an adapter as it is: half of a step's time goes into its gradients."""
+    """Keep the vision tower's part of an adapter as it is: a third of a step's time goes into its gradients."""
     for name, parameter in model.named_parameters():
         if ".visual." in name:
             parameter.requires_grad_(False)

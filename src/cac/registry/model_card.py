@@ -11,15 +11,14 @@ from dataclasses import dataclass
 from cac.evaluation.calibration import Calibration
 from cac.params import Params
 from cac.registry.fingerprint import Fingerprint
-from cac.taxonomy import LEAVES
 
 Interval = Mapping[str, float | None]
 Metrics = Mapping[str, Mapping[str, Interval]]
 
 MAX_DESCRIPTION = 5000  # characters; the column's size in MLflow's database (store/model_registry/dbmodels)
 
-_LIMITS = f"""\
-- It knows {len(LEAVES)} kinds of anomaly (`cac.taxonomy`), and judges nothing else: not beauty, not prompt fidelity.
+_LIMITS = """\
+- It knows the kinds of anomaly of its training clips, and judges nothing else: not beauty, not prompt fidelity.
 - The numbers hold for the test split of the data version above. On other footage measure first.
 - A score of 0.5 may mean that the answer could not be parsed (`parsed` is false): the model abstains.
 - It sees a few frames at low resolution; an anomaly shorter than the gap between coarse frames can be missed.
