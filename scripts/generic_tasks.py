@@ -160,14 +160,14 @@ def _track(scene: Scene, index: int, frames: list[int]) -> str:
 
 
 def _changes(clip: ChangedClip, frames: list[int]) -> str:
-    """Say of each frame what differs from most of the clip; then in one word what it was, and whether it was seen."""
+    """Say of each frame where something differs from most of the clip; then in one word what it was, and if it was."""
     lines, word = [], "none"
     for t in frames:
         event = clip.event_at(t)
         found = "none"
         if event is not None:
             word = event.word
-            found = f"{word} {_numbers(clip.scene.actors[event.actor][t])}"
+            found = f"seen {_numbers(clip.scene.actors[event.actor][t])}"
         lines.append(f"{format_time(t / FPS)} {found}")
     return "\n".join([*lines, f"changed {word}", "seen no" if word == "none" else "seen yes"])
 

@@ -40,6 +40,7 @@ SMALL_STEPS = 700  # the first steps see small frames only: they cost half
 SINGLE_SHARE = 0.1  # of the steps of comparing, so that what was learned before is kept
 DENSE_SHARE = 0.15  # of the single-frame steps, so that the tower keeps and sharpens what it sees
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
+NUMBER_WEIGHT = 1.0  # of the coordinates
 FORGED_SHARE = 0.5  # of the dialogues whose flags are drawn at random in the input, and of the flags in them
 RATES = {"vision": 2e-3, "single": 1e-3, "compare": 2e-3, "mix": 1e-3}
 WARM_UP = 50  # steps at the beginning of each phase
@@ -145,9 +146,9 @@ def answer_loss(model, hidden: torch.Tensor, labels: torch.Tensor, tokenizer) ->
     """Cross-entropy over the learned tokens in which half of a coordinate's target is spread over its neighbours.
 
     A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know. The words
-    that decide count once more: they are few among many that follow from them.
+    that decide and the coordinates count once more: the rest follows from them or from the question.
     """
-    number_ids, decision_ids = coordinate_ids(tokenizer), word_ids(tokenizer, (*FLAGS, "none", *CHANGES))
+    number_ids, decision_ids = coordinate_ids(tokenizer), word_ids(tokenizer, (*FLAGS, "none", "seen", *CHANGES))
     labels = labels[:, 1:]
     learned = labels != IGNORED
     scores = torch.log_softmax(model.lm_head(hidden[:, :-1][learned]), dim=-1)
@@ -157,10 +158,8 @@ def answer_loss(model, hidden: torch.Tensor, labels: torch.Tensor, tokenizer) ->
     value = torch.searchsorted(number_ids, targets[is_number])
     soft = -(neighbourhood(NEIGHBOURHOOD)[value] * scores[is_number][:, number_ids]).sum(dim=1)
     loss = loss.masked_scatter(is_number, 0.5 * loss[is_number] + 0.5 * soft)
-    decisive = torch.isin(targets, decision_ids)
-    if not decisive.any():
-        return loss.mean()
-    return loss.mean() + DECISION_WEIGHT * loss[decisive].mean()
+    weighted = ((torch.isin(targets, decision_ids), DECISION_WEIGHT), (is_number, NUMBER_WEIGHT))
+    return loss.mean() + sum(weight * loss[chosen].mean() for chosen, weight in weighted if chosen.any())
 
 
 def forge_flags(batch: dict, flag_ids: torch.Tensor) -> torch.Tensor:

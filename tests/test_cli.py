@@ -27,7 +27,7 @@ ANOMALOUS = Judgement(
     margin=-2.0,
     verdict="anomalous",
     windows=((0.5, 1.25),),
-    findings=(Finding(0.5, LEAF, (0.1, 0.1, 0.5, 0.5)),),
+    findings=(Finding(0.5, (0.1, 0.1, 0.5, 0.5)),),
     family=family_of(LEAF),
     leaf=LEAF,
     parsed=True,
@@ -174,7 +174,7 @@ def test_score_as_json_is_one_object_a_line(videos, model, capsys):
     assert cli.main(["score", "--json", *map(str, videos)]) == 0
     dark, bright = map(json.loads, capsys.readouterr().out.splitlines())
     assert (dark["verdict"], dark["windows"], dark["leaf"]) == ("anomalous", [[0.5, 1.25]], LEAF)
-    assert dark["findings"] == [{"time": 0.5, "leaf": LEAF, "box": [0.1, 0.1, 0.5, 0.5]}]
+    assert dark["findings"] == [{"time": 0.5, "box": [0.1, 0.1, 0.5, 0.5]}]
     assert (bright["verdict"], bright["windows"], bright["family"]) == ("clean", [], None)
     assert bright["score"] == pytest.approx(1 / (1 + np.exp(-2.0)))
 

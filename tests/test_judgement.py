@@ -15,7 +15,7 @@ UNIT = st.floats(0, 1)
 BOXES = st.tuples(UNIT, UNIT, UNIT, UNIT)
 FINDINGS = st.one_of(
     st.builds(Finding, st.floats(0, 60)),
-    st.builds(Finding, st.floats(0, 60), st.sampled_from(list(LEAVES)), BOXES),
+    st.builds(Finding, st.floats(0, 60), BOXES),
 )
 A: Box = (0.0, 0.0, 0.2, 0.2)
 B: Box = (0.4, 0.2, 0.6, 0.4)
@@ -52,27 +52,27 @@ def test_round_trip_through_json(judgement) -> None:
 
 
 def test_box_at_an_answered_time_is_the_answer() -> None:
-    judgement = _with(Finding(0.5, "teleport", A), Finding(1.0, "teleport", B))
+    judgement = _with(Finding(0.5, A), Finding(1.0, B))
     assert judgement.box_at(0.5) == A
     assert judgement.box_at(0.55) == A
     assert judgement.box_at(0.96) == B
 
 
 def test_box_between_two_answers_is_interpolated() -> None:
-    judgement = _with(Finding(0.5, "teleport", A), Finding(1.0, "teleport", B))
+    judgement = _with(Finding(0.5, A), Finding(1.0, B))
     assert judgement.box_at(0.75) == pytest.approx((0.2, 0.1, 0.4, 0.3))
     assert judgement.box_at(0.625) == pytest.approx((0.1, 0.05, 0.3, 0.25))
 
 
 def test_no_box_at_or_beside_a_frame_answered_none() -> None:
-    judgement = _with(Finding(0.5, "teleport", A), Finding(1.0), Finding(1.5, "teleport", B))
+    judgement = _with(Finding(0.5, A), Finding(1.0), Finding(1.5, B))
     assert judgement.box_at(1.0) is None
     assert judgement.box_at(0.75) is None
     assert judgement.box_at(1.25) is None
 
 
 def test_no_box_outside_the_answered_span_or_without_answers() -> None:
-    judgement = _with(Finding(0.5, "teleport", A), Finding(1.0, "teleport", B))
+    judgement = _with(Finding(0.5, A), Finding(1.0, B))
     assert judgement.box_at(0.44) is None
     assert judgement.box_at(1.06) is None
     assert _with().box_at(0.5) is None
@@ -81,14 +81,14 @@ def test_no_box_outside_the_answered_span_or_without_answers() -> None:
 @settings(deadline=None)
 @given(time=st.floats(0.5, 1.0))
 def test_boxes_between_two_answers_stay_between_them(time) -> None:
-    box = _with(Finding(0.5, "teleport", A), Finding(1.0, "teleport", B)).box_at(time)
+    box = _with(Finding(0.5, A), Finding(1.0, B)).box_at(time)
     assert box is not None
     assert all(low - 1e-9 <= value <= high + 1e-9 for low, value, high in zip(A, box, B, strict=True))
 
 
 def test_the_windows_of_a_single_look_reach_half_way_to_the_clear_frames() -> None:
     def finding(time: float, odd: bool) -> Finding:
-        return Finding(time, "teleport", (0.1, 0.1, 0.2, 0.2)) if odd else Finding(time)
+        return Finding(time, (0.1, 0.1, 0.2, 0.2)) if odd else Finding(time)
 
     looks = [finding(time, odd) for time, odd in [(0.2, False), (0.6, True), (1.0, True), (1.4, False), (1.8, True)]]
     (first, second) = windows_of(looks, 2.0)

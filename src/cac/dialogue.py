@@ -5,10 +5,11 @@ tool `concentrate` with time windows. Turn 2 (look) shows dense, larger frames o
 the answer gives the evidence frame by frame, then the attribution, and the verdict last:
 
     0.5 none
-    0.6 colour_swap 23 40 55 60
+    0.6 seen 23 40 55 60
     attribution colour_swap
     verdict anomalous
 
+Each word decides one thing: a frame's line whether and where, the attribution what. A look names one leaf.
 Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
 evaluation, the registered model) uses this module, so they cannot disagree. It leaves out tokenisation (the processor's
 chat template does it) and which frames are chosen (`video.py`).
@@ -25,7 +26,7 @@ from typing import Any, Literal
 from cac.geometry import Box, Window, merge_windows
 from cac.taxonomy import LEAVES, Family, family_of
 
-DIALOGUE_VERSION = "2"  # 2: the attribution names the leaf alone; its family follows from it
+DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", the attribution what
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
 
 SCAN_REQUEST = (
@@ -33,7 +34,7 @@ SCAN_REQUEST = (
     "then call concentrate with the suspicious time windows.\nwhat changes then when"
 )
 LOOK_REQUEST = (
-    "Look closely for anomalies. Give each frame's anomaly and box, or none, then the attribution, then the verdict."
+    "Look closely for anomalies. Say of each frame where one is seen, or none, then the attribution, then the verdict."
     "\nwhat changes"
 )
 
@@ -62,10 +63,9 @@ CONCENTRATE_TOOL: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Finding:
-    """What the model says of one frame: nothing (`leaf` and `box` None), or a leaf and its box in [0, 1]."""
+    """What the model says of one frame: nothing (`box` None), or the box in [0, 1] in which it sees an anomaly."""
 
     time: float
-    leaf: str | None = None
     box: Box | None = None
 
 
@@ -154,14 +154,14 @@ def write_look(look: Look) -> str:
 
 
 def _write_finding(finding: Finding) -> str:
-    if finding.leaf is None or finding.box is None:
+    if finding.box is None:
         return f"{format_time(finding.time)} none"
     numbers = " ".join(str(round(value * COORDINATE_SCALE)) for value in finding.box)
-    return f"{format_time(finding.time)} {finding.leaf} {numbers}"
+    return f"{format_time(finding.time)} seen {numbers}"
 
 
 _TIME = r"(\d{1,6}\.\d)"
-_FINDING = re.compile(_TIME + r" (?:none|([a-z_]+) (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
+_FINDING = re.compile(_TIME + r" (?:none|seen (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
 _ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+))")
 _VERDICT = re.compile(r"verdict (clean|anomalous)")
 _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
@@ -170,7 +170,7 @@ _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 def parse_look(text: str) -> Look | None:
     """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
 
-    The verdict must be anomalous exactly if a frame names an anomaly and exactly if a leaf is given as attribution.
+    The verdict must be anomalous exactly if a frame has a box and exactly if a leaf is given as attribution.
     Frames stand in the order of time.
     """
     lines = text.strip().split("\n")
@@ -184,7 +184,7 @@ def parse_look(text: str) -> Look | None:
     if (leaf is None) != (verdict[1] == "clean") or (leaf is not None and leaf not in LEAVES):
         return None
     found = tuple(finding for finding in findings if finding is not None)
-    if any(finding.leaf for finding in found) != (leaf is not None):
+    if any(finding.box for finding in found) != (leaf is not None):
         return None
     if any(later.time < earlier.time for earlier, later in pairwise(found)):
         return None
@@ -195,13 +195,12 @@ def _parse_finding(line: str) -> Finding | None:
     match = _FINDING.fullmatch(line)
     if match is None:
         return None
-    time, leaf = float(match[1]), match[2]
-    if leaf is None:
-        return Finding(time)
-    x1, y1, x2, y2 = (int(number) / COORDINATE_SCALE for number in match.groups()[2:])
-    if leaf not in LEAVES or not (x1 <= x2 <= 1 and y1 <= y2 <= 1):
+    if match[2] is None:
+        return Finding(float(match[1]))
+    x1, y1, x2, y2 = (int(number) / COORDINATE_SCALE for number in match.groups()[1:])
+    if not (x1 <= x2 <= 1 and y1 <= y2 <= 1):
         return None
-    return Finding(time, leaf, (x1, y1, x2, y2))
+    return Finding(float(match[1]), (x1, y1, x2, y2))
 
 
 def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | None:

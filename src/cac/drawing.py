@@ -171,9 +171,7 @@ def predicted_marks(judgement: Judgement, seconds: float) -> list[Mark]:
     box = judgement.box_at(seconds)
     if box is None:
         return []
-    boxed = [finding for finding in judgement.findings if finding.box is not None]
-    nearest = min(boxed, key=lambda finding: abs(finding.time - seconds))
-    return [Mark(box, PREDICTED, nearest.leaf or "", dashed=True)]
+    return [Mark(box, PREDICTED, judgement.leaf or "", dashed=True)]
 
 
 def contact_sheet(video: Video, clip: Clip, judgement: Judgement | None = None, count: int = 8) -> Image.Image:

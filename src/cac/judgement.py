@@ -68,7 +68,7 @@ class Judgement:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Judgement":
         """Read what `to_dict` wrote, also after a JSON round trip."""
-        findings = tuple(Finding(f["time"], f["leaf"], tuple(f["box"]) if f["box"] else None) for f in data["findings"])
+        findings = tuple(Finding(f["time"], tuple(f["box"]) if f["box"] else None) for f in data["findings"])
         family = Family(data["family"]) if data["family"] else None
         windows = tuple((start, end) for start, end in data["windows"])
         return cls(**{**data, "findings": findings, "family": family, "windows": windows})
@@ -81,7 +81,7 @@ def windows_of(findings: Sequence[Finding], duration: float) -> tuple[Window, ..
     """
     times = [finding.time for finding in findings]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(times)), duration]
-    spans = [(edges[i], edges[i + 1]) for i, finding in enumerate(findings) if finding.leaf]
+    spans = [(edges[i], edges[i + 1]) for i, finding in enumerate(findings) if finding.box]
     return tuple(merge_windows([(start, end) for start, end in spans if start < end]))
 
 

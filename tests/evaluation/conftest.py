@@ -47,7 +47,7 @@ def answer(clip: Clip, anomaly: Anomaly | None, margin: float, shift: float = 0.
         start, end = anomaly.window
         windows = ((max(0.0, start + shift), end + shift),)
         findings = tuple(
-            Finding(box.frame / clip.fps + shift, anomaly.leaf, (box.box[0], box.box[1], box.box[2], box.box[3]))
+            Finding(box.frame / clip.fps + shift, (box.box[0], box.box[1], box.box[2], box.box[3]))
             for box in anomaly.boxes
         )
     leaf = anomaly.leaf if anomaly else None

@@ -115,7 +115,7 @@ def test_spatial_iou_counts_every_truth_frame(make_clip, perfect) -> None:
     clip = make_clip(0, "melted_body", window=(4, 8))
     half = replace(perfect(clip), findings=perfect(clip).findings[:2])
     assert spatial_iou(clip, half) == pytest.approx(0.5)
-    moved = [Finding(f.time, f.leaf, (f.box[0] + 0.25, *f.box[1:2], f.box[2] + 0.25, f.box[3])) for f in half.findings]
+    moved = [Finding(f.time, (f.box[0] + 0.25, *f.box[1:2], f.box[2] + 0.25, f.box[3])) for f in half.findings]
     assert spatial_iou(clip, replace(half, findings=tuple(moved))) == 0
 
 

@@ -81,7 +81,7 @@ def test_trl_knows_the_template_and_its_tools(processor) -> None:
 def test_a_two_turn_dialogue_is_short(processor) -> None:
     coarse = [Image.new("RGB", (64, 64))] * 8
     dense = [Image.new("RGB", (80, 80))] * 6
-    found = Finding(1.0, "teleport", (0.1, 0.2, 0.3, 0.4))
+    found = Finding(1.0, (0.1, 0.2, 0.3, 0.4))
     messages = [
         *scan_prompt(coarse, [i / 2 for i in range(8)]),
         scan_reply(Scan(tuple((i / 2, True) for i in range(8)), ((0.5, 2.0),))),

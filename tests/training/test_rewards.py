@@ -23,7 +23,7 @@ CLEAN = DIRTY.model_copy(update={"anomalies": (), "clip_id": "c"})
 DENSE = [frame / 8 for frame in range(8, 16)]
 
 HONEST = Judgement(
-    0.0, "anomalous", ((1.0, 2.0),), tuple(Finding(time, "teleport", BOX) for time in DENSE), Family.PHYSICAL,
+    0.0, "anomalous", ((1.0, 2.0),), tuple(Finding(time, BOX) for time in DENSE), Family.PHYSICAL,
     "teleport", True, 14, "", "",
 )  # fmt: skip
 PASS = Judgement(0.0, "clean", (), tuple(Finding(time) for time in DENSE), None, None, True, 14, "", "")
@@ -49,7 +49,7 @@ def over_both(dirty: Judgement, clean: Judgement, settings: Grpo) -> float:
 
 HACKS = {
     "whole-clip window": (replace(HONEST, windows=((0.0, 4.0),)), PASS),
-    "giant boxes": (replace(HONEST, findings=tuple(Finding(t, "teleport", (0.0, 0.0, 1.0, 1.0)) for t in DENSE)), PASS),
+    "giant boxes": (replace(HONEST, findings=tuple(Finding(t, (0.0, 0.0, 1.0, 1.0)) for t in DENSE)), PASS),
     "boxes on one easy frame only": (replace(HONEST, findings=HONEST.findings[:1]), PASS),
     "everything anomalous": (HONEST, HONEST),
     "everything clean": (PASS, PASS),

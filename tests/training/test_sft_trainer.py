@@ -40,7 +40,7 @@ def batch(trainer: EvidenceSFTTrainer) -> dict:
     from PIL import Image
 
     frames = [Image.fromarray(np.full((32, 32, 3), 80 * i, dtype=np.uint8)) for i in range(2)]
-    found = (Finding(0.0), Finding(0.5, "teleport", (0.1, 0.2, 0.3, 0.4)))
+    found = (Finding(0.0), Finding(0.5, (0.1, 0.2, 0.3, 0.4)))
     looks = [Look(found, family_of("teleport"), "teleport", "anomalous"), Look((Finding(0.0),), None, None, "clean")]
     dialogues = [Dialogue([*look_prompt(frames, [0.0, 0.5]), look_reply(look)], has_tool=False) for look in looks]
     processor = trainer.processing_class

@@ -38,7 +38,7 @@ def _judgement(margin: float, evidence: _Evidence | None, leaf: str | None, fram
         look = Look((), None, None, "clean")
         windows: tuple[Window, ...] = ()
     else:
-        findings = tuple(Finding(time, leaf, box) for time, box in evidence.findings)
+        findings = tuple(Finding(time, box) for time, box in evidence.findings)
         look = Look(findings, family_of(leaf), leaf, "anomalous")
         windows = (evidence.window,)
     return Judgement(

@@ -28,7 +28,7 @@ from cac.dialogue import (
 from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement, judgement_of, windows_of
 from cac.params import Frames
-from cac.taxonomy import LEAVES, Family
+from cac.taxonomy import LEAVES
 from cac.video import Video
 from cac.views import View, coarse_view, dense_view, only_view
 
@@ -151,12 +151,11 @@ class _TokenRecorder:
 
 
 def none_token_id(tokenizer: Any) -> int:
-    """Return the first token of " none", which must begin no leaf and no family."""
-    none, *others = (
-        tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in ("none", *LEAVES, *Family)
-    )
+    """Return the first token of " none", which must begin neither " seen" nor a leaf."""
+    words = ("none", "seen", *LEAVES)
+    none, *others = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
     if none in others:
-        raise ValueError('the tokenizer begins the name of an anomaly with the token of " none"')
+        raise ValueError('the tokenizer begins " seen" or the name of an anomaly with the token of " none"')
     return none
 
 

@@ -11,7 +11,7 @@ Input: a DataFrame whose column `video` holds paths, or a plain list of paths. O
     verdict        "clean" or "anomalous"
     windows        [[start, end], …] in seconds; only with an anomalous verdict
     family, leaf   the kind of anomaly; None on a clean verdict
-    boxes          [{"time": seconds, "leaf": name, "box": [x1, y1, x2, y2]}, …], coordinates in [0, 1]; likewise
+    boxes          [{"time": seconds, "box": [x1, y1, x2, y2]}, …], coordinates in [0, 1]; likewise
     evidence       the answer's text as generated
     parsed         whether both answers obeyed the grammar
     model_version  the registered version it was loaded as; None if loaded by another address
@@ -31,7 +31,7 @@ DEFAULT_BATCH_SIZE = 8
 def signature() -> ModelSignature:
     """Return the model's signature. The input column is unnamed, as MLflow refuses plain lists for a named one."""
     text, number = DataType.string, DataType.double
-    box = Object([Property("time", number), Property("leaf", text), Property("box", Array(number))])
+    box = Object([Property("time", number), Property("box", Array(number))])
     outputs = Schema(
         [
             ColSpec(number, "score"),
@@ -89,7 +89,7 @@ class RewardPyfunc(PythonModel):
             "windows": [list(window) for window in judgement.windows] if anomalous else [],
             "family": str(judgement.family) if judgement.family else None,
             "leaf": judgement.leaf,
-            "boxes": [{"time": f.time, "leaf": f.leaf, "box": list(f.box)} for f in found] if anomalous else [],
+            "boxes": [{"time": f.time, "box": list(f.box)} for f in found] if anomalous else [],
             "evidence": judgement.look_text,
             "parsed": judgement.parsed,
             "model_version": self._version,

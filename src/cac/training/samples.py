@@ -164,10 +164,11 @@ def _false_scan(view: View, windows: tuple[Window, ...]) -> Scan:
 
 def true_look(clip: Clip, view: View) -> Look:
     """Return the right answer of turn 2 for the given frames of a clip: anomalous if one of them shows an anomaly."""
-    findings = []
+    findings, leaves = [], []
     for index, time in zip(view.indices, view.times, strict=True):
         boxes = clip.boxes_at(index)
-        findings.append(Finding(time, *boxes[0]) if boxes else Finding(time))
-    leaf = next((finding.leaf for finding in findings if finding.leaf), None)
+        findings.append(Finding(time, boxes[0][1] if boxes else None))
+        leaves += [leaf for leaf, _ in boxes[:1]]
+    leaf = leaves[0] if leaves else None
     family = family_of(leaf) if leaf else None
     return Look(tuple(findings), family, leaf, "anomalous" if leaf else "clean")

@@ -1,8 +1,8 @@
 """TRL's SFT trainer with two additions: the words that decide weigh more, and image tokens learn what they show.
 
-An answer of fifty tokens holds six to eight that say something of their own: whether a frame is odd, and which anomaly
-it shows or none. The rest is time stamps, line ends, and what follows from them; coordinates take most of what is left
-of the loss. What image tokens learn stands in `evidence.py`. Imports TRL at the top, so import it inside functions
+An answer of fifty tokens holds six to eight that say something of their own: whether a frame is odd, and whether an
+anomaly is seen on it. The rest is time stamps, line ends, and what follows from them; coordinates take most of what is
+left of the loss. What image tokens learn stands in `evidence.py`. Imports TRL at the top, so import it inside functions
 only.
 """
 
@@ -15,7 +15,7 @@ from trl import SFTTrainer
 
 from cac.training.evidence import READ_LAYER, WORDS, evidence_loss
 
-DECISIONS = ("odd", "clear", *WORDS)
+DECISIONS = ("odd", "clear", "seen", *WORDS)
 
 
 def first_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
