@@ -49,7 +49,6 @@ INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starve
 EASY_STEPS = 350  # over these the share of easy frames falls from all to none
 NEIGHBOURHOOD = 1.5  # coordinates over which the soft half of the loss decays by a factor e
 PLACE_SCALE = 0.4  # spread of the place code; the pixels' part has about 0.6
-GROWN_FROM = (0, 1, 2, 2, 3, 3)  # which layer of a base of four each of six begins as
 SAVE_SECONDS = 300
 
 
@@ -195,7 +194,7 @@ def main() -> None:
     args.scratch.mkdir(parents=True, exist_ok=True)
 
     processor = build_processor()
-    model = fresh_model(processor) if args.base is None else grown_model(processor, args.base)
+    model = fresh_model(processor) if args.base is None else Qwen3VLForConditionalGeneration.from_pretrained(args.base)
     vision = model.config.vision_config
     pixels = 3 * vision.temporal_patch_size * CELL**2
     heads = nn.ModuleDict(
@@ -221,23 +220,6 @@ def fresh_model(processor):
     model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
     make_ordinal(model, coordinate_ids(processor.tokenizer))
     make_places(model)
-    return model
-
-
-def grown_model(processor, base: Path):
-    """Load a base; one of four layers gets two more, copies of those before them that add nothing to begin with."""
-    old = Qwen3VLForConditionalGeneration.from_pretrained(base)
-    model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer, INITIALIZER_RANGE))
-    layers, old_layers = model.model.language_model.layers, old.model.language_model.layers
-    if len(layers) == len(old_layers):
-        return old
-    rest = {name: value for name, value in old.state_dict().items() if ".layers." not in name}
-    model.load_state_dict(rest, strict=False)
-    for place, (layer, source) in enumerate(zip(layers, GROWN_FROM, strict=True)):
-        layer.load_state_dict(old_layers[source].state_dict())
-        if source in GROWN_FROM[:place]:
-            nn.init.zeros_(layer.self_attn.o_proj.weight)
-            nn.init.zeros_(layer.mlp.down_proj.weight)
     return model
 
 
