@@ -19,12 +19,14 @@ _CLEAN, _ANOMALOUS, _BARS = "#56B4E9", "#D55E00", "#7a8aa0"
 _BINS = 24
 _MOST_NAMES = 10  # generators that get a bar of their own
 _LONGEST_NAME = 30
+_FEWEST_ROWS = 4  # that a chart of bars has room for, so that a single bar is no wall
 
 
 def draw_stats(stats: Stats, path: Path) -> None:
     """Write the picture as PNG."""
     import matplotlib
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
 
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
@@ -38,10 +40,12 @@ def draw_stats(stats: Stats, path: Path) -> None:
         _draw_names(axes["families"], "families: clips", stats.families)
         _draw_names(axes["leaves"], "leaves: clips", stats.leaves)
         _draw_names(axes["generators"], "generators: clips", most_frequent(stats.generators))
-        _draw_numbers(axes["window s"], "windows: length", "seconds", stats.window_seconds)
-        _draw_numbers(axes["window %"], "windows: share of the clip", "%", [100 * v for v in stats.window_shares])
-        _draw_numbers(axes["duration"], "clips: duration", "seconds", stats.durations)
-        _draw_numbers(axes["box"], "boxes: share of the frame", "%", [100 * v for v in stats.box_areas])
+        _draw_numbers(axes["window s"], "windows: seconds", stats.window_seconds)
+        _draw_numbers(axes["window %"], "windows: % of the clip", [100 * share for share in stats.window_shares])
+        _draw_numbers(axes["duration"], "clips: seconds", stats.durations)
+        _draw_numbers(axes["box"], "boxes: % of the frame", [100 * share for share in stats.box_areas])
+        patches = [Patch(color=colour, label=split) for split, colour in _COLOURS.items()]
+        figure.legend(handles=patches, loc="upper right", ncols=len(patches), frameon=False)
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
@@ -62,7 +66,8 @@ def _draw_splits(axes: "Axes", splits: Counts) -> None:
     axes.barh(names, clean, color=_CLEAN, label="clean")
     axes.barh(names, anomalous, left=clean, color=_ANOMALOUS, label="anomalous")
     _number_bars(axes, [a + b for a, b in zip(clean, anomalous, strict=True)])
-    _finish_bars(axes, "splits: clips")
+    _finish_bars(axes, "splits: clips", len(names))
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
 
 
 def _draw_names(axes: "Axes", title: str, counts: Counts) -> None:
@@ -71,12 +76,11 @@ def _draw_names(axes: "Axes", title: str, counts: Counts) -> None:
     left = [0] * len(counts)
     for split, colour in _COLOURS.items():
         values = [by_split[split] for by_split in counts.values()]
-        if any(values):
-            axes.barh(places, values, left=left, color=colour, label=split)
+        axes.barh(places, values, left=left, color=colour)
         left = [a + b for a, b in zip(left, values, strict=True)]
     axes.set_yticks(places, [_short(name) for name in counts])
     _number_bars(axes, left)
-    _finish_bars(axes, title)
+    _finish_bars(axes, title, len(counts))
 
 
 def _short(name: str) -> str:
@@ -90,22 +94,19 @@ def _number_bars(axes: "Axes", totals: Sequence[int]) -> None:
         axes.annotate(str(total), (total, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
 
 
-def _finish_bars(axes: "Axes", title: str) -> None:
-    axes.invert_yaxis()
+def _finish_bars(axes: "Axes", title: str, rows: int) -> None:
+    axes.set_ylim(max(rows, _FEWEST_ROWS) - 0.4, -0.6)  # the first on top
     axes.margins(x=0.12)
     axes.set_title(title, loc="left", fontsize=11)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(left=False)
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8)
 
 
-def _draw_numbers(axes: "Axes", title: str, unit: str, values: Sequence[float]) -> None:
-    """Draw a histogram and its median; of numbers that are all alike a single bar."""
+def _draw_numbers(axes: "Axes", title: str, values: Sequence[float]) -> None:
+    """Draw a histogram and its median."""
     import numpy as np
 
     axes.set_title(title, loc="left", fontsize=11)
-    axes.set_xlabel(unit)
     axes.spines[["top", "right"]].set_visible(False)
     if not values:
         axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color="grey")
