@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,13 @@ def commit_data(root: Path, message: str) -> None:
         repo.push()
     git(root, "add", "--all")
     git(root, "commit", "--quiet", "--message", message)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _dvc_keeps_to_the_tests_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("DVC_SITE_CACHE_DIR", str(tmp_path_factory.mktemp("site")))
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -62,12 +62,14 @@ def _shares(args: argparse.Namespace) -> "Shares | None":
 
 
 def _merge(args: argparse.Namespace) -> int:
+    from rich.text import Text
+
     from cac.data.versions.merging import REPORT_NAME, merge_datasets
 
     report = merge_datasets([args.first, *args.others], args.out, _shares(args))
     table = _table("dataset", "clips", "kept", "duplicates")
     for one in report.sources:
-        table.add_row(one.source, str(one.came_in), str(one.kept), str(one.duplicates))
+        table.add_row(Text(one.source), str(one.came_in), str(one.kept), str(one.duplicates))
     _print(table)
     if report.joined_pairs:
         print(f"{len(report.joined_pairs)} pairs share a clip with another and became part of it")
