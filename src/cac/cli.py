@@ -9,9 +9,11 @@ import argparse
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from cac.data.versions.verbs import add_version_verbs
 from cac.errors import CacError
 from cac.layout import TRAINING_STAGES
 
@@ -77,7 +79,7 @@ def _add_verb(
 
 
 def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
-    summary = "build, import, export, validate or look at the dataset"
+    summary = "build, import, export, version, validate or look at datasets"
     data = verbs.add_parser("data", help=summary, description="Work on the dataset.")
     data_verbs = data.add_subparsers(metavar="VERB", required=True)
     build = _add_verb(data_verbs, "build", _data_build, "render the sample dataset")
@@ -92,6 +94,7 @@ def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
     show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
     _add_exchange_verbs(data_verbs)
     _add_injection_verbs(data_verbs)
+    add_version_verbs(partial(_add_verb, data_verbs))
 
 
 def _add_exchange_verbs(data_verbs: argparse._SubParsersAction) -> None:

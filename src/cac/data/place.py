@@ -1,4 +1,4 @@
-"""Making a folder whole or not at all, and giving a clip its split: what every maker of a dataset needs.
+"""Making a folder whole or not at all, and drawing a split by a hash: what every maker of a dataset needs.
 
 A new folder is made beside its place and moved there by renaming, so that an interruption leaves either the old one or
 the new one. Left out: what is written into it.
@@ -24,6 +24,7 @@ def new_dataset(out: Path) -> Iterator[Path]:
         CacError: `out` cannot be written, or holds something that is no dataset.
     """
     place = out.resolve()
+    restore(place)
     scratch = _beside(place, "partial")
     _clear(place, scratch)
     try:
@@ -34,12 +35,41 @@ def new_dataset(out: Path) -> Iterator[Path]:
         raise
 
 
+def check_shares(val_share: float, test_share: float) -> None:
+    """Hold shares against their bounds.
+
+    Raises:
+        CacError: one is negative, or they leave nothing for training.
+    """
+    if not (val_share >= 0 and test_share >= 0 and val_share + test_share < 1):
+        raise CacError("--val-share and --test-share must be 0 or more, and below 1 together.")
+
+
 def split_of(key: str, val_share: float, test_share: float) -> Split:
     """Return a split by a hash of `key`, so that a larger dataset keeps the splits of a smaller one."""
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
     if place < test_share:
         return "test"
     return "val" if place < test_share + val_share else "train"
+
+
+def restore(dataset: Path) -> None:
+    """Put a dataset back that a process killed between the two renamings left under its other name."""
+    place = dataset.resolve()
+    old = _beside(place, "old")
+    if not place.exists() and (old / CARD_NAME).is_file():
+        old.rename(place)
+
+
+def refuse_nesting(dataset: Path, out: Path) -> None:
+    """Make sure that a dataset that is read and the place of a new one are the same folder or lie apart.
+
+    Raises:
+        CacError: one lies in the other.
+    """
+    read, written = dataset.resolve(), out.resolve()
+    if read in written.parents or written in read.parents:
+        raise CacError(f"of {dataset} and {out} one lies in the other. Name a folder beside it with --out.")
 
 
 def _beside(place: Path, suffix: str) -> Path:

@@ -10,6 +10,7 @@ from cac import cli
 from cac.annotations import read_clips
 from cac.data.clip_facts import gather_facts
 from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files
+from cac.data.injection.names import video_of
 from cac.data.injection.report import InjectionReport
 from cac.data.injection.settings import InjectionSettings
 from cac.errors import CacError
@@ -81,6 +82,13 @@ def test_nothing_is_dropped_silently(made):
     written = json.loads((out / "injection_report.json").read_text())
     assert written["pairs"] == report.pairs == sum(written["leaves"].values())
     assert sum(written["reasons"].values()) == len(written["refused"]) == len(report.refusals)
+
+
+def test_the_video_is_known_from_the_names_of_its_pairs(made):
+    videos = {clip.source: {video_of(c.pair_id) for c in read_clips(made[0]) if c.source == clip.source}
+              for clip in read_clips(made[0])}  # fmt: skip
+    assert all(len(found) == 1 for found in videos.values())
+    assert len({name for found in videos.values() for name in found} - {None}) == len(videos) == 6
 
 
 def test_a_video_is_in_one_split_and_twins_have_one_length(made):

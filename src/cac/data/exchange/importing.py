@@ -20,7 +20,7 @@ from cac.data.exchange.media import take_video
 from cac.data.exchange.reading import shown
 from cac.data.exchange.report import Report, write_report
 from cac.data.exchange.videos import VideoFolder, clip_id
-from cac.data.place import new_dataset, split_of
+from cac.data.place import check_shares, new_dataset, split_of
 from cac.errors import CacError
 from cac.taxonomy import TAXONOMY_VERSION
 from cac.video import VideoInfo
@@ -55,8 +55,7 @@ def import_dataset(wanted: Import) -> Report:
         CacError: the source or the label map cannot be read, a label is not mapped, nothing is left to keep, or `out`
             cannot be written.
     """
-    if not (wanted.val_share >= 0 and wanted.test_share >= 0 and wanted.val_share + wanted.test_share < 1):
-        raise CacError("--val-share and --test-share must be 0 or more, and below 1 together.")
+    check_shares(wanted.val_share, wanted.test_share)
     label_map = load_label_map(wanted.labels) if wanted.labels else LabelMap()
     folder = VideoFolder(wanted.videos)
     facts = _facts_of(label_map, folder, wanted)

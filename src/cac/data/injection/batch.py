@@ -6,7 +6,6 @@ scene is in two of them. Left out: making one pair (`pair.py`), reading files (`
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,6 +16,7 @@ import numpy as np
 
 from cac.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
 from cac.data.injection.motion import measure_motion
+from cac.data.injection.names import name_pair
 from cac.data.injection.pair import LEAST_SEVERITY, Order, Pair, make_pair
 from cac.data.injection.region import NoRegionError
 from cac.data.injection.report import REPORT_NAME, FileReport, InjectionReport, Refusal
@@ -144,7 +144,7 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
         except NoRegionError as error:
             batch.report.refusals.append(Refusal(one.file, one.segments, leaf, str(error)))
             continue
-        pair_id = f"{_slug(one.file)}-{digest[:8]}-s{one.segments:04d}-p{number}"
+        pair_id = name_pair(one.file, digest, one.segments, number)
         batch.clips += _write_pair(batch.scratch, pair_id, pair, (one.file, fps))
         one.pairs += 1
 
@@ -169,10 +169,6 @@ def _leaf_of(number: int, leaves: tuple[str, ...]) -> str:
     families = [family for family in Family if any(family_of(leaf) == family for leaf in leaves)]
     own = [leaf for leaf in leaves if family_of(leaf) == families[number % len(families)]]
     return own[number // len(families) % len(own)]
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "-", Path(name).with_suffix("").as_posix().lower()).strip("-")[:40] or "video"
 
 
 def _write_pair(scratch: Path, pair_id: str, pair: Pair, source: tuple[str, float]) -> list[Clip]:

@@ -1,0 +1,1 @@
+"""Datasets as versions: merge, split, count and compare them."""

@@ -1,0 +1,88 @@
+"""What keeps datasets from being merged, and which of their clips are the same clip.
+
+A clip is the same as another if the file's content is the same and the same is said of it: anomalies, frame rate,
+frames and size. Its id, pair, origin and split are names and places; where only those differ, `merging.py` deals with
+it. Left out: mending a contradiction, which takes a person.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from cac.annotations import Clip
+from cac.data.versions.groups import torn_groups
+from cac.errors import CacError
+
+
+@dataclass(frozen=True)
+class Sourced:
+    """A clip and the dataset it comes from, named as the user named it."""
+
+    source: str
+    clip: Clip
+
+    @property
+    def name(self) -> str:
+        """The clip's id and where it is from."""
+        return f"{self.clip.clip_id} ({self.source})"
+
+
+def refuse_conflicts(found: Sequence[Sourced]) -> None:
+    """Make sure that no clip contradicts another.
+
+    Raises:
+        CacError: clips share an id or a path but not their content, or their content but not what is said of it; the
+            message lists them all.
+    """
+    lines = [
+        *_contradictions(found, lambda clip: clip.clip_id, lambda clip: clip.sha256, "the same id, other content"),
+        *_contradictions(found, lambda clip: clip.sha256, annotation, "the same content, annotated differently"),
+        *_contradictions(
+            _one_an_id(found), lambda clip: str(PurePosixPath(clip.path)), lambda clip: clip.sha256, "the same path"
+        ),
+    ]
+    if lines:
+        raise CacError(
+            f"{len(lines)} clips contradict each other, so nothing was merged. Mend or leave out one of each:"
+            + "".join(f"\n  {line}" for line in lines)
+        )
+
+
+def annotation(clip: Clip) -> tuple[object, ...]:
+    """Return what is said of a clip's content; the order in which it is said does not count."""
+    anomalies = tuple(sorted(anomaly.model_dump_json() for anomaly in clip.anomalies))
+    return (clip.fps, clip.frame_count, clip.width, clip.height, anomalies)
+
+
+def _contradictions(
+    found: Iterable[Sourced], key: Callable[[Clip], str], value: Callable[[Clip], object], problem: str
+) -> list[str]:
+    """Return a line for each key under which clips have more than one value."""
+    by_key: dict[str, dict[object, Sourced]] = defaultdict(dict)
+    for one in found:
+        by_key[key(one.clip)].setdefault(value(one.clip), one)
+    return [f"{problem}: {', '.join(o.name for o in ones.values())}" for ones in by_key.values() if len(ones) > 1]
+
+
+def _one_an_id(found: Iterable[Sourced]) -> list[Sourced]:
+    """Return the first clip of each id: one id with two contents is another problem than two ids with one path."""
+    first: dict[str, Sourced] = {}
+    for one in found:
+        first.setdefault(one.clip.clip_id, one)
+    return list(first.values())
+
+
+def refuse_torn_groups(found: Sequence[Sourced]) -> None:
+    """Make sure that no group of linked clips is in two splits.
+
+    Raises:
+        CacError: some are; the message lists them all.
+    """
+    lines = torn_groups([one.clip for one in found], [one.name for one in found])
+    if lines:
+        raise CacError(
+            f"{len(lines)} groups of linked clips are in more than one split, so nothing was merged. "
+            "Give --val-share and --test-share to split the merged dataset anew. The groups:"
+            + "".join(f"\n  {line}" for line in lines)
+        )

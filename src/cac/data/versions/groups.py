@@ -1,0 +1,112 @@
+"""Which clips belong together, and the split each of them gets.
+
+Clips are linked by their pair, by equal file content, and, if the injector cut them, by the video they were cut from;
+linked clips form a group over any number of steps, and no group is in two splits. A group's split follows from hashes
+of its own names, so other clips never move it. Only a clip that links two groups can move one of them, and then only
+towards train: what was trained on never turns into a test. Left out: reading and writing datasets.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from cac.annotations import Clip, Split
+from cac.data.injection.names import video_of
+from cac.data.place import check_shares, split_of
+from cac.errors import CacError
+
+SHIFTED: Split = "test_shifted"
+_TOWARDS_TRAIN: tuple[Split, ...] = ("test", "val", "train")
+_SHOWN = 6  # clips of a group that an error names
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of the groups that go to val and to test; the rest is trained on.
+
+    Raises:
+        CacError: a share is negative, or nothing is left for training.
+    """
+
+    val: float
+    test: float
+
+    def __post_init__(self) -> None:
+        check_shares(self.val, self.test)
+
+
+def group_clips(clips: Sequence[Clip]) -> list[list[int]]:
+    """Return the places in `clips` of each group's clips, in their order."""
+    from networkx.utils import UnionFind
+
+    linked = UnionFind()
+    for clip in clips:
+        linked.union(*_links(clip))
+    groups: dict[object, list[int]] = {}
+    for place, clip in enumerate(clips):
+        groups.setdefault(linked[_links(clip)[0]], []).append(place)
+    return list(groups.values())
+
+
+def _links(clip: Clip) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Return what a clip shares with the clips it must not be parted from."""
+    return ("key", _key(clip)), ("content", clip.sha256)
+
+
+def _key(clip: Clip) -> str:
+    """Return the name that a clip's split is drawn by: the video its pair was cut from, or else its pair."""
+    return video_of(clip.pair_id) or clip.pair_id
+
+
+def assign_splits(clips: Sequence[Clip], shares: Shares) -> list[Clip]:
+    """Return the clips with the split that follows from their group; clips of `test_shifted` stay there.
+
+    A group of several keys (pairs, or videos that clips were cut from) has the split nearest to train of those that its
+    keys have by themselves.
+
+    Raises:
+        CacError: a group is partly in `test_shifted`; the message lists all such groups.
+    """
+    groups = group_clips(clips)
+    torn = [group for group in groups if 0 < sum(clips[i].split == SHIFTED for i in group) < len(group)]
+    if torn:
+        raise CacError(
+            f"{len(torn)} groups are partly in {SHIFTED}, which keeps its clips. Take each out of one of its splits:"
+            + "".join(f"\n  {_describe([clips[i] for i in group])}" for group in torn)
+        )
+    placed = list(clips)
+    for group in groups:
+        split = _split_of([clips[i] for i in group], shares)
+        for i in group:
+            placed[i] = clips[i].model_copy(update={"split": split})
+    return placed
+
+
+def _split_of(group: Sequence[Clip], shares: Shares) -> Split:
+    if group[0].split == SHIFTED:
+        return SHIFTED
+    keys = {_key(clip) for clip in group}
+    return max((split_of(key, shares.val, shares.test) for key in keys), key=_TOWARDS_TRAIN.index)
+
+
+def torn_groups(clips: Sequence[Clip], names: Sequence[str] | None = None) -> list[str]:
+    """Return a line for each group that is in more than one split; `names` are said instead of the clip ids."""
+    lines = []
+    for group in group_clips(clips):
+        if len({clips[i].split for i in group}) > 1:
+            lines.append(_describe([clips[i] for i in group], names and [names[i] for i in group]))
+    return lines
+
+
+def _describe(group: Sequence[Clip], names: Sequence[str] | None = None) -> str:
+    """Return which clips of a group are in which split."""
+    said = names or [clip.clip_id for clip in group]
+    by_split: dict[str, list[str]] = {}
+    for clip, name in zip(group, said, strict=True):
+        by_split.setdefault(clip.split, []).append(name)
+    return "; ".join(f"{split}: {_cut(found)}" for split, found in sorted(by_split.items()))
+
+
+def _cut(names: Iterable[str]) -> str:
+    different = list(dict.fromkeys(names))
+    more = f" and {len(different) - _SHOWN} more" if len(different) > _SHOWN else ""
+    return ", ".join(different[:_SHOWN]) + more

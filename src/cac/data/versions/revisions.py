@@ -1,0 +1,88 @@
+"""A version of a dataset: a folder, or what a git revision's DVC data says. The one module of `src/` that knows DVC.
+
+It only reads: the manifest of a revision comes from DVC's cache, or else is streamed from the remote, and the working
+tree is left as it is. It lies here and not in `flows/` because a person compares versions without any flow; no stage of
+the pipeline imports it.
+"""
+
+import subprocess
+from pathlib import Path
+
+from cac.annotations import MANIFEST_NAME, Clip, parse_clip, read_clips
+from cac.data.versions.comparing import Version, version_of
+from cac.errors import CacError
+
+
+def read_version(name: str, dataset: Path) -> Version:
+    """Return the version `name`: a folder if there is one of that name, else the git revision of `dataset`.
+
+    Args:
+        name: a dataset folder, or anything git calls a commit, such as `HEAD~1` or a tag.
+        dataset: the folder that DVC tracks; it need not be there now.
+
+    Raises:
+        CacError: there is neither, the revision's data is neither in the cache nor on the remote, or it is not valid.
+    """
+    folder = Path(name)
+    if folder.is_dir():
+        return version_of(name, read_clips(folder))
+    root = _repository(dataset, name)
+    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    if commit is None:
+        raise CacError(f"{name} is neither a folder nor a git revision of {root}. Name one of both.")
+    return version_of(f"{name} ({commit[:8]})", _clips_at(commit, name, root, _inside(dataset, root)))
+
+
+def _repository(dataset: Path, name: str) -> Path:
+    """Return the root of the git repository that holds the dataset."""
+    above = next(folder for folder in dataset.absolute().parents if folder.is_dir())
+    root = _git(above, "rev-parse", "--show-toplevel")
+    if root is None:
+        raise CacError(f"there is no folder {name}, and {dataset} is in no git repository that could have it as a "
+                       "revision. Name a folder, or run this in the repository.")  # fmt: skip
+    return Path(root)
+
+
+def _inside(dataset: Path, root: Path) -> str:
+    """Return the dataset's path from the repository's root, as DVC's file system writes it."""
+    place = dataset.absolute()
+    return (place.parent.resolve() / place.name).relative_to(root.resolve()).as_posix()
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    """Run a reading git command; None if git is missing or refuses."""
+    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _clips_at(commit: str, name: str, root: Path, dataset: str) -> list[Clip]:
+    """Return the clips of a commit's dataset."""
+    from botocore.exceptions import BotoCoreError
+    from dvc.api import DVCFileSystem
+    from dvc.exceptions import DvcException
+    from dvc_data.index import DataIndexError
+
+    manifest = f"{dataset}/{MANIFEST_NAME}"
+    try:
+        files = DVCFileSystem(url=str(root), rev=commit, subrepos=True)
+        tracked = files.isdvc(dataset)
+    except DvcException as error:
+        raise CacError(f"DVC cannot read what it tracks at {name}: {error}. Mend its files there.") from error
+    try:
+        with files.open(manifest, "rb") as lines:
+            return [parse_clip(line, f"{manifest} at {name}:{i}") for i, line in enumerate(lines, start=1)]
+    except (OSError, DvcException, DataIndexError, BotoCoreError) as error:
+        raise CacError(_missing(name, manifest, tracked, error)) from error
+
+
+def _missing(name: str, manifest: str, tracked: bool, error: Exception) -> str:
+    if not tracked:
+        return f"{name} has no {manifest}. Name the dataset's folder with --data, or another revision."
+    return (
+        f"the data of {name} can be read neither from DVC's cache nor from its remote ({error}). "
+        "Run `dvc push` where that version was made, and see that the remote can be reached from here."
+    )
