@@ -30,8 +30,7 @@ from cac.taxonomy import LEAVES, family_of
 
 ANSWER = """0.5 none
 0.6 seen 23 40 55 60
-attribution colour_swap
-verdict anomalous"""
+attribution colour_swap verdict anomalous"""
 
 few = settings(max_examples=50, deadline=None)
 shares = st.floats(0, 1)
@@ -97,7 +96,7 @@ def test_a_look_is_written_in_the_documented_grammar() -> None:
     anomalous = Look(found, family_of("colour_swap"), "colour_swap", "anomalous")
 
     assert write_look(anomalous) == ANSWER
-    assert write_look(Look((Finding(1.0),), None, None, "clean")) == "1.0 none\nattribution none\nverdict clean"
+    assert write_look(Look((Finding(1.0),), None, None, "clean")) == "1.0 none\nattribution none verdict clean"
     assert look_reply(anomalous) == {"role": "assistant", "content": [{"type": "text", "text": ANSWER}]}
 
 
@@ -146,7 +145,8 @@ def test_space_around_an_answer_is_no_matter() -> None:
         (ANSWER, ""),
         (ANSWER, "verdict anomalous"),
         (ANSWER, "\n".join(reversed(ANSWER.split("\n")))),
-        ("attribution colour_swap\nverdict anomalous", "verdict anomalous"),
+        ("attribution colour_swap verdict anomalous", "verdict anomalous"),
+        ("attribution colour_swap verdict", "attribution colour_swap\nverdict"),
         ("0.5 none", "I see nothing.\n0.5 none"),
         ("verdict anomalous", "verdict anomalous."),
         ("verdict anomalous", "verdict anomalous\nThat is all."),
@@ -177,7 +177,7 @@ def test_space_around_an_answer_is_no_matter() -> None:
         ("0.5 none", "0.5 none\n"),
         ("0.5 none", "0.7 none"),
         ("0.6 seen 23 40 55 60", "0.6 none"),
-        ("attribution colour_swap\nverdict anomalous", "attribution none\nverdict clean"),
+        ("attribution colour_swap verdict anomalous", "attribution none verdict clean"),
     ],
 )
 def test_a_look_outside_the_grammar_is_refused(old: str, new: str) -> None:

@@ -2,12 +2,11 @@
 
 Turn 1 (scan) shows coarse frames of the whole clip; the answer says of each whether it is suspicious and calls the
 tool `concentrate` with time windows. Turn 2 (look) shows dense, larger frames of those windows as the tool's response;
-the answer gives the evidence frame by frame, then the attribution, and the verdict last:
+the answer gives the evidence frame by frame, then in one line the attribution and, last, the verdict:
 
     0.5 none
     0.6 seen 23 40 55 60
-    attribution colour_swap
-    verdict anomalous
+    attribution colour_swap verdict anomalous
 
 Each word decides one thing: a frame's line whether and where, the attribution what. A look names one leaf.
 Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
@@ -26,7 +25,7 @@ from typing import Any, Literal
 from cac.geometry import Box, Window, merge_windows
 from cac.taxonomy import LEAVES, Family, family_of
 
-DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", the attribution what
+DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", one line closes
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
 
 SCAN_REQUEST = (
@@ -148,8 +147,7 @@ def look_reply(look: Look) -> Message:
 def write_look(look: Look) -> str:
     """Write turn 2's answer in the grammar above; `parse_look` reads it back."""
     lines = [_write_finding(finding) for finding in look.findings]
-    lines.append(f"attribution {look.leaf or 'none'}")
-    lines.append(f"verdict {look.verdict}")
+    lines.append(f"attribution {look.leaf or 'none'} verdict {look.verdict}")
     return "\n".join(lines)
 
 
@@ -162,8 +160,7 @@ def _write_finding(finding: Finding) -> str:
 
 _TIME = r"(\d{1,6}\.\d)"
 _FINDING = re.compile(_TIME + r" (?:none|seen (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
-_ATTRIBUTION = re.compile(r"attribution (?:none|([a-z_]+))")
-_VERDICT = re.compile(r"verdict (clean|anomalous)")
+_CLOSING = re.compile(r"attribution (?:none|([a-z_]+)) verdict (clean|anomalous)")
 _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
 
 
@@ -173,22 +170,19 @@ def parse_look(text: str) -> Look | None:
     The verdict must be anomalous exactly if a frame has a box and exactly if a leaf is given as attribution.
     Frames stand in the order of time.
     """
-    lines = text.strip().split("\n")
-    if len(lines) < 2:
+    *lines, last = text.strip().split("\n")
+    findings, closing = [_parse_finding(line) for line in lines], _CLOSING.fullmatch(last)
+    if closing is None or any(finding is None for finding in findings):
         return None
-    findings = [_parse_finding(line) for line in lines[:-2]]
-    attribution, verdict = _ATTRIBUTION.fullmatch(lines[-2]), _VERDICT.fullmatch(lines[-1])
-    if attribution is None or verdict is None or any(finding is None for finding in findings):
-        return None
-    leaf = attribution[1]
-    if (leaf is None) != (verdict[1] == "clean") or (leaf is not None and leaf not in LEAVES):
+    leaf, verdict = closing.groups()
+    if (leaf is None) != (verdict == "clean") or (leaf is not None and leaf not in LEAVES):
         return None
     found = tuple(finding for finding in findings if finding is not None)
     if any(finding.box for finding in found) != (leaf is not None):
         return None
     if any(later.time < earlier.time for earlier, later in pairwise(found)):
         return None
-    return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict[1] == "clean" else "anomalous")
+    return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict == "clean" else "anomalous")
 
 
 def _parse_finding(line: str) -> Finding | None:

@@ -64,7 +64,7 @@ def answer_of(tokenizer, text: str, none_probability: float):
 
 def test_the_margin_is_the_chance_of_naming_nothing(package: Path) -> None:
     tokenizer = RewardModel.from_package(package).processor.tokenizer
-    clean = "0.5 none\n0.6 none\nattribution none\nverdict clean"
+    clean = "0.5 none\n0.6 none\nattribution none verdict clean"
     answer = answer_of(tokenizer, clean, 0.9)
     assert answer.text == clean
     assert answer.margin == pytest.approx(log_odds(3 * math.log(0.9)))  # two frames and the attribution

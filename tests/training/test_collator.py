@@ -36,7 +36,7 @@ SCAN = (
     '0.0 clear\n0.5 odd\n1.0 clear\n<tool_call>\n{"name": "concentrate", "arguments": {"windows": [[0.4, 0.8]]}}\n'
     "</tool_call><|im_end|>\n"
 )
-LOOK = "0.5 none\n0.6 none\nattribution none\nverdict clean<|im_end|>\n"
+LOOK = "0.5 none\n0.6 none\nattribution none verdict clean<|im_end|>\n"
 
 
 def test_only_the_assistants_tokens_are_learned(processor) -> None:

@@ -163,8 +163,8 @@ def script_rollouts(trainer, tokenizer) -> set[int]:
     arguments = '{"name": "concentrate", "arguments": {"windows": [[0.5, 1.0]]}}'
     call = f"0.0 clear\n<tool_call>\n{arguments}\n</tool_call><|im_end|>"
     looks = [
-        "0.5 none\nattribution none\nverdict clean<|im_end|>",
-        "0.5 seen 1 1 9 9\nattribution teleport\nverdict anomalous<|im_end|>",
+        "0.5 none\nattribution none verdict clean<|im_end|>",
+        "0.5 seen 1 1 9 9\nattribution teleport verdict anomalous<|im_end|>",
     ]
     images: set[int] = set()
     score = trainer._generate_and_score_completions
