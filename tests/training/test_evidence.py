@@ -67,7 +67,7 @@ def test_shown_and_clear_tokens_count_half_each(parts) -> None:
     labels = torch.tensor([0] * 9 + [word])
 
     def loss(chosen: list[int]) -> float:
-        return float(evidence_loss(model, states[chosen], labels[chosen], ids))
+        return evidence_loss(model, states[chosen], labels[chosen], ids).item()
 
     assert loss(list(range(10))) == pytest.approx((loss(list(range(9))) + loss([9])) / 2, rel=1e-5)
     assert loss([9]) != pytest.approx(loss([0]))

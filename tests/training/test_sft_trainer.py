@@ -59,8 +59,8 @@ def test_the_deciding_words_add_their_mean_loss(trainer: EvidenceSFTTrainer, bat
         logits = trainer.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
     tokenizer = trainer.processing_class.tokenizer
     words = [[tokenizer.decode([int(i)]).strip() if i != IGNORED else "" for i in row] for row in labels]
-    decisive = torch.tensor([[word in ("none", "teleport", "odd", "clear") for word in row] for row in words])
-    assert decisive.sum() == 5  # none, teleport; attribution teleport; none; attribution none
+    decisive = torch.tensor([[word in ("none", "seen", "teleport", "odd", "clear") for word in row] for row in words])
+    assert decisive.sum() == 5  # none, seen; attribution teleport; none; attribution none
     expected = torch.nn.functional.cross_entropy(logits[decisive], labels[decisive]).item()
     added = loss(trainer, batch, 2.0) - loss(trainer, batch, 0.0)
     assert added == pytest.approx(2 * expected, rel=1e-4)
