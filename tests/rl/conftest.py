@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rl_clips import MOTION, moving
+from rl_store import NAME, register_package
 
 from cac.dialogue import Finding, Look, look_prompt, look_reply
 from cac.evaluation.calibration import Calibration
@@ -103,3 +104,53 @@ def pinned(package: Path) -> PinnedModel:
 @pytest.fixture
 def rewarder(pinned: PinnedModel) -> Rewarder:
     return Rewarder(pinned, RewardSettings(MOTION), watch=MonitorSettings(window=4), batch_size=3)
+
+
+@pytest.fixture(scope="session")
+def versions(tmp_path_factory, package: Path, pack, judging_base: Path) -> str:
+    """A real store with two complete versions, the second of another calibration, and one that was cut off."""
+    from cac.registry.register import COMPLETE, INCOMPLETE
+    from cac.registry.tracking import connect
+
+    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", uri)
+        client = connect()
+        for made, state in ((package, COMPLETE), (pack(judging_base, -3.0), COMPLETE), (package, INCOMPLETE)):
+            register_package(client, made, state)
+    return uri
+
+
+@pytest.fixture
+def store(versions: str, monkeypatch):
+    """A client of that store, the one in force, with version 1 as champion."""
+    from cac.registry.tracking import connect
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", versions)
+    client = connect()
+    client.set_registered_model_alias(NAME, "champion", "1")
+    return client
+
+
+@pytest.fixture(scope="session")
+def policy():
+    """A language model of random weights with the nano's tokenizer."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from cac.model.nano import build_processor
+
+    processor = build_processor()
+    tokenizer = processor.tokenizer
+    tokenizer.chat_template = processor.chat_template
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    return LlamaForCausalLM(config), tokenizer

@@ -5,52 +5,13 @@ import shutil
 
 import pytest
 from rl_clips import DARK, MOTION, moving
+from rl_store import NAME
 
 from cac.errors import CacError
-from cac.registry.register import COMPLETE, INCOMPLETE, LOADER, REGISTRATION_TAG
-from cac.registry.tracking import connect, experiment_id
 from cac.rl.pinned import pin, pin_package, resolve_version
 from cac.rl.reward import Rewarder, RewardSettings
 
-NAME = "judge"
 CHAMPION = f"models:/{NAME}@champion"
-
-
-@pytest.fixture(scope="module")
-def store(tmp_path_factory, package, pack, judging_base):
-    """A store with two complete versions, the second of another calibration, and one that was cut off."""
-    with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("store")
-        patch.chdir(folder)
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        client = connect()
-        client.create_registered_model(NAME)
-        other = pack(judging_base, -3.0)
-        for made, state in ((package, COMPLETE), (other, COMPLETE), (package, INCOMPLETE)):
-            _register(client, made, state)
-        yield client
-
-
-def _register(client, package, state):
-    import mlflow
-
-    from cac.registry.pyfunc_model import signature
-
-    with mlflow.start_run(experiment_id=experiment_id(client, "pinned")):
-        info = mlflow.pyfunc.log_model(
-            name=NAME,
-            python_model=str(LOADER),
-            artifacts={"package": str(package)},
-            signature=signature(),
-            pip_requirements=[],
-        )
-    tags = {REGISTRATION_TAG: state}
-    client.create_model_version(NAME, f"models:/{info.model_id}", tags=tags, model_id=info.model_id)
-
-
-@pytest.fixture(autouse=True)
-def champion(store):
-    store.set_registered_model_alias(NAME, "champion", "1")
 
 
 def test_a_run_keeps_its_version_though_the_alias_moves(store, caplog):

@@ -19,30 +19,6 @@ METRICS = {
 }
 
 
-@pytest.fixture(scope="module")
-def policy():
-    """A language model of random weights with the nano's tokenizer."""
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    from cac.model.nano import build_processor
-
-    processor = build_processor()
-    tokenizer = processor.tokenizer
-    tokenizer.chat_template = processor.chat_template
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=16,
-        intermediate_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    return LlamaForCausalLM(config), tokenizer
-
-
 def train(policy, out: Path, reward, rows: list[dict], **options):
     """Make one step on the rows, two rollouts each, and return the trainer."""
     from datasets import Dataset
