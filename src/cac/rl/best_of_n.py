@@ -1,0 +1,48 @@
+"""Best-of-N: of several videos of one prompt, which to keep.
+
+Ranked by the full reward, the fine for stillness included, so that the least anomalous video does not win by not
+moving. Left out: what the prompt asks for, which the reward model does not judge.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cac.errors import CacError
+from cac.rl.reward import AnyVideo, Rewarded, Rewarder
+
+_DECIMALS = 6  # a video's score can differ in the eighth decimal with what it was batched with
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Videos by reward.
+
+    Attributes:
+        order: their positions as given, the best first.
+        rewarded: what each earns, in the order given.
+    """
+
+    order: tuple[int, ...]
+    rewarded: tuple[Rewarded, ...]
+
+    @property
+    def best(self) -> int:
+        """The position of the best."""
+        return self.order[0]
+
+
+def best_of_n(rewarder: Rewarder, videos: Sequence[AnyVideo]) -> Ranking:
+    """Rank the videos of one prompt; the rewarder's monitor does not see them.
+
+    Raises:
+        CacError: there is none, or as `Rewarder`.
+    """
+    if not videos:
+        raise CacError("no video to choose from. Give best_of_n at least one.")
+    rewarded = rewarder.without_record(videos)
+    return Ranking(ranked([one.reward for one in rewarded]), tuple(rewarded))
+
+
+def ranked(rewards: Sequence[float]) -> tuple[int, ...]:
+    """Return positions by falling reward; of rewards that are equal to six decimals the one given first comes first."""
+    return tuple(sorted(range(len(rewards)), key=lambda i: -round(rewards[i], _DECIMALS)))

@@ -1,0 +1,156 @@
+"""The reward of a video: how likely it is clean, less a fine for standing still.
+
+    reward = score_weight × score − motion_weight × max(0, 1 − motion / motion_reference)
+
+`score` in [0, 1] is the reward model's calibrated probability that the video is clean, and 0 if its answer can't be
+parsed. `motion` is that of `motion.py`; at the reference amount the fine is gone, and more motion earns nothing. So a
+video that moves enough gets its plain score, and the reward lies in [−motion_weight, score_weight].
+
+An unparsed answer counts as the surest anomaly, not as the even chance at which the model abstains: a generator that
+learned to confuse its judge would otherwise be paid for it. Leaving such videos out would pay too, beside bad ones.
+
+Each trainer's signature has a module of its own; this one leaves out what the prompt asks for, which is not judged.
+"""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cac.errors import CacError
+from cac.judgement import Judgement
+from cac.rl.monitor import Monitor, MonitorSettings
+from cac.rl.motion import motion
+from cac.rl.pinned import PinnedModel
+from cac.video import Video, decode
+
+UNPARSED_SCORE = 0.0
+
+AnyVideo = Video | Path | str | None
+
+
+@dataclass(frozen=True)
+class RewardSettings:
+    """What the reward weighs; the formula is in the module's docstring.
+
+    Attributes:
+        motion_reference: the amount of motion that is enough, in frame diagonals a second; `reference_motion` of the
+            untrained generator's videos. It has no default because every generator has its own.
+        score_weight: of the score, > 0.
+        motion_weight: of the lack of motion, >= 0. From `score_weight` upwards no still video is better than any video
+            that moves enough.
+    """
+
+    motion_reference: float
+    score_weight: float = 1.0
+    motion_weight: float = 1.0
+
+    def __post_init__(self) -> None:
+        values = (self.motion_reference, self.score_weight, self.motion_weight)
+        if not np.isfinite(values).all() or min(values[:2]) <= 0 or self.motion_weight < 0:
+            raise CacError(
+                f"motion_reference {values[0]}, score_weight {values[1]}, motion_weight {values[2]}: all must be "
+                "finite, the first two above 0, the last not below 0."
+            )
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """What a video earns and why.
+
+    Attributes:
+        reward: as the formula gives it.
+        score: what counted as score.
+        motion: in frame diagonals a second.
+        judgement: the model's, with its evidence; None if there was no video.
+    """
+
+    reward: float
+    score: float
+    motion: float
+    judgement: Judgement | None
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the model judged a video, in an answer that obeys the grammar."""
+        return self.judgement is not None and self.judgement.parsed
+
+
+def combined_reward(score: float, moved: float, settings: RewardSettings) -> float:
+    """Return the reward of a score in [0, 1] and a motion; see the module's docstring."""
+    lacking = max(0.0, 1.0 - moved / settings.motion_reference)
+    return settings.score_weight * score - settings.motion_weight * lacking
+
+
+class Rewarder:
+    """Rewards videos, and watches what it gives for signs of hacking; every hook of this package is built on it.
+
+    Calls from several threads at once wait for each other, as Flow-GRPO's come from a thread pool.
+    """
+
+    def __init__(
+        self,
+        pinned: PinnedModel,
+        settings: RewardSettings,
+        *,
+        watch: MonitorSettings | None = None,
+        batch_size: int = 8,
+    ) -> None:
+        """Take the model and the weights; `watch` None is `MonitorSettings()`."""
+        self.pinned = pinned
+        self.settings = settings
+        self.monitor = Monitor(settings.motion_reference, watch or MonitorSettings())
+        self._batch_size = batch_size
+        self._lock = threading.Lock()
+
+    def __call__(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+        """Reward the videos of a training step, in their order, and let the monitor see them.
+
+        A video is decoded frames or a file's path; None, where a rollout made no video, earns the least there is.
+
+        Raises:
+            CacError: a file is missing or no video, or frames are of the wrong shape or type.
+        """
+        with self._lock:
+            rewarded = self._reward(videos)
+            self.monitor.observe(rewarded)
+        return rewarded
+
+    def without_record(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+        """Do the same for videos that are not the training's: evaluation, best-of-N. The monitor sees nothing."""
+        with self._lock:
+            return self._reward(videos)
+
+    def _reward(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+        size = self._batch_size
+        batches = (videos[start : start + size] for start in range(0, len(videos), size))
+        return [rewarded for batch in batches for rewarded in self._reward_batch(batch)]
+
+    def _reward_batch(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+        decoded = [None if video is None else _decoded(video) for video in videos]
+        there = [video for video in decoded if video is not None]
+        judged = iter(self.pinned.judge(there, self._batch_size) if there else [])
+        return [self._nothing() if video is None else self._rewarded(video, *next(judged)) for video in decoded]
+
+    def _rewarded(self, video: Video, score: float, judgement: Judgement) -> Rewarded:
+        counted = score if judgement.parsed else UNPARSED_SCORE
+        moved = motion(video)
+        return Rewarded(combined_reward(counted, moved, self.settings), counted, moved, judgement)
+
+    def _nothing(self) -> Rewarded:
+        return Rewarded(combined_reward(UNPARSED_SCORE, 0.0, self.settings), UNPARSED_SCORE, 0.0, None)
+
+
+def _decoded(video: Video | Path | str) -> Video:
+    if not isinstance(video, Video):
+        return decode(video)
+    frames = video.frames
+    if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
+        raise CacError(
+            f"a video's frames are {frames.dtype} of shape {frames.shape}; give uint8 of (frames, height, width, 3)."
+        )
+    if not (np.isfinite(video.fps) and video.fps > 0):
+        raise CacError(f"a video's frame rate is {video.fps}; give frames a second, above 0.")
+    return video

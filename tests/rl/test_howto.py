@@ -1,0 +1,55 @@
+"""The how-to pages' code, run as it stands; what a page calls yours is given here."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rl_clips import BRIGHT, DARK, frozen, moving
+
+from cac.video import encode
+
+PAGES = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+def run_page(name: str, **yours) -> dict:
+    """Execute a page's Python blocks one after the other in one namespace, and return it."""
+    blocks = re.findall(r"^```python\n(.*?)^```", (PAGES / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, name, "exec"), yours)
+    return yours
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(store, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_best_of_n(tmp_path):
+    clips = {"a": moving(BRIGHT), "b": frozen(moving(DARK)), "c": moving(DARK), "d": moving(BRIGHT, seed=2)}
+    for name, clip in clips.items():
+        encode(tmp_path / f"{name}.mp4", clip.frames, clip.fps)
+    assert run_page("best-of-n.md")["ranking"].best == 2
+
+
+def test_diffusion(tmp_path):
+    clips = [moving(DARK), moving(BRIGHT)]
+    videos = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3) / 255
+    encode(tmp_path / "0.mp4", clips[0].frames, 8)
+    after = run_page(
+        "reward-in-diffusion-rl.md", untrained=clips, videos=videos, prompts=["p", "q"], path=tmp_path / "0.mp4"
+    )
+    assert after["scores"]["avg"][0] > after["scores"]["avg"][1]
+    assert after["rewards"][0] == pytest.approx(float(after["scores"]["avg"][0]), abs=0.05)
+
+
+def test_trl(policy):
+    from datasets import Dataset
+
+    model, tokenizer = policy
+    yours = {"film": lambda prompt, completion: moving(DARK), "dataset": Dataset.from_list([{"prompt": "a ball"}] * 4)}
+    after = run_page("reward-in-trl.md", policy=model, tokenizer=tokenizer, **yours)
+    assert after["trainer"].state.global_step == 2
+    assert after["rewarder"].monitor.last.motion > 0
