@@ -8,12 +8,12 @@ the YAML files they are.
 import hashlib
 import json
 import platform
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
+from cac.git import read_git
 from cac.params import Params
 
 UNKNOWN = "unknown"
@@ -64,21 +64,11 @@ def fingerprint(root: Path, params: Params) -> Fingerprint:
 
 def git_state(root: Path) -> tuple[str, str]:
     """Return (commit, dirty flag) of the checkout that holds `root`; both "unknown" outside of one or without git."""
-    commit = _git(root, "rev-parse", "--verify", "HEAD")
-    changes = _git(root, "status", "--porcelain")
+    commit = read_git(root, "rev-parse", "--verify", "HEAD")
+    changes = read_git(root, "status", "--porcelain")
     if commit is None or changes is None:
         return UNKNOWN, UNKNOWN
     return commit, "true" if changes else "false"
-
-
-def _git(root: Path, *arguments: str) -> str | None:
-    """Run a reading git command without taking its locks; None if git is missing or refuses."""
-    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def data_md5(root: Path) -> str:

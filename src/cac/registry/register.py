@@ -89,6 +89,7 @@ class _Candidate:
 
     @property
     def name(self) -> str:
+        """The registered model's name."""
         return self.facts.params.registry.model_name
 
     @property

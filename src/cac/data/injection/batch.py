@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -118,12 +119,7 @@ def _cut(video: NormalisedVideo, seconds: float) -> Iterator[np.ndarray]:
     first = next(frames)
     if min(first.shape[:2]) < LEAST_SIDE:
         raise CacError(f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {LEAST_SIDE} wanted.")
-
-    def all_frames() -> Iterator[np.ndarray]:
-        yield first
-        yield from frames
-
-    yield from segments(all_frames(), max(SHORTEST, round(seconds * video.fps)))
+    yield from segments(chain([first], frames), max(SHORTEST, round(seconds * video.fps)))
 
 
 def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, str], batch: _Batch) -> None:

@@ -5,12 +5,12 @@ tree is left as it is. It lies here and not in `flows/` because a person compare
 the pipeline imports it.
 """
 
-import subprocess
 from pathlib import Path
 
 from cac.annotations import MANIFEST_NAME, Clip, parse_clip, read_clips
 from cac.data.versions.comparing import Version, version_of
 from cac.errors import CacError
+from cac.git import read_git
 
 
 def read_version(name: str, dataset: Path) -> Version:
@@ -27,7 +27,7 @@ def read_version(name: str, dataset: Path) -> Version:
     if folder.is_dir():
         return version_of(name, read_clips(folder))
     root = _repository(dataset, name)
-    commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+    commit = read_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
         raise CacError(f"{name} is neither a folder nor a git revision of {root}. Name one of both.")
     return version_of(f"{name} ({commit[:8]})", _clips_at(commit, name, root, _inside(dataset, root)))
@@ -36,7 +36,7 @@ def read_version(name: str, dataset: Path) -> Version:
 def _repository(dataset: Path, name: str) -> Path:
     """Return the root of the git repository that holds the dataset."""
     above = next(folder for folder in dataset.absolute().parents if folder.is_dir())
-    root = _git(above, "rev-parse", "--show-toplevel")
+    root = read_git(above, "rev-parse", "--show-toplevel")
     if root is None:
         raise CacError(f"there is no folder {name}, and {dataset} is in no git repository that could have it as a "
                        "revision. Name a folder, or run this in the repository.")  # fmt: skip
@@ -47,16 +47,6 @@ def _inside(dataset: Path, root: Path) -> str:
     """Return the dataset's path from the repository's root, as DVC's file system writes it."""
     place = dataset.absolute()
     return (place.parent.resolve() / place.name).relative_to(root.resolve()).as_posix()
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    """Run a reading git command; None if git is missing or refuses."""
-    command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def _clips_at(commit: str, name: str, root: Path, dataset: str) -> list[Clip]:
