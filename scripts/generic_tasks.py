@@ -160,7 +160,7 @@ def _track(scene: Scene, index: int, frames: list[int]) -> str:
 
 
 def _changes(clip: ChangedClip, frames: list[int]) -> str:
-    """Say of each frame where something differs from most of the clip; then in one word what it was, and if it was."""
+    """Say of each frame where something differs from most of the clip; then in one line what it was, and if it was."""
     lines, word = [], "none"
     for t in frames:
         event = clip.event_at(t)
@@ -169,7 +169,7 @@ def _changes(clip: ChangedClip, frames: list[int]) -> str:
             word = event.word
             found = f"seen {_numbers(clip.scene.actors[event.actor][t])}"
         lines.append(f"{format_time(t / FPS)} {found}")
-    return "\n".join([*lines, f"changed {word}", "seen no" if word == "none" else "seen yes"])
+    return "\n".join([*lines, f"changed {word} seen {'no' if word == 'none' else 'yes'}"])
 
 
 def two_turn(rng: np.random.Generator) -> Dialogue:
