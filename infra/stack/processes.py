@@ -1,0 +1,61 @@
+"""Finding and ending every process of a stack, whoever its parent is by now.
+
+Each process a stack starts has a mark in its environment, and children inherit it: a server's workers, a flow run, a
+training stage. So what a killed supervisor left behind can be found and ended, and nothing else. PostgreSQL's own
+children hide their environment; they end by themselves when their parent does.
+"""
+
+import signal
+from collections.abc import Callable
+
+import psutil
+
+MARK = "CAC_STACK"
+_KILL_SECONDS = 10
+_ROUNDS = 5  # a process may start another one while it is being ended
+
+
+def marked(belongs: Callable[[str], bool]) -> list[psutil.Process]:
+    """Return the processes whose mark `belongs` accepts."""
+    return [process for process in psutil.process_iter() if belongs(_mark(process))]
+
+
+def end(belongs: Callable[[str], bool], grace: float) -> int:
+    """End the processes whose mark `belongs` accepts, after `grace` seconds by force; return how many there were."""
+    ended = 0
+    for _ in range(_ROUNDS):
+        processes = marked(belongs)
+        if not processes:
+            break
+        ended += len(processes)
+        for process in processes:
+            _signal(process, _polite(process))
+        _, left = psutil.wait_procs(processes, timeout=grace)
+        for process in left:
+            _signal(process, signal.SIGKILL)
+        psutil.wait_procs(left, timeout=_KILL_SECONDS)
+    return ended
+
+
+def _mark(process: psutil.Process) -> str:
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return ""
+        return process.environ().get(MARK, "")
+    except (psutil.Error, OSError):  # it ended meanwhile, or is another user's
+        return ""
+
+
+def _polite(process: psutil.Process) -> signal.Signals:
+    """PostgreSQL takes SIGTERM for "when the last client is gone", SIGINT for "now, cleanly"."""
+    try:
+        return signal.SIGINT if process.name() == "postgres" else signal.SIGTERM
+    except psutil.Error:
+        return signal.SIGTERM
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
