@@ -84,7 +84,7 @@ def zombie_automation(after: timedelta) -> "AutomationCore":
         name=ZOMBIES,
         description="Calls a run crashed when its process is gone without a word.",
         trigger=trigger,
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message=message)],
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
     )
 
 

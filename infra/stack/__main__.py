@@ -25,6 +25,8 @@ from infra.stack.supervisor import Stopped, Supervisor
 _UP = "The stack is up."
 _STOP_SECONDS = 120
 _GRACE_SECONDS = 20
+_RECENT_SECONDS = 90  # a worker reports every 30
+_BACKGROUND = "CAC_STACK_BACKGROUND"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.stack", description="The real services on this machine.")
     parser.add_argument("--root", type=Path, default=Path(), help="the project's folder (default: the current one)")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    for verb in (_start, _run, _stop, _status, _env):
+    for verb in (_start, _run, _stop, _status, _env, _settings):
         name = verb.__name__.removeprefix("_")
         verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__).set_defaults(verb=verb)
     args = parser.parse_args(argv)
@@ -115,8 +117,10 @@ def _env(stack: Stack) -> int:
     return 0
 
 
-_BACKGROUND = "CAC_STACK_BACKGROUND"
-_RECENT_SECONDS = 90  # a worker reports every 30
+def _settings(stack: Stack) -> int:
+    """Make infra/.env, with new passwords, if it is not there."""
+    print(f"The settings are in {stack.root / 'infra' / '.env'}.")
+    return 0
 
 
 def _pass_on(process: subprocess.Popen[str]) -> int:

@@ -6,13 +6,14 @@ children hide their environment; they end by themselves when their parent does.
 """
 
 import signal
+import time
 from collections.abc import Callable
 
 import psutil
 
 MARK = "CAC_STACK"
 _KILL_SECONDS = 10
-_ROUNDS = 5  # a process may start another one while it is being ended
+_POLL_SECONDS = 0.1
 
 
 def marked(belongs: Callable[[str], bool]) -> list[psutil.Process]:
@@ -22,19 +23,20 @@ def marked(belongs: Callable[[str], bool]) -> list[psutil.Process]:
 
 def end(belongs: Callable[[str], bool], grace: float) -> int:
     """End the processes whose mark `belongs` accepts, after `grace` seconds by force; return how many there were."""
-    ended = 0
-    for _ in range(_ROUNDS):
-        processes = marked(belongs)
-        if not processes:
+    asked: set[psutil.Process] = set()
+    started = time.monotonic()
+    while processes := marked(belongs):
+        waited = time.monotonic() - started
+        if waited > grace + _KILL_SECONDS:  # not even a kill ends it: it hangs in the kernel
             break
-        ended += len(processes)
         for process in processes:
-            _signal(process, _polite(process))
-        _, left = psutil.wait_procs(processes, timeout=grace)
-        for process in left:
-            _signal(process, signal.SIGKILL)
-        psutil.wait_procs(left, timeout=_KILL_SECONDS)
-    return ended
+            if waited > grace:
+                _signal(process, signal.SIGKILL)
+            elif process not in asked:  # or a process that one of them has just started
+                _signal(process, _polite(process))
+        asked.update(processes)
+        time.sleep(_POLL_SECONDS)
+    return len(asked)
 
 
 def _mark(process: psutil.Process) -> str:

@@ -6,13 +6,10 @@ environment; the local stack calls the functions.
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
 from cac.errors import CacError
 from infra.stack.place import DVC_BUCKET, MLFLOW_BUCKET
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
 
 _CONNECT_SECONDS = 5
 
@@ -39,16 +36,16 @@ def make_databases(server: str, passwords: Mapping[str, str]) -> None:
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
 
 
-def make_buckets(client: "S3Client", names: Sequence[str]) -> None:
-    """Make the buckets that are not there."""
+def make_buckets(client: Any, names: Sequence[str]) -> None:
+    """Make the buckets that are not there; `client` is boto3's."""
     there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in names:
         if name not in there:
             client.create_bucket(Bucket=name)
 
 
-def s3_client(environment: Mapping[str, str]) -> "S3Client":
-    """Return a client that neither waits nor tries again; `environment` says where the server is and who asks."""
+def s3_client(environment: Mapping[str, str]) -> Any:
+    """Return boto3's client that neither waits nor tries again; `environment` says where the server is and who asks."""
     import boto3
     from botocore.config import Config
 

@@ -22,7 +22,7 @@ _HEADER = """\
 """
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{20,}$")]  # goes into addresses as it is
+Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{20,}$", repr=False)]  # goes into addresses as it is
 
 
 class Settings(BaseModel):
@@ -48,8 +48,9 @@ class Settings(BaseModel):
 def make_settings() -> Settings:
     """Return settings with new passwords."""
     names = [name for name, field in Settings.model_fields.items() if field.is_required()]
-    made = {name: secrets.token_hex(_SECRET_BYTES) for name in names}
-    return Settings(**made, postgres_user=_unprivileged() if os.geteuid() == 0 else None)
+    made: dict[str, str | None] = {name: secrets.token_hex(_SECRET_BYTES) for name in names}
+    made["postgres_user"] = _unprivileged() if os.geteuid() == 0 else None
+    return Settings.model_validate(made)
 
 
 def load_settings(path: Path) -> Settings:

@@ -92,7 +92,8 @@ class Supervisor:
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         for each in reversed(self._running):
-            _ask_to_end(each)
+            if not _ask_to_end(each):
+                self._report(f"{each.service.name} did not end within {_STOP_SECONDS} s and was killed")
         end(lambda mark: mark == self._mark, _STOP_SECONDS)
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
@@ -188,13 +189,15 @@ def _start_guard(mark: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask_to_end(running: _Running) -> None:
+def _ask_to_end(running: _Running) -> bool:
     _end_group(running.process, running.service.stop_signal)
     try:
         running.process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         _end_group(running.process, signal.SIGKILL)
         running.process.wait()
+        return False
+    return True
 
 
 def _end_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
