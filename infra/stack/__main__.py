@@ -18,7 +18,7 @@ from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.console import print_error
 from cac.errors import CacError
 from infra.stack.place import Stack, open_stack
-from infra.stack.processes import end
+from infra.stack.processes import end, is_alive
 from infra.stack.services import waves
 from infra.stack.supervisor import Stopped, Supervisor
 
@@ -92,7 +92,7 @@ def _stop(stack: Stack) -> int:
     if supervisor:
         os.kill(supervisor, signal.SIGTERM)
         deadline = time.monotonic() + _STOP_SECONDS
-        while _supervisor(stack) == supervisor:
+        while is_alive(supervisor):
             if time.monotonic() > deadline:
                 raise CacError(f"the stack's supervisor, process {supervisor}, does not end. Kill it, and stop again.")
             time.sleep(0.1)

@@ -39,6 +39,14 @@ def end(belongs: Callable[[str], bool], grace: float) -> int:
     return len(asked)
 
 
+def is_alive(number: int) -> bool:
+    """Whether the process `number` is at work; one that has ended but was not yet waited for is not."""
+    try:
+        return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def _mark(process: psutil.Process) -> str:
     try:
         if process.status() == psutil.STATUS_ZOMBIE:

@@ -99,13 +99,17 @@ def prefect(stack: Stack) -> Service:
 
 def worker(stack: Stack) -> Service:
     """Return the worker: it runs the deployments of the work pool as processes in the project's folder."""
+    temporary = (
+        stack.state / "tmp"
+    )  # Prefect's worker makes a folder of a fixed name in it, so it cannot be everybody's
     return Service(
         name="worker",
         address=f"work pool {WORK_POOL}",
         port=None,
         command=(*_MODULE, "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", _WORKER),
-        environment=stack.service_environment() | stack.client_environment(),
+        environment=stack.service_environment() | stack.client_environment() | {"TMPDIR": str(temporary)},
         is_ready=lambda since: _worker_polls(stack, since),
+        prepare=lambda: temporary.mkdir(mode=0o700, exist_ok=True),
         start={"cwd": stack.root},
     )
 

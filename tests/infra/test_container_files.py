@@ -79,7 +79,7 @@ def test_pods_are_confined(name: str) -> None:
         plain = (
             [each["name"] for each in container["env"] if "value" in each] if isinstance(container["env"], list) else []
         )
-        assert not [each for each in plain if re.search("PASSWORD|AUTH_STRING$|_URI$|ACCESS_KEY$|CONNECTION_URL$", each)]
+        assert not [each for each in plain if re.search("PASSWORD|AUTH_STRING$|_URI$|ACCESS_KEY$|STORE|DATABASE", each)]
 
 
 def test_no_file_holds_a_secret() -> None:
