@@ -149,7 +149,7 @@ def _apply_automation(client: "SyncPrefectClient", wanted: "AutomationCore") -> 
     parts = ("description", "trigger", "actions")
     if all(getattr(there[0], part) == getattr(wanted, part) for part in parts):
         return None
-    client.update_automation(there[0].id, wanted.model_copy(update={"enabled": there[0].enabled}))
+    client.update_automation(there[0].id, wanted)  # `enabled` is not set, so it is not sent and stays
     return f"changed the automation {wanted.name}"
 
 

@@ -3,8 +3,10 @@
 Passwords reach a service through its environment, never its command line, which anybody on the machine can read.
 """
 
+import os
 import subprocess
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 
@@ -99,9 +101,7 @@ def prefect(stack: Stack) -> Service:
 
 def worker(stack: Stack) -> Service:
     """Return the worker: it runs the deployments of the work pool as processes in the project's folder."""
-    temporary = (
-        stack.state / "tmp"
-    )  # Prefect's worker makes a folder of a fixed name in it, so it cannot be everybody's
+    temporary = Path(tempfile.gettempdir()) / f"cac-stack-{os.geteuid()}"
     return Service(
         name="worker",
         address=f"work pool {WORK_POOL}",
@@ -109,9 +109,20 @@ def worker(stack: Stack) -> Service:
         command=(*_MODULE, "prefect", "worker", "start", "--pool", WORK_POOL, "--type", "process", "--name", _WORKER),
         environment=stack.service_environment() | stack.client_environment() | {"TMPDIR": str(temporary)},
         is_ready=lambda since: _worker_polls(stack, since),
-        prepare=lambda: temporary.mkdir(mode=0o700, exist_ok=True),
+        prepare=lambda: _make_own(temporary),
         start={"cwd": stack.root},
     )
+
+
+def _make_own(folder: Path) -> None:
+    """Make the worker's folder for temporary files.
+
+    Prefect makes one of a fixed name in it, which a second user of the machine could not write to. It must not lie in
+    the project: Prefect copies a deployment's folder into it.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.geteuid():
+        raise CacError(f"{folder} is another user's. Remove it, or set TMPDIR to a folder of your own.")
 
 
 def _rclone() -> str:

@@ -74,6 +74,8 @@ def test_pods_are_confined(name: str) -> None:
     assert spec.get("automountServiceAccountToken") is False or spec["serviceAccountName"] == "prefect-worker"
     for container in spec["containers"]:
         assert container["resources"]["limits"]["memory"]
+        amounts = [each for kind in container["resources"].values() for each in kind.values()]
+        assert all(re.fullmatch(r"\d+(m|[KMGT]i)?|{{ \w+ }}", amount) for amount in amounts)
         assert not container["securityContext"]["allowPrivilegeEscalation"]
         assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
         plain = (
