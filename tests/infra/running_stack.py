@@ -55,7 +55,7 @@ class RunningStack:
     def service(self, *words: str) -> psutil.Process:
         """The service's own process: the supervisor's child with all `words` in its command line."""
         children = self.supervisor().children()
-        return next(child for child in children if all(word in _command(child) for word in words))
+        return next(child for child in children if all(word in command_line(child) for word in words))
 
     def remove(self) -> None:
         self.verb("stop")
@@ -81,7 +81,8 @@ def wait_for(true: Callable[[], bool], what: str) -> None:
         time.sleep(0.2)
 
 
-def _command(process: psutil.Process) -> str:
+def command_line(process: psutil.Process) -> str:
+    """The words a process was started with, as anybody may read them."""
     try:
         return " ".join(process.cmdline())
     except psutil.Error:  # it has just ended

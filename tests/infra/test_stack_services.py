@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_stack import RunningStack, wait_for
+from running_stack import RunningStack, command_line, wait_for
 
 from infra.stack.place import WORK_POOL
 from infra.stack.postgres import server_address
@@ -136,7 +136,7 @@ def test_secrets_are_in_no_command_line_and_no_log(running: RunningStack) -> Non
     dumped = running.stack.settings.model_dump()
     secrets = [value for name, value in dumped.items() if name.endswith(("password", "key"))]
     assert len(secrets) == 6
-    commands = [" ".join(process.cmdline()) for process in psutil.process_iter() if process.is_running()]
+    commands = [command_line(process) for process in psutil.process_iter()]
     text = "\n".join((*commands, running.said()))
     assert not [secret for secret in secrets if secret in text]
     assert stat.S_IMODE((running.root / "infra" / ".env").stat().st_mode) == 0o600
