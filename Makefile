@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run test lint ablate ui lock clean
+.PHONY: help install data run test lint ablate ui stack stack-stop stack-test lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -13,7 +13,7 @@ STORE := $(CURDIR)/.mlflow
 PYTHONS := python3.11 python3 python3.12 python3.13 python
 
 help: ## list the targets
-	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
 install: $(INSTALLED) ## make .venv and install the pinned packages
 
@@ -52,10 +52,19 @@ ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
 	$(BIN)/mlflow ui --host 127.0.0.1 --port 5000 \
 	  --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(STORE)/mlflow.db}"
 
+stack: $(INSTALLED) ## start PostgreSQL, S3, MLflow, Prefect and a worker on this machine
+	@$(BIN)/python -m infra.stack start
+
+stack-stop: $(INSTALLED) ## stop them, and everything they started
+	@$(BIN)/python -m infra.stack stop
+
+stack-test: $(INSTALLED) ## use real services, kill them, start them again (minutes)
+	$(BIN)/python -m pytest -m stack
+
 lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit stay
 	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## remove caches and scratch files; keeps data, models, metrics, the MLflow store and .venv
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .scratch
-	find src flows tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src flows infra tests -name __pycache__ -type d -prune -exec rm -rf {} +

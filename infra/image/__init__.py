@@ -1,0 +1,1 @@
+"""Programs the image's build runs."""

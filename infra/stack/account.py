@@ -1,0 +1,72 @@
+"""Whose processes PostgreSQL's are.
+
+It refuses to run as root, rightly. Started by root, as in many containers, its processes get an ordinary account, which
+must reach the programs and the data.
+"""
+
+import os
+import pwd
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cac.errors import CacError
+
+
+@dataclass(frozen=True)
+class Account:
+    """An account of the operating system."""
+
+    name: str
+    uid: int
+    gid: int
+
+    def own(self, path: Path) -> None:
+        """Give `path` to the account."""
+        os.chown(path, self.uid, self.gid)
+
+
+def account_for(name: str | None) -> Account | None:
+    """Return the account for PostgreSQL, or None where this process's own will do.
+
+    Raises:
+        CacError: root starts the stack and names no ordinary account.
+    """
+    if os.geteuid() != 0:
+        return None
+    try:
+        entry = pwd.getpwnam(name or "")
+    except KeyError as error:
+        raise CacError(
+            f"PostgreSQL does not run as root, and there is no account {name!r} here. "
+            "Start the stack as another user, or name an ordinary account in infra/.env: STACK_POSTGRES_USER=nobody"
+        ) from error
+    if entry.pw_uid == 0:
+        raise CacError(f"PostgreSQL does not run as root: STACK_POSTGRES_USER={name} in infra/.env is root again.")
+    return Account(entry.pw_name, entry.pw_uid, entry.pw_gid)
+
+
+def as_account(account: Account | None) -> dict[str, Any]:
+    """Return the arguments that make `subprocess` start a process under `account`."""
+    if account is None:
+        return {}
+    return {"user": account.uid, "group": account.gid, "extra_groups": []}
+
+
+def check_reach(account: Account | None, program: Path, folder: Path) -> None:
+    """Check that the account can start `program` and enter `folder`.
+
+    Raises:
+        CacError: it cannot.
+    """
+    command = ("/bin/sh", "-c", 'cd "$1" && exec "$2" --version', "sh", str(folder), str(program))
+    tried = subprocess.run(command, cwd="/", capture_output=True, text=True, **as_account(account))
+    if tried.returncode == 0:
+        return
+    who = f"the account {account.name}" if account else "this account"
+    raise CacError(
+        f"PostgreSQL cannot be started: {who} must be able to run {program} and to enter {folder} "
+        f"({tried.stderr.strip()}). Name another folder for the data (STACK_STATE) or for the programs "
+        "(STACK_POSTGRES_BIN) in infra/.env, or start the stack as another user."
+    )
