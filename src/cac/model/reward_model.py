@@ -3,7 +3,7 @@
 Decoding is greedy, so a video gets the same judgement every time. The score is the calibrated probability that the
 second look names no anomaly: the product of the probabilities of "none" along the answer, up to the first anomaly it
 names. The verdict's own token would say less, because it only repeats what the lines before it have said. An answer
-outside the grammar abstains: margin 0, `parsed` false. Left out for now: reuse of the first turn's key/value cache.
+outside the grammar abstains: margin 0, `parsed` false. How tokens come about is `generation.py`'s.
 """
 
 import math
@@ -27,17 +27,13 @@ from cac.dialogue import (
 )
 from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement, judgement_of, windows_of
+from cac.model.generation import Turn, TurnGenerator
 from cac.params import Frames
 from cac.taxonomy import LEAVES
 from cac.video import Video
 from cac.views import View, coarse_view, dense_view, only_view
 
-FORBIDDEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
-
-
-def forbidden_token_ids(tokenizer: Any) -> list[int]:
-    """Return the vision tokens that a policy must never write: they would be taken for images."""
-    return tokenizer.convert_tokens_to_ids(list(FORBIDDEN_TOKENS))
+TOOLS = (CONCENTRATE_TOOL,)
 
 
 @dataclass(frozen=True)
@@ -64,7 +60,7 @@ class RewardModel:
         self.processor = processor
         self.frames = frames
         self.calibration = calibration or Calibration()
-        self.max_turn_tokens = max_turn_tokens
+        self.generator = TurnGenerator(model, processor, max_turn_tokens, none_token_id(processor.tokenizer))
 
     @classmethod
     def from_package(cls, folder: Path) -> "RewardModel":
@@ -90,64 +86,29 @@ class RewardModel:
     def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
         """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
-        answers = self._generate([look_prompt(view.images, view.times) for view in views], tools=None)
-        return [_only_judgement(*row) for row in zip(videos, views, answers, strict=True)]
+        turn = self.generator.begin([look_prompt(view.images, view.times) for view in views], tools=None)
+        return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        scans_text = [answer.text for answer in self._generate(prompts)]
+        scan_turn = self.generator.begin(prompts, TOOLS)
+        scans_text = [answer.text for answer in self._answers(scan_turn)]
         scans = [parse_scan(*split_tool_call(text)) for text in scans_text]
         asked = [i for i, scan in enumerate(scans) if scan is not None]
         dense = {i: dense_view(videos[i], scans[i].windows, self.frames) for i in asked}  # type: ignore[union-attr]
-        dialogues = [_second_turn(prompts[i], scans_text[i], dense[i]) for i in asked]
-        looks = dict(zip(asked, self._generate(dialogues), strict=True)) if asked else {}
+        looks: dict[int, _Answer] = {}
+        if asked:
+            dialogues = [_second_turn(prompts[i], scans_text[i], dense[i]) for i in asked]
+            look_turn = self.generator.go_on(scan_turn, asked, dialogues, TOOLS)
+            looks = dict(zip(asked, self._answers(look_turn), strict=True))
         return [
             _judgement(scans_text[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))
         ]
 
-    def _generate(
-        self, dialogues: list[list[Message]], tools: Sequence[Message] | None = (CONCENTRATE_TOOL,)
-    ) -> list[_Answer]:
-        """Generate the next assistant message of each dialogue, greedily."""
-        import torch
-        from transformers import LogitsProcessorList
-
-        batch = self.processor.apply_chat_template(
-            dialogues,
-            tools=list(tools) if tools else None,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True, "padding_side": "left"},
-        ).to(self.model.device)
+    def _answers(self, turn: Turn) -> list[_Answer]:
         tokenizer = self.processor.tokenizer
-        recorder = _TokenRecorder(none_token_id(tokenizer))
-        with torch.inference_mode():
-            output = self.model.generate(
-                **batch,
-                do_sample=False,
-                max_new_tokens=self.max_turn_tokens,
-                suppress_tokens=forbidden_token_ids(tokenizer),
-                logits_processor=LogitsProcessorList([recorder]),
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        rows = output[:, batch["input_ids"].shape[1] :].tolist()
-        return [_read_answer(tokenizer, row, [step[i] for step in recorder.steps]) for i, row in enumerate(rows)]
-
-
-class _TokenRecorder:
-    """A logits processor that changes nothing and keeps, step by step, the log-probability of one token in each row."""
-
-    def __init__(self, token: int) -> None:
-        self.token = token
-        self.steps: list[list[float]] = []
-
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        self.steps.append(scores.log_softmax(dim=-1)[:, self.token].tolist())
-        return scores
+        return [_read_answer(tokenizer, *row) for row in zip(turn.answers, turn.watched, strict=True)]
 
 
 def none_token_id(tokenizer: Any) -> int:
@@ -163,12 +124,10 @@ _CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands befo
 
 
 def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float]) -> _Answer:
-    """Cut a generated row at its end token, decode it, and add up the log-probabilities of "none"."""
-    if tokenizer.eos_token_id in row:
-        row = row[: row.index(tokenizer.eos_token_id)]
+    """Decode a generated row, and add up the log-probabilities of "none"."""
     none = none_token_id(tokenizer)
     text, total, chose = "", 0.0, False
-    for token, log in zip(row, none_logs, strict=False):
+    for token, log in zip(row, none_logs, strict=True):
         line = text[text.rfind("\n") + 1 :]
         if _CHOICE.fullmatch(line):
             total, chose = total + log, True

@@ -16,8 +16,8 @@ from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
+from cac.model.generation import forbidden_token_ids
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.reward_model import forbidden_token_ids
 from cac.params import Frames, Params
 from cac.training import checkpoints
 from cac.training.advantages import turn_weights
