@@ -107,6 +107,7 @@ def test_a_nested_impossible_value_is_named_by_its_key(tmp_path: Path) -> None:
             lambda v: v["two_turn_grpo"].update(reward_weights=dict.fromkeys(v["two_turn_grpo"]["reward_weights"], 0)),
             "two_turn_grpo: .*reward_weights",
         ),
+        (lambda v: v["two_turn_grpo"].update(batch_size=24), "two_turn_grpo: .*batch_size must divide .* is 64"),
     ],
 )
 def test_values_that_do_not_go_together_are_refused(tmp_path: Path, change: Change, expected: str) -> None:

@@ -138,6 +138,7 @@ class Grpo(_Section):
     steps: Count
     prompts_per_step: Count
     generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
+    batch_size: Count  # rollouts in one forward and backward pass, a divisor of prompts_per_step * generations
     learning_rate: Positive
     train_vision: bool  # as in the supervised stages
     temperature: Positive
@@ -151,6 +152,13 @@ class Grpo(_Section):
     log_every: Count
     reward_weights: RewardWeights
     false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
+
+    @model_validator(mode="after")
+    def _whole_batches(self) -> "Grpo":
+        rollouts = self.prompts_per_step * self.generations
+        if rollouts % self.batch_size:
+            raise ValueError(f"batch_size must divide prompts_per_step * generations, which is {rollouts}")
+        return self
 
     @model_validator(mode="after")
     def _some_reward(self) -> "Grpo":

@@ -19,7 +19,13 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     values["adapter"]["rank"] = 4
     for stage in ("single_frame_sft", "multi_frame_sft"):
         values[stage] |= {"steps": 2, "batch_size": 4, "save_every": 2, "log_every": 1}
-    values["two_turn_grpo"] |= {"steps": 1, "prompts_per_step": 1, "generations": 2, "max_turn_tokens": 8}
+    values["two_turn_grpo"] |= {
+        "steps": 1,
+        "prompts_per_step": 1,
+        "generations": 2,
+        "batch_size": 2,
+        "max_turn_tokens": 8,
+    }
     values["evaluation"]["max_turn_tokens"] = 8
     return Params.model_validate(values)
 

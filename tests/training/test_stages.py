@@ -22,7 +22,14 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     """The project's settings, cut down to a few small steps."""
     short = {"steps": STEPS, "batch_size": 4, "save_every": 2, "log_every": 1}
     frames = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
-    grpo = {"steps": 2, "prompts_per_step": 2, "generations": 2, "max_turn_tokens": 12, "learning_rate": 0.01}
+    grpo = {
+        "steps": 2,
+        "prompts_per_step": 2,
+        "generations": 2,
+        "batch_size": 2,
+        "max_turn_tokens": 12,
+        "learning_rate": 0.01,
+    }
     return project_params.model_copy(
         update={
             "compute": project_params.compute.model_copy(update={"threads": 1}),

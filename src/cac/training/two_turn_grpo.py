@@ -84,7 +84,8 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
     samples: list[str] = []
     config = GRPOConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=rollouts,
+        per_device_train_batch_size=settings.batch_size,
+        gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="constant_with_warmup",
