@@ -18,7 +18,9 @@ from cac.registry import register as register_module
 from cac.registry.measured import PREDICTIONS
 from cac.registry.measured_store import recall
 from cac.registry.promote import promote
-from cac.registry.register import ADAPTER, CALIBRATION, SUPERSEDED, register
+from cac.registry.candidate import ADAPTER, CALIBRATION
+from cac.registry.register import register
+from cac.registry.version_tags import SUPERSEDED
 from cac.registry.tracking import connect
 from cac.video import encode
 

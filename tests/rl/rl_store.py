@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from cac.registry.register import LOADER, REGISTRATION_TAG
+from cac.registry.candidate import LOADER
+from cac.registry.version_tags import REGISTRATION_TAG
 from cac.registry.tracking import experiment_id
 
 NAME = "cac-reward-model"

@@ -38,7 +38,7 @@ from cac.registry.gate import (
 )
 from cac.registry.measured import Measured
 from cac.registry.measured_store import EVALUATION_SET_TAG, recall, run_of
-from cac.registry.register import value_tag
+from cac.registry.version_tags import value_tag
 from cac.registry.tracking import connect
 
 if TYPE_CHECKING:
