@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from cac.registry.candidate import LOADER
-from cac.registry.version_tags import REGISTRATION_TAG
 from cac.registry.tracking import experiment_id
+from cac.registry.version_tags import REGISTRATION_TAG
 
 NAME = "cac-reward-model"
 

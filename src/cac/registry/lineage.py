@@ -75,7 +75,9 @@ def check_lineage(root: Path, params: Params, state: Fingerprint) -> dict[str, L
                 "`dvc repro`, or `dvc checkout` if results are missing, and register then."
             )
         if state.data_md5 not in (UNKNOWN, locked.inputs.get("data", state.data_md5)):
-            raise CacError(f"{root / POINTER} and {root / LOCK} name different data. Run `make data`, then `dvc repro`.")
+            raise CacError(
+                f"{root / POINTER} and {root / LOCK} name different data. Run `make data`, then `dvc repro`."
+            )
     if stages and params_sha256(load_params(root / "params.yaml")) != params_sha256(params):
         raise CacError(f"the settings given are not those of {root / 'params.yaml'}, which the stages ran with.")
     return stages

@@ -169,18 +169,19 @@ def _families(families: Metrics, data: DataFacts, charts: Mapping[str, str]) -> 
 def _calibration(facts: CardFacts, charts: Mapping[str, str]) -> str:
     error = _interval(facts.metrics[facts.row].get("expected_calibration_error"))
     return (
-        "\n## Can the score be taken at its word?\n\nOf the clips that get a score near 0.8, about 80 % should be clean: "
-        "then the points lie on the diagonal. Their size says how many clips they stand for.\n"
-        f"The mean gap (expected calibration error) is {error}.\n"
+        "\n## Can the score be taken at its word?\n\n"
+        "Of the clips that get a score near 0.8, about 80 % should be clean: then the points lie on the diagonal.\n"
+        f"Their size says how many clips they stand for. The mean gap (expected calibration error) is {error}.\n"
         + _pictures({"Reliability diagram": charts["reliability"], "Scores by class": charts["scores"]})
     )
 
 
 def _examples(pictures: Pictures) -> str:
     text = (
-        "\n## Examples\n\nTest clips chosen by rule: found, missed, false alarm and rightly passed in equal parts as far "
-        "as there are any, each spread evenly over the kinds of anomaly. Truth is teal and solid, what the model said "
-        "is orange and dashed; the bars below a frame say whose window it is in.\n"
+        "\n## Examples\n\n"
+        "Test clips chosen by rule: found, missed, false alarm and rightly passed in equal parts as far as there are\n"
+        "any, each spread evenly over the kinds of anomaly. Truth is teal and solid, what the model said is orange\n"
+        "and dashed; the bars below a frame say whose window it is in.\n"
     )
     return text + "".join(_example(example, file) for example, file in pictures.examples)
 

@@ -131,7 +131,9 @@ def _create_version(run: StageRun, candidate: Candidate) -> "ModelVersion":
     return run.client.create_model_version(candidate.name, source, run_id=run.run_id, tags=tags, model_id=model_id)
 
 
-def _complete(client: "MlflowClient", candidate: Candidate, version: "ModelVersion", created: bool) -> RegisteredVersion:
+def _complete(
+    client: "MlflowClient", candidate: Candidate, version: "ModelVersion", created: bool
+) -> RegisteredVersion:
     """Describe a version and mark its registration as complete, in this order."""
     number = str(version.version)
     client.update_model_version(candidate.name, number, description=summary(candidate.facts))
