@@ -17,8 +17,10 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from graphlib import TopologicalSorter
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.console import print_error, print_reproduction
@@ -114,11 +116,13 @@ def _reproduce(worktree: Worktree, recorded: Recorded, use_cache: bool, keep: bo
     for line in before:
         if not line.same:
             print(f"note: the {line.what} is not the one recorded, so results may differ", flush=True)
-    failed = _run_stages(project, recorded, use_cache)
+    order = in_order(read_yaml(project / GRAPH)["stages"], recorded.outputs)
+    failed = _run_stages(project, order, use_cache)
     if failed:
         print_error(f"{failed} failed; what it said is above. The same command tries again in {project}")
         return 1
-    made = {stage: locked.outputs for stage, locked in locked_stages(project).items()}
+    locked = locked_stages(project)
+    made = {stage: locked[stage].outputs for stage in order}
     (project / PROGRESS).unlink(missing_ok=True)
     return _conclude(worktree, recorded, [*before, *recorded.compare_outputs(made)], keep)
 
@@ -166,13 +170,28 @@ def _state(project: Path) -> dict[str, str]:
     return state
 
 
-def _run_stages(project: Path, recorded: Recorded, use_cache: bool) -> str | None:
-    """Run the recorded stages in order, but those done before an interruption; return the one that failed."""
+def in_order(graph: Mapping[str, Any], outputs: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """Return the stages of `outputs`, {stage: {path: md5}}, that dvc.yaml has, each after those it reads from."""
+    after = {
+        stage: {other for other in outputs if other != stage and _reads(graph[stage].get("deps", []), outputs[other])}
+        for stage in outputs
+        if stage in graph
+    }
+    return [stage for stage in TopologicalSorter(after).static_order() if stage in graph]
+
+
+def _reads(deps: Sequence[str], outputs: Iterable[str]) -> bool:
+    """Tell whether one of the dependencies is an output, lies in one, or holds one."""
+    pairs = [(PurePosixPath(dep), PurePosixPath(out)) for dep in deps for out in outputs]
+    return any(dep.is_relative_to(out) or out.is_relative_to(dep) for dep, out in pairs)
+
+
+def _run_stages(project: Path, order: Sequence[str], use_cache: bool) -> str | None:
+    """Run the stages in order, but those done before an interruption; return the one that failed."""
     progress = project / PROGRESS
     done = json.loads(progress.read_text(encoding="utf-8")) if progress.is_file() and not use_cache else []
-    stages = [stage for stage in read_yaml(project / GRAPH)["stages"] if stage in recorded.outputs]
     anew = () if use_cache else ("--force",)
-    for stage in stages:
+    for stage in order:
         if stage in done:
             print(f"{stage}: done before", flush=True)
             continue

@@ -3,15 +3,20 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
 from benchmarks.tiny_versions import Tiny, make_version
 from cac.registry.dvc_files import Locked, locked_stages
 from cac.registry.fingerprint import fingerprint
 from cac.registry.lineage import recorded_outputs, stage_tags
 from cac.registry.tracking import connect
+from flows.reproduce import in_order
 from flows.steps import STAGES
+
+ROOT = Path(__file__).parents[2]
 
 NAME = "cac-reward-model"
 
@@ -85,6 +90,14 @@ def _tags() -> dict[str, str]:
 
 def _files(folder) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_stages_run_after_those_they_read_from():
+    graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    outputs = recorded_outputs(stage_tags(locked_stages(ROOT)))
+    assert list(outputs) != list(STAGES)
+    assert in_order(graph, outputs) == list(STAGES)
+    assert in_order(graph, outputs | {"gone": {"data": "1"}}) == list(STAGES)
 
 
 def test_what_cannot_be_reproduced_is_one_line(registered):
