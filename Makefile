@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run test lint ablate ui stack stack-stop stack-test lock clean
+.PHONY: help install data run reproduce test lint ablate ui stack stack-stop stack-test lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,6 +35,9 @@ data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is n
 
 run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
 	@$(BIN)/python -m flows.run
+
+reproduce: $(INSTALLED) ## make a registered version again, and compare: make reproduce VERSION=champion
+	@$(BIN)/python -m flows.reproduce $(VERSION)
 
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest

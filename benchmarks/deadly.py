@@ -1,8 +1,8 @@
 """Registry commands in processes of their own that can be killed, and a consumer that says what they left behind.
 
 The processes are forked from a server that has imported MLflow's stores but has opened none: a process is ready in a
-fraction of a second, and shares no connection with another. The death is SIGKILL, either after so
-many seconds of the command itself, or just before the n-th write.
+fraction of a second, and shares no connection with another. The death is SIGKILL: so many seconds after the command has
+begun or has made its first write, or just before its n-th write.
 """
 
 import multiprocessing
@@ -46,21 +46,32 @@ _CONTEXT.set_forkserver_preload(
 
 
 class Ended(NamedTuple):
-    """A process's exit code, and its seconds since it had opened the store."""
+    """A process's exit code, and its seconds since the event that its death is counted from."""
 
     code: int
     seconds: float
 
 
-def run(command: Callable[..., object], params: Params, *arguments: object, kill_after: float | None = None) -> Ended:
+def run(
+    command: Callable[..., object],
+    params: Params,
+    *arguments: object,
+    kill_after: float | None = None,
+    from_first_write: bool = False,
+) -> Ended:
     """Run `command(params, *arguments)` on the store of the current folder in a process, and return how that ended.
 
-    With `kill_after`, the process is killed that many seconds after it has opened the store, if it is not done by then.
+    With `kill_after`, the process is killed that many seconds after it has opened the store, or is about to make its
+    first write, if it is not done by then.
     """
-    ready = _CONTEXT.Event()
-    process: BaseProcess = _CONTEXT.Process(target=_work, args=(Path.cwd(), ready, command, params, *arguments))
+    opened, writing = _CONTEXT.Event(), _CONTEXT.Event()
+    process: BaseProcess = _CONTEXT.Process(
+        target=_work, args=(Path.cwd(), opened, writing, command, params, *arguments)
+    )
     process.start()
-    ready.wait()
+    begun = writing if from_first_write else opened
+    while not begun.wait(0.01) and process.is_alive():
+        pass
     start = time.perf_counter()
     process.join(kill_after)
     if process.is_alive():
@@ -70,13 +81,16 @@ def run(command: Callable[..., object], params: Params, *arguments: object, kill
     return Ended(process.exitcode, time.perf_counter() - start)
 
 
-def _work(store: Path, ready: Event, command: Callable[..., object], params: Params, *arguments: object) -> None:
+def _work(
+    store: Path, opened: Event, writing: Event, command: Callable[..., object], params: Params, *arguments: object
+) -> None:
     os.chdir(store)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
+    _before_each_write(writing.set)
     try:
         connect().search_registered_models()
     finally:
-        ready.set()
+        opened.set()
     command(params, *arguments)
 
 
@@ -96,19 +110,27 @@ def _doom(write: int | None) -> None:
     """Let this process kill itself just before its n-th write to the registry or its files, from 0."""
     if write is None:
         return
-    left = [write]
+    left = iter(range(write))
 
-    def deadly(call: Callable[..., object]) -> Callable[..., object]:
+    def die() -> None:
+        if next(left, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    _before_each_write(die)
+
+
+def _before_each_write(act: Callable[[], object]) -> None:
+    """Let something happen in this process before each write to the registry or its files."""
+
+    def wrap(call: Callable[..., object]) -> Callable[..., object]:
         def wrapped(*arguments: object, **named: object) -> object:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
+            act()
             return call(*arguments, **named)
 
         return wrapped
 
     for name in WRITES:
-        setattr(MlflowClient, name, deadly(getattr(MlflowClient, name)))
+        setattr(MlflowClient, name, wrap(getattr(MlflowClient, name)))
 
 
 def consuming(params: Params, allowed: tuple[str | None, ...]) -> None:

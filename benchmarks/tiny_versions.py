@@ -15,10 +15,11 @@ from cac.evaluation.metrics import point_values
 from cac.judgement import Judgement
 from cac.layout import EVALUATION_METRICS
 from cac.model.nano import OWN_LEAVES
+from cac.registry.candidate import CALIBRATION, CHECKPOINT
 from cac.registry.measured import PREDICTIONS, SPLIT, Measured, measured_of
 from cac.registry.measured_store import EVALUATION_SET_TAG, keep
-from cac.registry.register import CALIBRATION, CHECKPOINT, COMPLETE, REGISTRATION_TAG, value_tag
 from cac.registry.tracking import connect, experiment_id
+from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG, value_tag
 from cac.taxonomy import family_of
 
 UNFITTED = Calibration()

@@ -21,7 +21,9 @@ from prefect.states import Cancelled, Completed, Failed, State
 from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
 from cac.layout import DECISION, EVALUATION_METRICS
+from cac.registry.dvc_files import locked_stages, stage_inputs
 from cac.registry.gate import Decision
+from cac.registry.lineage import differences, named
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
 from flows.steps import STAGES, STEPS
@@ -64,9 +66,14 @@ def send_what_is_left() -> None:
 @task(cache_policy=NO_CACHE, persist_result=False)
 def run_stage(stage: str) -> State:
     """Bring one DVC stage up to date; nothing runs if nothing changed."""
+    root = Path.cwd()
+    before = stage_inputs(root, stage)
     state = _run(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
+    if state.is_completed() and (changed := differences(before, locked_stages(root)[stage].inputs)):
+        false = f"{named(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
+        return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
     if stage == "evaluate" and state.is_completed():
-        _show_metrics(Path.cwd())
+        _show_metrics(root)
     return state
 
 

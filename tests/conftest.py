@@ -1,6 +1,8 @@
 """Shared real things: the project's settings, a small rendered dataset, and a base model with fresh weights."""
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -47,3 +49,34 @@ def fresh_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty MLflow database; making one takes longer than using it."""
+    from cac.registry.tracking import connect
+
+    folder = tmp_path_factory.mktemp("store")
+    with pytest.MonkeyPatch.context() as patch:
+        _work_in(folder, patch)
+        connect().search_experiments()
+    return folder / ".mlflow" / "mlflow.db"
+
+
+@pytest.fixture
+def store_of(migrated_store: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], None]:
+    """Return what gives a folder an MLflow store of its own and makes it the current folder."""
+
+    def give(folder: Path) -> None:
+        (folder / ".mlflow").mkdir()
+        shutil.copy(migrated_store, folder / ".mlflow" / "mlflow.db")
+        _work_in(folder, monkeypatch)
+
+    return give
+
+
+def _work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
+    patch.chdir(folder)
+    # MLflow itself sets the variable; setting it first is what makes the patch put it back after the test.
+    patch.setenv("MLFLOW_TRACKING_URI", "unset")
+    patch.delenv("MLFLOW_TRACKING_URI")

@@ -127,6 +127,12 @@ def _add_registry_verbs(verbs: argparse._SubParsersAction) -> None:
     rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
     registry = _add_verb(verbs, "registry", _registry, "list the registered versions and what became of them")
     registry.add_argument("--json", action="store_true", help="print one JSON object a version")
+    card = _add_verb(verbs, "model-card", _model_card, "write the model card of the trained model")
+    card.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    again = _add_verb(verbs, "reproduce", _reproduce, "make a registered version again, and compare its hashes")
+    again.add_argument("version", metavar="VERSION", help="a version's number, or an alias such as champion")
+    again.add_argument("--use-cache", action="store_true", help="let DVC take results from this checkout's cache")
+    again.add_argument("--keep", action="store_true", help="keep the worktree also if all is the same")
 
 
 def _add_injection_verbs(data_verbs: argparse._SubParsersAction) -> None:
@@ -268,9 +274,11 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from cac.params import load_params
+    from cac.registry.lineage import unchanged
 
     params = load_params(args.params)
-    import_module("cac.evaluation.evaluate").evaluate(params, Path.cwd())
+    with unchanged(Path.cwd(), "evaluate"):
+        import_module("cac.evaluation.evaluate").evaluate(params, Path.cwd())
     return 0
 
 
@@ -319,6 +327,27 @@ def _registry(args: argparse.Namespace) -> int:
 
     print_versions(list_versions(load_params(args.params)), as_json=args.json)
     return 0
+
+
+def _model_card(args: argparse.Namespace) -> int:
+    from cac.layout import DATASET
+    from cac.params import load_params
+    from cac.registry.candidate import read_facts
+    from cac.registry.card_files import PAGE, write_card
+
+    write_card(read_facts(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
+    print(f"wrote {args.out / PAGE}, and the same as Markdown")
+    return 0
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    """Become `flows.reproduce`, which runs DVC; nothing of it is known here but its name."""
+    import os
+
+    if not Path("flows", "reproduce.py").is_file():
+        raise CacError(f"no flows/reproduce.py in {Path.cwd()}. Run from the project's root.")
+    options = [option for option, given in (("--use-cache", args.use_cache), ("--keep", args.keep)) if given]
+    os.execv(sys.executable, [sys.executable, "-m", "flows.reproduce", *options, "--", args.version])
 
 
 def _score(args: argparse.Namespace) -> int:

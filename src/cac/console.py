@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from cac.data.leak_check import LeakResult
     from cac.registry.gate import Decision
     from cac.registry.listing import Listed
+    from cac.registry.recorded import Compared
     from cac.scoring import Failed, Scored
 
 REPORT_FILE = EVALUATION_REPORT / "index.html"
@@ -40,6 +41,7 @@ _VERSION_METRICS = {
     "parse_rate": "parse rate",
     "seconds_per_clip": "s/clip",
 }
+_HASH = 16  # characters of a hash, which tell any two apart
 _NARROWEST = 144  # the summary: a name and six metrics with their intervals, none cut
 
 
@@ -118,6 +120,15 @@ def _version_table(versions: Sequence["Listed"]) -> "Table":
         code = one.git_commit[:8] + ("+" if one.git_dirty == "true" else "")  # + uncommitted changes
         table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, code, one.data_md5[:8])
     return table
+
+
+def print_reproduction(result: Sequence["Compared"]) -> None:
+    """Print, stage by stage, the hash that is recorded, the new one, and whether they are the same."""
+    table = _table("stage", "what", "recorded", "now", "same")
+    for one in result:
+        same = "yes" if one.same else "NO" if one.counts else "no, which need not matter"
+        table.add_row(one.stage, one.what, one.recorded[:_HASH], one.now[:_HASH], same)
+    _wide_console().print(table)
 
 
 def print_injection(report: "InjectionReport", out: Path) -> None:

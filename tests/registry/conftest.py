@@ -1,6 +1,5 @@
 """A real MLflow store for each test (one SQLite file is migrated a session, and copied), and a model without skill."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -16,21 +15,10 @@ def params() -> Params:
     return load_params(REPOSITORY / "params.yaml")
 
 
-@pytest.fixture(scope="session")
-def migrated_store(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("store")
-    with pytest.MonkeyPatch.context() as patch:
-        _work_in(folder, patch)
-        connect().search_experiments()
-    return folder / ".mlflow" / "mlflow.db"
-
-
 @pytest.fixture
-def project(tmp_path, migrated_store, monkeypatch) -> Path:
+def project(tmp_path, store_of) -> Path:
     """An empty project folder with a store of its own, being the current folder."""
-    (tmp_path / ".mlflow").mkdir()
-    shutil.copy(migrated_store, tmp_path / ".mlflow" / "mlflow.db")
-    _work_in(tmp_path, monkeypatch)
+    store_of(tmp_path)
     return tmp_path
 
 
@@ -44,13 +32,6 @@ def aliases(project, params):
 def tags(project, params):
     """Return what reads a version's tags."""
     return lambda version: connect().get_model_version(params.registry.model_name, version).tags
-
-
-def _work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
-    patch.chdir(folder)
-    # MLflow itself sets the variable; setting it first is what makes the patch put it back after the test.
-    patch.setenv("MLFLOW_TRACKING_URI", "unset")
-    patch.delenv("MLFLOW_TRACKING_URI")
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,22 @@ def test_git_state_names_the_commit_and_sees_changes(tmp_path):
     assert git_state(tmp_path) == (commit, "true")
 
 
+def test_what_the_pipeline_writes_makes_nothing_dirty(tmp_path):
+    git(tmp_path, "init")
+    project = tmp_path / "in a folder"
+    (project / "metrics").mkdir(parents=True)
+    for name in ("dvc.lock", "metrics/evaluation.json", "code.py"):
+        (project / name).write_text("1")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-m", "a")
+    (project / "dvc.lock").write_text("2")
+    (project / "metrics" / "evaluation.json").unlink()
+    (project / "metrics" / "comparisons.json").write_text("new")
+    assert git_state(project)[1] == "false"
+    (project / "code.py").write_text("2")
+    assert git_state(project)[1] == "true"
+
+
 def test_outside_of_any_project_everything_but_the_settings_is_unknown(tmp_path, params):
     state = fingerprint(tmp_path, params).tags()
     assert state.pop("params_sha256") == params_sha256(params)
@@ -82,6 +98,17 @@ def test_environment_hash_follows_the_lock_file(tmp_path):
     first = environment_sha256(tmp_path)
     (tmp_path / "requirements.lock").write_text("torch==2\n")
     assert UNKNOWN != first != environment_sha256(tmp_path)
+
+
+def test_environment_hash_follows_what_is_installed(tmp_path, monkeypatch):
+    (tmp_path / "requirements.lock").write_text("numpy==1\n    --hash=sha256:00\nnot-for-this-system==2 ; x\n")
+    first = environment_sha256(tmp_path)
+    assert environment_sha256(tmp_path) == first
+    site = tmp_path / "site" / "numpy-0.0.1.dist-info"
+    site.mkdir(parents=True)
+    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
+    monkeypatch.syspath_prepend(site.parent)
+    assert environment_sha256(tmp_path) != first
 
 
 def test_folder_hash_sees_content_and_names_but_not_where_it_lies(tmp_path):

@@ -7,9 +7,9 @@ from benchmarks.tiny_versions import GOOD, Tiny, make_version
 from cac import cli
 from cac.registry.listing import list_versions
 from cac.registry.promote import promote
-from cac.registry.register import INCOMPLETE
 from cac.registry.rollback import rollback
 from cac.registry.tracking import connect
+from cac.registry.version_tags import INCOMPLETE
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -8,8 +8,8 @@ from cac.errors import CacError
 from cac.registry import rollback as rollback_module
 from cac.registry.aliases import CHAMPION, PREVIOUS
 from cac.registry.promote import promote
-from cac.registry.register import INCOMPLETE
 from cac.registry.tracking import connect
+from cac.registry.version_tags import INCOMPLETE
 from cac.taxonomy import Family
 
 BOUNDS = ["balanced_accuracy", "specificity", "parse_rate", "expected_calibration_error", "seconds_per_clip"]

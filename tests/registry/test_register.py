@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,15 @@ from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.layout import EVALUATION_METRICS
 from cac.registry import register as register_module
+from cac.registry.candidate import ADAPTER, CALIBRATION
+from cac.registry.dvc_files import md5_of
+from cac.registry.lineage import recorded_outputs
 from cac.registry.measured import PREDICTIONS
 from cac.registry.measured_store import recall
 from cac.registry.promote import promote
-from cac.registry.register import ADAPTER, CALIBRATION, SUPERSEDED, register
+from cac.registry.register import register
 from cac.registry.tracking import connect
+from cac.registry.version_tags import SUPERSEDED
 from cac.video import encode
 
 FITTED = Calibration(1.5, 0.2)
@@ -30,12 +35,15 @@ PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 def trained(project, on_base, checkpoint):
     """A project as `dvc repro` leaves it, and its settings."""
     shutil.copytree(checkpoint[1], project / ADAPTER)
-    (project / "data").mkdir()
-    write_clips(project / "data", answers(Tiny(pairs=10)).clips)
+    clips = answers(Tiny(pairs=10)).clips
+    (project / "data" / "clips").mkdir(parents=True)
+    write_clips(project / "data", clips)
     evaluate(project, missed=4)
     (project / "data.dvc").write_text("outs:\n- md5: abc.dir\n  path: data\n")
     frames = np.linspace(0, 255, 12 * 48 * 48 * 3).astype(np.uint8).reshape(12, 48, 48, 3)
     encode(project / "clip.mp4", frames, fps=8)
+    for clip in clips:
+        shutil.copy(project / "clip.mp4", project / "data" / clip.path)
     return project, on_base
 
 
@@ -94,11 +102,20 @@ def test_a_version_is_described_tagged_free_of_pickle_and_loads_elsewhere(traine
     assert version.tags["registration"] == "complete"
     assert version.tags["data_md5"] == "abc.dir"
     assert version.tags["test_balanced_accuracy"] == "0.8"
-    assert "balanced_accuracy | 0.800 [0.800, 0.800]" in version.description
+    assert "| balanced accuracy | 0.800 [0.800, 0.800] |" in version.description
     (model,) = (project / ".mlflow" / "artifacts" / "models").iterdir()
     files = {path.name for path in model.rglob("*") if path.is_file()}
-    assert {"MODEL_CARD.md", "pyfunc_model.py", "adapter_model.safetensors", "reward_model.json"} <= files
+    assert {
+        "MODEL_CARD.md",
+        "MODEL_CARD.html",
+        "example-1.png",
+        "pyfunc_model.py",
+        "adapter_model.safetensors",
+        "reward_model.json",
+    } <= files
     assert not [name for name in files if name.endswith(PICKLES)]
+    logged = {file.path for file in connect().list_artifacts(version.run_id, "model_card")}
+    assert logged == {"model_card/MODEL_CARD.md", "model_card/MODEL_CARD.html", "model_card/images"}
     pyfunc = yaml.safe_load(next(model.rglob("MLmodel")).read_text())["flavors"]["python_function"]
     assert pyfunc["loader_module"] == "mlflow.pyfunc.loaders.code_model"
     assert "python_model" not in pyfunc
@@ -194,3 +211,48 @@ def test_an_incomplete_pipeline_is_told_what_is_missing(trained, path, content, 
     with pytest.raises(CacError, match=message):
         register(project, params)
     assert versions(params) == {}
+
+
+def commit(project):
+    """Commit all of the project but its store, as a user does."""
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false")
+    for arguments in (("init", "--quiet"), ("add", "--all"), (*identity, "commit", "--quiet", "-m", "state")):
+        subprocess.run(("git", "-C", str(project), *arguments), check=True, capture_output=True)
+
+
+def test_a_version_from_uncommitted_changes_gets_the_commit_that_holds_them(trained):
+    project, params = trained
+    (project / ".gitignore").write_text("/.mlflow\n")
+    commit(project)
+    (project / "notes").write_text("a change")
+    first = register(project, params)
+    dirty = versions(params)["1"].tags
+    assert dirty["git_dirty"] == "true"
+
+    commit(project)
+    assert register(project, params) == register_module.RegisteredVersion(first.name, "1", first.key, created=False)
+    clean = versions(params)["1"].tags
+    assert clean["git_dirty"] == "false"
+    assert clean["git_commit"] != dirty["git_commit"]
+
+    (project / "notes").write_text("another change")
+    register(project, params)
+    assert versions(params)["1"].tags == clean
+
+
+def test_a_version_carries_dvcs_hashes_of_each_stage(trained):
+    project, params = trained
+    made = md5_of(project / ADAPTER)
+    entry = {"cmd": "x", "outs": [{"path": ADAPTER.as_posix(), "md5": made}]}
+    (project / "dvc.lock").write_text(yaml.safe_dump({"schema": "2.0", "stages": {"two_turn_grpo": entry}}))
+    (project / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
+    register(project, params)
+    version = versions(params)["1"]
+    assert recorded_outputs(version.tags) == {"two_turn_grpo": {ADAPTER.as_posix(): made}}
+    lineage = json.loads(Path(connect().download_artifacts(version.run_id, "lineage.json")).read_text())
+    assert lineage["stages"]["two_turn_grpo"]["outputs"] == {ADAPTER.as_posix(): made}
+    assert lineage["data_md5"] == "abc.dir"
+
+    (project / ADAPTER / "more.txt").write_text("not what was trained")
+    with pytest.raises(CacError, match="false lineage"):
+        register(project, params)

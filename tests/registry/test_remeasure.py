@@ -9,10 +9,11 @@ from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.evaluation.evaluate import FINAL, _checkpoint
 from cac.model.loading import make_deterministic
+from cac.registry.candidate import ADAPTER
 from cac.registry.measured import evaluation_set, measured_of
 from cac.registry.measured_store import measured_tag
 from cac.registry.promote import promote
-from cac.registry.register import ADAPTER, register
+from cac.registry.register import register
 from cac.registry.tracking import connect
 
 FITTED = Calibration(1.5, 0.2)

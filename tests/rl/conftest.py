@@ -109,8 +109,8 @@ def rewarder(pinned: PinnedModel) -> Rewarder:
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory, package: Path, pack, judging_base: Path) -> str:
     """A real store with two complete versions, the second of another calibration, and one that was cut off."""
-    from cac.registry.register import COMPLETE, INCOMPLETE
     from cac.registry.tracking import connect
+    from cac.registry.version_tags import COMPLETE, INCOMPLETE
 
     uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from cac.registry.register import LOADER, REGISTRATION_TAG
+from cac.registry.candidate import LOADER
 from cac.registry.tracking import experiment_id
+from cac.registry.version_tags import REGISTRATION_TAG
 
 NAME = "cac-reward-model"
 

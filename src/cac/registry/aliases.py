@@ -11,7 +11,7 @@ import json
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.registry.register import COMPLETE, REGISTRATION_TAG
+from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

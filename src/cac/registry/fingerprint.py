@@ -8,15 +8,18 @@ the YAML files they are.
 import hashlib
 import json
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from cac.errors import CacError
 from cac.git import read_git
+from cac.layout import COMPARISONS, EVALUATION_METRICS
 from cac.params import Params
+from cac.registry.dvc_files import LOCK, POINTER, lock_entries, read_yaml
 
 UNKNOWN = "unknown"
+WRITTEN_BY_PIPELINE = (LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by git, and no input of any stage
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,12 @@ class Fingerprint:
 
     Attributes:
         git_commit: full hash of the commit checked out.
-        git_dirty: "true" if tracked files differ from it or untracked ones lie beside them, else "false".
+        git_dirty: "true" if tracked files differ from it or untracked ones lie beside them, else "false". What the
+            pipeline itself writes does not count: that is what the hashes of its stages are for.
         data_md5: DVC's hash of the dataset folder.
         params_sha256: hash of the checked settings, so comments and order in the file do not matter.
         stages_sha256: hash over the hashes of all stages in dvc.lock.
-        environment_sha256: hash of requirements.lock and the Python version.
+        environment_sha256: hash of requirements.lock, the Python version, and the installed versions of what it names.
     """
 
     git_commit: str
@@ -65,7 +69,8 @@ def fingerprint(root: Path, params: Params) -> Fingerprint:
 def git_state(root: Path) -> tuple[str, str]:
     """Return (commit, dirty flag) of the checkout that holds `root`; both "unknown" outside of one or without git."""
     commit = read_git(root, "rev-parse", "--verify", "HEAD")
-    changes = read_git(root, "status", "--porcelain")
+    apart = [f":(exclude){path.as_posix()}" for path in WRITTEN_BY_PIPELINE]
+    changes = read_git(root, "status", "--porcelain", "--", ":/", *apart)
     if commit is None or changes is None:
         return UNKNOWN, UNKNOWN
     return commit, "true" if changes else "false"
@@ -77,10 +82,10 @@ def data_md5(root: Path) -> str:
     Raises:
         CacError: the file does not name exactly one output with an md5.
     """
-    path = root / "data.dvc"
+    path = root / POINTER
     if not path.is_file():
         return UNKNOWN
-    outs = _read_yaml(path).get("outs")
+    outs = read_yaml(path).get("outs")
     if not isinstance(outs, list) or len(outs) != 1 or "md5" not in outs[0]:
         raise CacError(f"{path} does not name one output with its md5. Write it anew with `dvc add data`.")
     return str(outs[0]["md5"])
@@ -92,25 +97,7 @@ def stage_hashes(root: Path) -> dict[str, str]:
     Raises:
         CacError: the file has no stages.
     """
-    path = root / "dvc.lock"
-    if not path.is_file():
-        return {}
-    stages = _read_yaml(path).get("stages")
-    if not isinstance(stages, dict):
-        raise CacError(f"{path} has no stages. Restore it from git, or run `dvc repro`.")
-    return {name: json_sha256(entry) for name, entry in sorted(stages.items())}
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise CacError(f"{path} is not valid YAML: {error}. Restore it from git.") from error
-    if not isinstance(content, dict):
-        raise CacError(f"{path} holds no YAML mapping. Restore it from git.")
-    return content
+    return {name: json_sha256(entry) for name, entry in lock_entries(root).items()}
 
 
 def params_sha256(params: Params) -> str:
@@ -119,11 +106,25 @@ def params_sha256(params: Params) -> str:
 
 
 def environment_sha256(root: Path) -> str:
-    """Return the hash of requirements.lock and the Python version; "unknown" without the lock file."""
+    """Return the hash of requirements.lock, Python's version and what is installed; "unknown" without the lock file.
+
+    Of what is installed only the packages count that the file names, so that a tool beside them changes nothing.
+    """
     lock = root / "requirements.lock"
     if not lock.is_file():
         return UNKNOWN
-    return json_sha256([file_sha256(lock), platform.python_version()])
+    names = re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return json_sha256([file_sha256(lock), platform.python_version(), *map(_installed, sorted(set(names)))])
+
+
+def _installed(package: str) -> str | None:
+    """Return a package's version; None if it is not installed, such as one for another system."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def json_sha256(value: object) -> str:

@@ -8,8 +8,8 @@ from cac.registry.aliases import GATE_TAG, aliases, rollback_reason
 from cac.registry.fingerprint import UNKNOWN
 from cac.registry.gate import CEILINGS, FLOORS
 from cac.registry.measured_store import EVALUATION_SET_TAG
-from cac.registry.register import REGISTRATION_TAG, value_tag
 from cac.registry.tracking import connect
+from cac.registry.version_tags import REGISTRATION_TAG, value_tag
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -38,8 +38,8 @@ from cac.registry.gate import (
 )
 from cac.registry.measured import Measured
 from cac.registry.measured_store import EVALUATION_SET_TAG, recall, run_of
-from cac.registry.register import value_tag
 from cac.registry.tracking import connect
+from cac.registry.version_tags import value_tag
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from cac.errors import CacError
 from cac.params import Params
 from cac.registry.aliases import GATE_TAG, PASSED, ROLLED_BACK_TAG, champion_of, crown, line_of
-from cac.registry.register import COMPLETE, REGISTRATION_TAG
 from cac.registry.tracking import connect
+from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

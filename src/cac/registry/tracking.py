@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cac.errors import CacError
 from cac.params import Params
 from cac.registry.fingerprint import UNKNOWN, Fingerprint, fingerprint
+from cac.registry.lineage import unchanged
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -142,22 +143,25 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     """Open the MLflow run of a stage: tagged with what it was made from, its settings logged flat.
 
-    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error. The project's root is the current folder.
+    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error. The project's root is the current folder. What
+    the stage reads is written down as it begins, and must be the same at the end.
 
     Raises:
-        CacError: the store cannot be used.
+        CacError: the store cannot be used; or, at the end, what the stage reads has changed.
     """
-    client = connect()
+    client, root = connect(), Path.cwd()
     import mlflow
 
-    state = fingerprint(Path.cwd(), params)
+    state = fingerprint(root, params)
     experiment = experiment_id(client, params.registry.experiment)
     run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags={"stage": stage, **state.tags()})
     status = "FAILED"
     try:
         mlflow.log_params(flat_params(stage, params))
         _log_data(stage, state)
-        yield StageRun(run.info.run_id, client)
+        with unchanged(root, stage) as inputs:
+            client.log_dict(run.info.run_id, inputs, "inputs.json")
+            yield StageRun(run.info.run_id, client)
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"

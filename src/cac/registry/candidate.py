@@ -1,0 +1,150 @@
+"""What is to be registered: the last checkpoint as a package, with its card, its answers, and the key that names it.
+
+A candidate is assembled in a scratch folder from what the pipeline left under the project's root, and only if all of
+that is of one run. MLflow is not asked here; `register.py` makes a version of a candidate.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cac.dialogue import DIALOGUE_VERSION
+from cac.errors import CacError
+from cac.evaluation.calibration import Calibration
+from cac.layout import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
+from cac.params import Params
+from cac.registry.card_facts import CardFacts, Interval, describe_data
+from cac.registry.card_files import write_card
+from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
+from cac.registry.gate import FLOORS
+from cac.registry.lineage import check_lineage, lineage_json, stage_tags
+from cac.registry.measured import Measured, check_agreement, read_measured
+from cac.registry.measured_store import EVALUATION_SET_TAG
+from cac.registry.version_tags import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag
+from cac.taxonomy import TAXONOMY_VERSION
+
+CHECKPOINT = TWO_TURN_GRPO
+ADAPTER = MODELS / CHECKPOINT
+CALIBRATION = EVALUATION / "calibration.json"
+LOADER = Path(__file__).with_name("pyfunc_model.py")
+GATE_METRICS = (*FLOORS, "expected_calibration_error")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is to be registered.
+
+    Attributes:
+        folder: a scratch folder with `package/` and `model_card/`.
+        key: what determines the model and its evaluation, as one hash.
+        facts: what its card says.
+        lineage: the tags that say what it was made from.
+        lineage_text: the whole of that as JSON.
+    """
+
+    folder: Path
+    key: str
+    facts: CardFacts
+    lineage: dict[str, str]
+    lineage_text: str
+
+    @property
+    def name(self) -> str:
+        """The registered model's name."""
+        return self.facts.params.registry.model_name
+
+    @property
+    def measured(self) -> Measured:
+        """Its answers on the test split."""
+        return self.facts.measured
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The checkpoint's defined test metrics."""
+        values = {name: interval["value"] for name, interval in self.facts.metrics[self.facts.row].items()}
+        return {name: value for name, value in values.items() if value is not None}
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags of a version of it whose registration is not complete yet."""
+        return {
+            **self.lineage,
+            **{metric_tag(name): repr(self.metrics[name]) for name in GATE_METRICS},
+            EVALUATION_SET_TAG: self.measured.evaluation_set,
+            "checkpoint": CHECKPOINT,
+            "base": self.facts.params.model.base,
+            "dialogue_version": DIALOGUE_VERSION,
+            "taxonomy_version": TAXONOMY_VERSION,
+            KEY_TAG: self.key,
+            REGISTRATION_TAG: INCOMPLETE,
+        }
+
+
+def assemble(root: Path, params: Params, folder: Path) -> Candidate:
+    """Assemble the checkpoint under `root` in an empty folder.
+
+    Raises:
+        CacError: an input is missing or incomplete, or not of the same run as the others.
+    """
+    from cac.model.package import PackageSettings, write_package
+
+    facts = read_facts(root, params)
+    stages = check_lineage(root, params, facts.state)
+    package = folder / "package"
+    settings = PackageSettings(params.model, params.frames, facts.calibration, params.evaluation.max_turn_tokens)
+    write_package(package, root / ADAPTER, settings)
+    write_card(facts, root / DATASET, folder / "model_card")
+    evaluation = [file_sha256(root / EVALUATION_METRICS), json_sha256(facts.measured.to_lines())]
+    key = json_sha256([folder_sha256(package), file_sha256(LOADER), *evaluation])
+    lineage = facts.state.tags() | stage_tags(stages)
+    return Candidate(folder, key, facts, lineage, lineage_json(facts.state, stages))
+
+
+def read_facts(root: Path, params: Params) -> CardFacts:
+    """Read what there is to say of the checkpoint under `root`.
+
+    Raises:
+        CacError: the adapter, the evaluation or the calibration is missing or incomplete, or the answers are not those
+            behind the metrics.
+    """
+    if not (root / ADAPTER / "adapter_config.json").is_file():
+        raise CacError(f"no adapter in {root / ADAPTER}. Train it first: `dvc repro`.")
+    splits = {split: _intervals(rows) for split, rows in _read_json(root / EVALUATION_METRICS).items()}
+    metrics = splits.get("test", {}).get(CHECKPOINT, {})
+    missing = [name for name in GATE_METRICS if metrics.get(name, {}).get("value") is None]
+    if missing:
+        raise CacError(
+            f"{root / EVALUATION_METRICS}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`."
+        )
+    calibration = _read_calibration(root / CALIBRATION)
+    measured = read_measured(root, CHECKPOINT, calibration)
+    check_agreement(measured, metrics, GATE_METRICS, params.evaluation.calibration_bins)
+    state = fingerprint(root, params)
+    return CardFacts(params, state, splits, CHECKPOINT, calibration, measured, describe_data(root / DATASET))
+
+
+def _read_calibration(path: Path) -> Calibration:
+    values = _read_json(path).get(CHECKPOINT, {})
+    if set(values) != {"temperature", "bias"} or not values["temperature"] > 0:
+        raise CacError(f"{path}: no temperature and bias of {CHECKPOINT}. Run `dvc repro --force evaluate`.")
+    return Calibration(values["temperature"], values["bias"])
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise CacError(f"cannot read {path}: {error.strerror}. Evaluate first: `dvc repro`.") from error
+    except json.JSONDecodeError as error:
+        raise CacError(f"{path} is not valid JSON: {error}. Make it anew with `dvc repro --force evaluate`.") from error
+    if not isinstance(content, dict):
+        raise CacError(f"{path} holds no JSON object. Make it anew with `dvc repro --force evaluate`.")
+    return content
+
+
+def _intervals(metrics: dict[str, Any]) -> dict[str, dict[str, Interval]]:
+    """Keep of each row the metrics that are a value with its interval."""
+    return {
+        row: {name: entry for name, entry in entries.items() if isinstance(entry, dict) and "value" in entry}
+        for row, entries in metrics.items()
+    }

@@ -1,0 +1,123 @@
+"""The model card as files: `MODEL_CARD.md` with its pictures in `images/`, and the same as one page, `MODEL_CARD.html`.
+
+The pictures are drawn by the evaluation report's own functions, of the same answers; which clips are shown follows its
+rule. The page is made of the Markdown and holds its pictures, so that it can be sent around as one file. The same facts
+give the same bytes.
+"""
+
+from base64 import b64encode
+from collections.abc import Sequence
+from functools import partial
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.clip_store import ClipStore
+from cac.drawing import contact_sheet, save_image
+from cac.errors import CacError
+from cac.evaluation import curves
+from cac.evaluation.calibration import reliability
+from cac.evaluation.intervals import per_family
+from cac.evaluation.report import Example, ReportInputs, Table, choose_examples
+from cac.registry.card_facts import CardFacts
+from cac.registry.model_card import Pictures, model_card
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+MARKDOWN, PAGE = "MODEL_CARD.md", "MODEL_CARD.html"
+_SHOWN = 8
+_LIGHT, _DARK = "-light.png", "-dark.png"
+
+
+def write_card(facts: CardFacts, dataset: Path, out: Path) -> None:
+    """Write the card to a new folder.
+
+    Raises:
+        CacError: `out` is there or cannot be written, or a clip that is shown is missing or corrupt.
+    """
+    measured, params = facts.measured, facts.params
+    samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
+    families = per_family(measured.clips, measured.judgements, measured.scores, samples, seed)
+    try:
+        (out / "images").mkdir(parents=True)
+        pictures = Pictures(_draw_charts(facts, families, out), _draw_examples(facts, families, dataset, out))
+        text = model_card(facts, families, pictures)
+        (out / MARKDOWN).write_text(text, encoding="utf-8")
+        (out / PAGE).write_text(page(text, facts.params.registry.model_name, out), encoding="utf-8")
+    except FileExistsError as error:
+        raise CacError(f"{out} is there already; a card is never written over another. Name a new folder.") from error
+    except OSError as error:
+        raise CacError(f"cannot write the model card to {out}: {error}. Name a folder you may write to.") from error
+
+
+def _draw_charts(facts: CardFacts, families: Table, out: Path) -> dict[str, str]:
+    """Draw the charts, each in a light and a dark theme, and return {name: file of the light one}."""
+    measured = facts.measured
+    is_clean = [clip.is_clean for clip in measured.clips]
+    bins = reliability(measured.scores, is_clean, facts.params.evaluation.calibration_bins)
+    charts: dict[str, Any] = {
+        "families": partial(curves.family_chart, families),
+        "reliability": partial(curves.reliability_chart, bins),
+        "scores": partial(curves.score_chart, measured.scores, is_clean),
+    }
+    for name, chart in charts.items():
+        curves.save_themed(chart, out / "images", name)
+    return {name: f"images/{name}{_LIGHT}" for name in charts}
+
+
+def _draw_examples(facts: CardFacts, families: Table, dataset: Path, out: Path) -> list[tuple[Example, str]]:
+    """Draw the clips that the report's rule chooses, and return each with its file."""
+    measured, store = facts.measured, ClipStore(dataset)
+    inputs = ReportInputs(
+        metrics=facts.splits,
+        final=facts.row,
+        clips=measured.clips,
+        judgements=measured.judgements,
+        scores=measured.scores,
+        per_family=families,
+        load_video=store.video,
+        histories={},
+        shown=_SHOWN,
+    )
+    drawn = [(example, f"images/example-{n}.png") for n, example in enumerate(choose_examples(inputs), start=1)]
+    for example, file in drawn:
+        save_image(contact_sheet(store.video(example.clip), example.clip, example.judgement), out / file)
+    return drawn
+
+
+def page(markdown: str, title: str, folder: Path) -> str:
+    """Return the card as one HTML page that holds its pictures; `folder` is where their names start from.
+
+    HTML within the Markdown is shown as the text that it is.
+    """
+    from jinja2 import Environment, StrictUndefined
+    from markdown_it import MarkdownIt
+    from markupsafe import Markup
+
+    def image(renderer: Any, tokens: Sequence["Token"], index: int, options: Any, env: Any) -> str:
+        return _image(tokens[index], folder)
+
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("image", image)
+    source = files("cac.registry").joinpath("model_card.html").read_text(encoding="utf-8")
+    template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
+    return template.render(title=title, card=Markup(parser.render(markdown)))  # escaped by the parser
+
+
+def _image(token: "Token", folder: Path) -> str:
+    """Write a picture with its bytes; one that has a dark twin is shown as the reader's screen is."""
+    from markupsafe import Markup
+
+    file = str(token.attrs["src"])
+    alt = token.content.replace("\\", "")
+    image = Markup('<img src="{}" alt="{}">').format(_bytes_of(folder / file), alt)
+    if not file.endswith(_LIGHT):
+        return image
+    dark = _bytes_of(folder / (file.removesuffix(_LIGHT) + _DARK))
+    source = Markup('<source srcset="{}" media="(prefers-color-scheme: dark)">').format(dark)
+    return Markup('<picture class="chart">{}{}</picture>').format(source, image)
+
+
+def _bytes_of(path: Path) -> str:
+    return f"data:image/png;base64,{b64encode(path.read_bytes()).decode()}"
