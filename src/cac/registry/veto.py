@@ -1,7 +1,8 @@
 """Veto: a person says no to a registered version before it becomes champion.
 
-It is a tag of the version, so it holds whoever asks the gate next, and whenever: a check of the gate refuses the version
-until `cac promote --despite-veto`. Left out: taking back what is champion already, which is a rollback (`rollback.py`).
+It is a tag of the version, so it holds whoever asks the gate next, and whenever: a check of the gate refuses the
+version until `cac promote --despite-veto`. Left out: taking back what is champion already, which is a rollback
+(`rollback.py`).
 """
 
 import json
@@ -33,7 +34,7 @@ def veto(params: Params, version: str, reason: str) -> Veto:
         CacError: no reason is given, there is no such complete version, or it is the champion.
     """
     if not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise CacError(f"a veto needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what speaks against it'.")
+        raise CacError(f"a veto needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what is wrong with it'.")
     client, name = connect(), params.registry.model_name
     found = version_of(client, name, version)
     if aliases(client, name).get(CHAMPION) == str(found.version):
