@@ -119,9 +119,7 @@ def _work(tree: Worktree, settings: Settings) -> State:
     stale = first_stale_stage()
     if stale is None and not tree.has_progress:
         return _nothing_new(f"every stage of {tree.commit[:8]} is up to date with its data, settings and code")
-    get_run_logger().info(
-        "out of date: %s", f"{stale} and what follows" if stale else "no stage, only what follows them"
-    )
+    get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
     get_data(default_remote(tree.project) is not None)

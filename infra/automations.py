@@ -1,8 +1,9 @@
 """What a Prefect server must know besides deployments, as code: work pools, concurrency limits, automations.
 
 `python -m infra.automations` brings the server at PREFECT_API_URL up to date and says what it changed; a second time
-nothing. CAC_NOTIFY_BLOCK names the notification block that is told of failed runs and of what a retraining came to. What an operator did by hand stays: a paused pool stays paused, a disabled automation disabled. Deployments and
-their schedules are `prefect.yaml`'s; nothing is ever deleted here.
+nothing. CAC_NOTIFY_BLOCK names the notification block that is told of failed runs and of what a retraining came to.
+What an operator did by hand stays: a paused pool stays paused, a disabled automation disabled. Deployments and their
+schedules are `prefect.yaml`'s; nothing is ever deleted here.
 """
 
 import json
@@ -138,8 +139,8 @@ def _block(client: "SyncPrefectClient", slug: str) -> "UUID":
         return client.read_block_document_by_name(name, kind, include_secrets=False).id
     except ObjectNotFound as error:
         raise CacError(
-            f"{NOTIFY_BLOCK}={slug}: the server has no such block. Make it, under Blocks in Prefect's pages, and name it "
-            "as TYPE/NAME, such as slack-webhook/ops."
+            f"{NOTIFY_BLOCK}={slug}: the server has no such block. Make it, under Blocks in Prefect's pages, and name "
+            "it as TYPE/NAME, such as slack-webhook/ops."
         ) from error
 
 

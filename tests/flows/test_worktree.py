@@ -26,7 +26,7 @@ LOCK = "schema: '2.0'\nstages:\n  validate:\n    cmd: python cheap_stage.py vali
 
 @pytest.fixture
 def checkout(project: Project) -> Path:
-    """A repository with one commit on main, and a remote whose path is relative, which only the checkout can resolve."""
+    """A repository with one commit on main, and a remote whose path is relative to the checkout."""
     (project.root / ".gitignore").write_text("/data\n/.retraining/\n/.scratch/\n")
     project.dvc("remote", "add", "--quiet", "--default", "store", "../store")
     git(project.root, "checkout", "--quiet", "-b", "main")

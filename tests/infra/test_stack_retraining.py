@@ -1,4 +1,4 @@
-"""The scheduled retraining through the real services: deployed, fired by an event, run by the worker, used by a consumer.
+"""The scheduled retraining through the real services: deployed, fired by an event, run by the worker, consumed.
 
 Real stages on the nano, with as few steps and clips as there can be. Minutes, so only `make stack-test` runs it.
 """
@@ -117,10 +117,8 @@ def test_new_data_in_the_registry_and_with_a_consumer(running: RunningStack, tmp
     assert deployment["concurrency_options"]["collision_strategy"] == "CANCEL_NEW"
 
     _emit(running, commit)
-    ended = _ends(running, deployment["id"], 1)
-    assert [(run["state_name"], run["parameters"]["revision"]) for run in ended] == [("Promoted", commit)], _logs(
-        running
-    )
+    [ended] = _ends(running, deployment["id"], 1)
+    assert (ended["state_name"], ended["parameters"]["revision"]) == ("Promoted", commit), _logs(running)
     results = _git(running, "for-each-ref", "--format=%(objectname)", "refs/heads/retraining")
     assert _git(running, "rev-parse", f"{results}^") == commit
     assert _git(running, "status", "--porcelain") == ""
