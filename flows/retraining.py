@@ -122,7 +122,8 @@ def _work(tree: Worktree, settings: Settings) -> State:
     get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
-    get_data(default_remote(tree.project) is not None)
+    fetch(default_remote(tree.project) is not None)
+    ensure_data(Path.cwd())
     show_dataset_diff(tree)
     state = _run_stages()
     if not state.is_completed():
@@ -148,14 +149,13 @@ def first_stale_stage() -> str | None:
     return next((stage for stage in STAGES if f"Stage '{stage}' didn't change, skipping" not in said), None)
 
 
-@task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS, log_prints=True)
-def get_data(from_remote: bool) -> None:
+@task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS)
+def fetch(from_remote: bool) -> None:
     """Get the dataset, and what stages that are up to date have made, from the cache or else the remote.
 
-    The sample dataset, if it is in neither, is rendered.
+    What is in neither is passed over: a stale stage makes its outputs anew, and `ensure_data` asks for the dataset.
     """
     _dvc(("pull" if from_remote else "checkout", "--allow-missing", "--force", "--quiet"))
-    ensure_data(Path.cwd())
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS)

@@ -49,12 +49,12 @@ def show_dataset_diff(tree: Worktree) -> None:
 
 
 def _dataset_diff(tree: Worktree) -> str:
-    before = _trained_on(tree)
-    if before is None:
-        return "No earlier commit has the data of the last training, if there was one: all of it is new."
     from cac.data.versions.revisions import read_version
 
     try:
+        before = _trained_on(tree)
+        if before is None:
+            return "No earlier commit has the data of the last training, if there was one: all of it is new."
         found = compare(*(read_version(commit, tree.project / DATASET) for commit in (before, tree.commit)))
     except CacError as error:
         return f"The versions cannot be compared: {error}"
@@ -64,7 +64,7 @@ def _dataset_diff(tree: Worktree) -> str:
 def _trained_on(tree: Worktree) -> str | None:
     """Return the newest commit up to this one whose data.dvc names what the commit's dvc.lock was made with."""
     lock = read_git(tree.project, "show", f"{tree.commit}:dvc.lock")
-    deps = yaml.safe_load(lock)["stages"].get("validate", {}).get("deps", []) if lock else []
+    deps = yaml.safe_load(lock).get("stages", {}).get("validate", {}).get("deps", []) if lock else []
     md5 = next((dep["md5"] for dep in deps if dep["path"] == DATASET.as_posix()), None)
     commits = read_git(tree.project, "log", "--format=%H", tree.commit, "--", "data.dvc") or ""
     pointers = ((commit, read_git(tree.project, "show", f"{commit}:data.dvc")) for commit in commits.split())

@@ -142,6 +142,16 @@ def test_two_at_once_and_nothing_new(running: RunningStack) -> None:
         _prefect(running, refused, {"parameters": {"settings": {"veto_seconds": "soon"}}})
 
 
+def test_the_schedule_fires(running: RunningStack) -> None:
+    deployment = _prefect(running, "/deployments/name/retraining/scheduled")
+    weekly = f"/deployments/{deployment['id']}/schedules/{deployment['schedules'][0]['id']}"
+    wait_for(lambda: bool(_runs(running, deployment["id"], scheduled=True)), "the runs of the next Mondays")
+    _prefect(running, weekly, {"schedule": {"cron": "* * * * *"}}, "PATCH")
+    done = "NothingNew"
+    wait_for(lambda: done in {run["state_name"] for run in _runs(running, deployment["id"], scheduled=True)}, done, 600)
+    _prefect(running, weekly, {"active": False}, "PATCH")
+
+
 def _emit(running: RunningStack, commit: str) -> None:
     program = (
         "import sys; from prefect.events import emit_event; from prefect.events.worker import EventsWorker;"
@@ -171,10 +181,10 @@ def _ends(running: RunningStack, deployment: str, count: int) -> list[dict[str, 
     return ended()
 
 
-def _runs(running: RunningStack, deployment: str) -> list[dict[str, Any]]:
-    """Return the runs that were asked for; those of the schedule lie in the future."""
+def _runs(running: RunningStack, deployment: str, scheduled: bool = False) -> list[dict[str, Any]]:
+    """Return the runs that were asked for, or those of the schedule, also in the future."""
     runs = _prefect(running, "/flow_runs/filter", {"flow_runs": {"deployment_id": {"any_": [deployment]}}})
-    return sorted((run for run in runs if not run["auto_scheduled"]), key=lambda run: run["created"])
+    return sorted((run for run in runs if run["auto_scheduled"] == scheduled), key=lambda run: run["created"])
 
 
 def _logs(running: RunningStack) -> str:
@@ -182,12 +192,12 @@ def _logs(running: RunningStack) -> str:
     return "\n".join(line["message"] for line in lines)
 
 
-def _prefect(running: RunningStack, path: str, body: object = None) -> Any:
+def _prefect(running: RunningStack, path: str, body: object = None, method: str = "POST") -> Any:
     """Ask Prefect's API and return its answer."""
     import httpx
 
     auth = ("cac", running.stack.settings.prefect_password)
     url = f"{running.stack.prefect_url}/api{path}"
-    answer = httpx.request("POST" if body is not None else "GET", url, json=body, auth=auth, timeout=60)
+    answer = httpx.request(method if body is not None else "GET", url, json=body, auth=auth, timeout=60)
     assert answer.is_success, answer.text
-    return answer.json()
+    return answer.json() if answer.content else None
