@@ -48,6 +48,9 @@ def pipeline(until: str = STEPS[-1]) -> State:
         state = _start(step)
         if not state.is_completed():
             return Cancelled(message=f"{step} was interrupted") if COMMANDS.interrupted else state
+        if step == "evaluate":
+            report = (Path.cwd() / REPORT_FILE).as_uri()
+            create_link_artifact(report, key="report", link_text="Evaluation report")
     return Completed(message=f"done, to {until}")
 
 
@@ -84,10 +87,11 @@ def register() -> State:
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
-def promote() -> State:
+def promote(remeasure_champion: bool = False) -> State:
     """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
+    command += ("--remeasure-champion",) if remeasure_champion else ()
     state = _run("promote", command, also_fine=EXIT_REFUSED)
     if state.is_completed():
         _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
@@ -118,7 +122,6 @@ def _show_metrics(root: Path) -> None:
             key=f"metrics-{split.replace('_', '-')}",  # Prefect allows no underscore in a key
             description=f"Metrics on {split}, 95 % intervals",
         )
-    create_link_artifact((root / REPORT_FILE).as_uri(), key="report", link_text="Evaluation report")
 
 
 def _show_decision(data: dict[str, Any]) -> None:

@@ -1,8 +1,9 @@
 """What a Prefect server must know besides deployments, as code: work pools, concurrency limits, automations.
 
 `python -m infra.automations` brings the server at PREFECT_API_URL up to date and says what it changed; a second time
-nothing. What an operator did by hand stays: a paused pool stays paused, a disabled automation disabled. Deployments and
-their schedules are `prefect.yaml`'s; nothing is ever deleted here.
+nothing. CAC_NOTIFY_BLOCK names the notification block that is told of failed runs and of what a retraining came to.
+What an operator did by hand stays: a paused pool stays paused, a disabled automation disabled. Deployments and their
+schedules are `prefect.yaml`'s; nothing is ever deleted here.
 """
 
 import json
@@ -19,11 +20,15 @@ from cac.console import print_error
 from cac.errors import CacError
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.events.schemas.automations import AutomationCore
 
 GPU_TEMPLATE = Path(__file__).parent / "kubernetes" / "gpu-job-template.json"
 ZOMBIES = "crash-zombie-runs"
+FAILURES, RETRAININGS = "notify-of-failures", "notify-of-retrainings"
+NOTIFY_BLOCK = "CAC_NOTIFY_BLOCK"  # such as slack-webhook/ops; the address and its secrets are in the block
 
 # Who trains takes a slot of `training` with strict=True: without it a limit that does not exist limits nothing.
 LIMITS: Mapping[str, int] = {"training": 1, "promotion": 1}
@@ -51,11 +56,21 @@ POOLS = (
 )
 
 
-def apply(client: "SyncPrefectClient", zombie_after: timedelta = ZOMBIE_AFTER) -> list[str]:
-    """Bring the server behind `client` up to date and return what was changed, a line each."""
+def apply(client: "SyncPrefectClient", zombie_after: timedelta = ZOMBIE_AFTER, notify: str | None = None) -> list[str]:
+    """Bring the server behind `client` up to date and return what was changed, a line each.
+
+    Args:
+        client: of the server.
+        zombie_after: how long a run's heartbeats may be missing.
+        notify: the notification block that gets messages, as TYPE/NAME; None leaves messages as they are.
+
+    Raises:
+        CacError: a pool has another type, an automation is there twice, or there is no such block.
+    """
     changes = [_apply_pool(client, pool) for pool in POOLS]
     changes += [_apply_limit(client, name, slots) for name, slots in LIMITS.items()]
-    changes.append(_apply_automation(client, zombie_automation(zombie_after)))
+    wanted = [zombie_automation(zombie_after), *(notify_automations(_block(client, notify)) if notify else ())]
+    changes += [_apply_automation(client, automation) for automation in wanted]
     return [change for change in changes if change]
 
 
@@ -86,6 +101,47 @@ def zombie_automation(after: timedelta) -> "AutomationCore":
         trigger=trigger,
         actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=message, force=False)],
     )
+
+
+def notify_automations(block: "UUID") -> list["AutomationCore"]:
+    """Return the automations that send a message by a notification block: on failed runs, and on a retraining's events.
+
+    A retraining tells of itself by events named `cac.retraining.…` with a `message` (flows/retraining.py).
+    """
+    failed = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
+    about_failure = "{{ flow.name }} {{ flow_run.name }}", "{{ flow_run.state.name }}: {{ flow_run.state.message }}"
+    about_retraining = "{{ event.event }}", "{{ event.payload.message }}"
+    return [
+        _message(FAILURES, failed, about_failure, block),
+        _message(RETRAININGS, {"cac.retraining.*"}, about_retraining, block),
+    ]
+
+
+def _message(name: str, events: set[str], text: tuple[str, str], block: "UUID") -> "AutomationCore":
+    """Return an automation that sends `text`, a subject and a body, on each of the events."""
+    from prefect.events.actions import SendNotification
+    from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+
+    return AutomationCore(
+        name=name,
+        description=f"Sends a message on {', '.join(sorted(events))}.",
+        trigger=EventTrigger(expect=events, posture=Posture.Reactive, threshold=1, within=timedelta(0)),
+        actions=[SendNotification(block_document_id=block, subject=text[0], body=text[1])],
+    )
+
+
+def _block(client: "SyncPrefectClient", slug: str) -> "UUID":
+    """Return the id of the block document TYPE/NAME."""
+    from prefect.exceptions import ObjectNotFound
+
+    kind, _, name = slug.partition("/")
+    try:
+        return client.read_block_document_by_name(name, kind, include_secrets=False).id
+    except ObjectNotFound as error:
+        raise CacError(
+            f"{NOTIFY_BLOCK}={slug}: the server has no such block. Make it, under Blocks in Prefect's pages, and name "
+            "it as TYPE/NAME, such as slack-webhook/ops."
+        ) from error
 
 
 def _apply_pool(client: "SyncPrefectClient", pool: Pool) -> str | None:
@@ -162,7 +218,7 @@ def main() -> int:
 
     try:
         with get_client(sync_client=True) as client:
-            changes = apply(client)
+            changes = apply(client, notify=os.environ.get(NOTIFY_BLOCK))
     except CacError as error:
         print_error(str(error))
         return EXIT_MISTAKE

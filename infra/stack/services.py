@@ -86,6 +86,8 @@ def prefect(stack: Stack) -> Service:
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": stack.database("prefect", settings.prefect_db_password, "asyncpg"),
         "PREFECT_SERVER_API_AUTH_STRING": f"{PREFECT_USER}:{settings.prefect_password}",
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": stack.prefect_url,
+        # In memory, as is Prefect's default, a restart would forget who holds a slot and never give it back.
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",
         "PREFECT_SERVER_UI_API_URL": f"{stack.prefect_url}/api",
     }
     return Service(

@@ -122,7 +122,11 @@ def _add_registry_verbs(verbs: argparse._SubParsersAction) -> None:
     promote.add_argument(
         "--despite-rollback", action="store_true", help="let the version through even if it was rolled back"
     )
+    promote.add_argument("--despite-veto", action="store_true", help="let the version through even if it was vetoed")
     promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
+    veto = _add_verb(verbs, "veto", _veto, "keep a registered version from becoming the champion")
+    veto.add_argument("--version", required=True, metavar="N", help="the version `cac registry` lists")
+    veto.add_argument("--reason", required=True, metavar="TEXT", help="what speaks against it; kept with the version")
     rollback = _add_verb(verbs, "rollback", _rollback, "make the champion before this one the champion again")
     rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
     registry = _add_verb(verbs, "registry", _registry, "list the registered versions and what became of them")
@@ -304,6 +308,7 @@ def _promote(args: argparse.Namespace) -> int:
         args.version,
         remeasure_in=Path.cwd() if args.remeasure_champion else None,
         despite_rollback=args.despite_rollback,
+        despite_veto=args.despite_veto,
     )
     if args.out:
         write_json(args.out, decision)
@@ -317,6 +322,15 @@ def _rollback(args: argparse.Namespace) -> int:
 
     record = rollback(load_params(args.params), args.reason)
     print(f"{record.model_name} version {record.restored} is the champion again; version {record.version} stepped down")
+    return 0
+
+
+def _veto(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.registry.veto import veto
+
+    record = veto(load_params(args.params), args.version, args.reason)
+    print(f"{record.model_name} version {record.version} stays registered, and the gate will refuse it")
     return 0
 
 

@@ -73,11 +73,11 @@ class RunningStack:
             return False
 
 
-def wait_for(true: Callable[[], bool], what: str) -> None:
+def wait_for(true: Callable[[], bool], what: str, patience: float = _PATIENCE) -> None:
     """Wait until it is so."""
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + patience
     while not true():
-        assert time.monotonic() < deadline, f"waited {_PATIENCE} s for {what}"
+        assert time.monotonic() < deadline, f"waited {patience} s for {what}"
         time.sleep(0.2)
 
 

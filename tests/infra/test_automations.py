@@ -100,6 +100,21 @@ def test_without_a_server_the_command_says_how_to_get_one() -> None:
     assert "PREFECT_API_URL" in done.stderr
 
 
+def test_messages_go_to_the_block_that_is_named(client, server: str) -> None:
+    from prefect.blocks.notifications import CustomWebhookNotificationBlock
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    apply(client)
+    with pytest.raises(CacError, match="no such block"):
+        apply(client, notify="custom-webhook/ops")
+    block = CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/hook", json_data={"text": "{{body}}"})
+    with temporary_settings({PREFECT_API_URL: server}):
+        block.save("ops")
+    made = ["made the automation notify-of-failures", "made the automation notify-of-retrainings"]
+    assert apply(client, notify="custom-webhook/ops") == made
+    assert apply(client, notify="custom-webhook/ops") == []
+
+
 def test_a_late_heartbeat_or_two_do_not_crash_a_run() -> None:
     from prefect.settings.models.flows import FlowsSettings
 

@@ -14,7 +14,7 @@ from cac.taxonomy import Family
 
 BOUNDS = ["balanced_accuracy", "specificity", "parse_rate", "expected_calibration_error", "seconds_per_clip"]
 FAMILIES = [f"accuracy_difference.{family}" for family in Family]
-NAMES = [*BOUNDS, "balanced_accuracy_difference", *FAMILIES, "rolled_back"]
+NAMES = [*BOUNDS, "balanced_accuracy_difference", *FAMILIES, "rolled_back", "vetoed"]
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ LINE_TAG = "champions_before"
 GATE_TAG = "gate"
 PASSED, FAILED = "passed", "failed"
 ROLLED_BACK_TAG = "rolled_back"
+VETO_TAG = "vetoed"
 _LONGEST_LINE = 100
 
 
@@ -74,7 +75,16 @@ def line_of(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]
 
 def rollback_reason(version: "ModelVersion") -> str | None:
     """Return why a version was rolled back; None if it was not, or has been promoted since."""
-    note = version.tags.get(ROLLED_BACK_TAG)
+    return _reason(version, ROLLED_BACK_TAG)
+
+
+def veto_reason(version: "ModelVersion") -> str | None:
+    """Return why a person said no to a version; None if nobody did, or it has been promoted since."""
+    return _reason(version, VETO_TAG)
+
+
+def _reason(version: "ModelVersion", tag: str) -> str | None:
+    note = version.tags.get(tag)
     return None if note is None else str(json.loads(note)["reason"])
 
 

@@ -18,6 +18,7 @@ CEILINGS = ("expected_calibration_error", "seconds_per_clip")
 DIFFERENCE = "balanced_accuracy_difference"
 FAMILY_METRIC = "accuracy"  # the share of right verdicts on the family's clips and their clean twins
 ROLLED_BACK = "rolled_back"
+VETOED = "vetoed"
 
 # Values are ratios of small counts; without the slack one that is exactly at its bound may fail on its last bit.
 _SLACK = 1e-9
@@ -104,6 +105,14 @@ def rollback_check(rolled_back: str | None, forgiven: bool) -> Check:
         return Check(ROLLED_BACK, 0.0, 0.0, True, "at most")
     note = "let through by --despite-rollback" if forgiven else "`cac promote --despite-rollback` lets it through"
     return Check(ROLLED_BACK, 1.0, 0.0, forgiven, f"{rolled_back!r}; {note}")
+
+
+def veto_check(vetoed: str | None, forgiven: bool) -> Check:
+    """Check that no person has objected to the candidate; `vetoed` is the reason given then."""
+    if vetoed is None:
+        return Check(VETOED, 0.0, 0.0, True, "at most")
+    note = "let through by --despite-veto" if forgiven else "`cac promote --despite-veto` lets it through"
+    return Check(VETOED, 1.0, 0.0, forgiven, f"{vetoed!r}; {note}")
 
 
 def _family_name(family: str) -> str:

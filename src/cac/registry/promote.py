@@ -19,11 +19,13 @@ from cac.registry.aliases import (
     GATE_TAG,
     PASSED,
     ROLLED_BACK_TAG,
+    VETO_TAG,
     champion_of,
     crown,
     line_of,
     rollback_reason,
     version_of,
+    veto_reason,
 )
 from cac.registry.compare import compare, family_accuracies
 from cac.registry.gate import (
@@ -35,6 +37,7 @@ from cac.registry.gate import (
     comparison_checks,
     no_comparison_checks,
     rollback_check,
+    veto_check,
 )
 from cac.registry.measured import Measured
 from cac.registry.measured_store import EVALUATION_SET_TAG, recall, run_of
@@ -47,7 +50,12 @@ if TYPE_CHECKING:
 
 
 def promote(
-    params: Params, version: str, *, remeasure_in: Path | None = None, despite_rollback: bool = False
+    params: Params,
+    version: str,
+    *,
+    remeasure_in: Path | None = None,
+    despite_rollback: bool = False,
+    despite_veto: bool = False,
 ) -> Decision:
     """Put a version through the gate and make it champion if it passes; doing so again changes nothing.
 
@@ -57,6 +65,7 @@ def promote(
         remeasure_in: the project's root, to measure the champion first on the test split that is there now. Needed
             where the champion was never measured on the candidate's clips.
         despite_rollback: let a version through that was rolled back.
+        despite_veto: let a version through to which a person said no.
 
     Raises:
         CacError: there is no such version, its registration is not complete, or it cannot be compared.
@@ -72,6 +81,7 @@ def promote(
         *bound_checks(_values(candidate), params.registry.gate),
         *_comparison(client, measured, champion, params),
         rollback_check(rollback_reason(candidate), despite_rollback),
+        veto_check(veto_reason(candidate), despite_veto),
     )
     passed = all(check.passed for check in checks)
     decision = Decision(name, str(version), str(champion.version) if champion else None, passed, checks)
@@ -121,8 +131,9 @@ def _carry_out(
         _keep_tags(client, decision)
     if not decision.passed:
         return
-    if ROLLED_BACK_TAG in candidate.tags:
-        client.delete_model_version_tag(decision.model_name, decision.version, ROLLED_BACK_TAG)
+    for tag in (ROLLED_BACK_TAG, VETO_TAG):
+        if tag in candidate.tags:
+            client.delete_model_version_tag(decision.model_name, decision.version, tag)
     crown(client, decision.model_name, decision.version, line)
 
 
