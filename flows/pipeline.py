@@ -91,8 +91,8 @@ def promote(remeasure_champion: bool = False) -> State:
     """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
-    command += ("--remeasure-champion",) if remeasure_champion else ()
-    state = _run("promote", command, also_fine=EXIT_REFUSED)
+    more = ("--remeasure-champion",) if remeasure_champion else ()
+    state = _run("promote", (*command, *more), also_fine=EXIT_REFUSED)
     if state.is_completed():
         _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
     return state

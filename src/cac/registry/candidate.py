@@ -12,9 +12,10 @@ from typing import Any
 from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
+from cac.evaluation.intervals import Interval
 from cac.layout import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.params import Params
-from cac.registry.card_facts import CardFacts, Interval, describe_data
+from cac.registry.card_facts import CardFacts, describe_data
 from cac.registry.card_files import write_card
 from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
 from cac.registry.gate import FLOORS

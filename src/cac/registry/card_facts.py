@@ -9,11 +9,11 @@ from pathlib import Path
 from cac.annotations import CARD_NAME, Clip, read_clips
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
+from cac.evaluation.intervals import Interval
 from cac.params import Params
 from cac.registry.fingerprint import UNKNOWN, Fingerprint
 from cac.registry.measured import Measured
 
-Interval = Mapping[str, float | None]
 Metrics = Mapping[str, Mapping[str, Interval]]  # row -> metric -> {"value", "low", "high"}
 Span = tuple[float, float]
 
