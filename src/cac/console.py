@@ -205,7 +205,7 @@ def next_steps(decision: "Decision | None") -> str:
             *lines,
             f"  score a video         cac score {option}VIDEO.mp4 --overlay seen.mp4",
             '  load the model        mlflow.set_tracking_uri("sqlite:///.mlflow/mlflow.db")',
-            f'                        mlflow.pyfunc.load_model("{model}").predict([VIDEO])',
+            f'                        mlflow.pyfunc.load_model("{model}").predict([{{"video": VIDEO}}])',
         ]
     )
 

@@ -89,7 +89,7 @@ def _usage(facts: CardFacts) -> str:
 import mlflow
 
 model = mlflow.pyfunc.load_model("models:/{name}@champion")  # or models:/{name}/VERSION; MLFLOW_TRACKING_URI says where
-rows = model.predict(["clip.mp4"])  # score, verdict, windows, family, leaf, boxes, evidence, parsed, model_version
+rows = model.predict([{{"video": "clip.mp4"}}])  # score, verdict, windows, family, leaf, boxes, evidence, parsed, …
 ```
 """
 

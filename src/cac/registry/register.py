@@ -279,6 +279,7 @@ def _check_loads(uri: str, candidate: _Candidate) -> float:
     """
     import mlflow
     import numpy as np
+    import pandas as pd
 
     from cac.video import encode
 
@@ -286,10 +287,11 @@ def _check_loads(uri: str, candidate: _Candidate) -> float:
     ramp = np.linspace(0, 255, 16 * 64 * 64 * 3).astype(np.uint8)
     encode(clip, ramp.reshape(16, 64, 64, 3), fps=8)
     model = mlflow.pyfunc.load_model(uri)
-    scores = list(model.predict([str(clip)])["score"])
+    videos = pd.DataFrame({"video": [str(clip)]})
+    scores = list(model.predict(videos)["score"])
     if len(scores) != 1 or not 0 <= scores[0] <= 1:
         raise CacError(f"the model at {uri} answers one clip with the scores {scores}; it is not registered.")
-    return median(_seconds(lambda: model.predict([str(clip)])) for _ in range(_TIMED_CLIPS))
+    return median(_seconds(lambda: model.predict(videos)) for _ in range(_TIMED_CLIPS))
 
 
 def _seconds(call: Callable[[], object]) -> float:
