@@ -162,7 +162,8 @@ def _frames(container: Any, source: _Readable) -> Iterator[Any]:
         return
     context, rate = stream.codec_context, float(stream.average_rate or 1)
     limits.check(source.name, stream.frames / rate, context.width * context.height, stream.frames)
-    context.options = {"max_pixels": str(limits.frame_pixels)}  # for a header that lies
+    # A header may lie. The decoder counts the rows' padding too, so its bound is wider; ours is held frame by frame.
+    context.options = {"max_pixels": str(2 * limits.frame_pixels + 100_000)}
     for count, frame in enumerate(container.decode(stream), start=1):
         limits.check(source.name, count / rate, frame.width * frame.height, count)
         yield frame

@@ -43,7 +43,8 @@ DEFAULT_BATCH_SIZE = 8
 def signature() -> ModelSignature:
     """Return the model's signature.
 
-    A video is of any type, as it may be text, bytes or an array; so is fps, as MLflow takes no whole number for a double.
+    A video is of any type, as it may be text, bytes or an array; so is fps, as MLflow takes no whole
+    number for a double.
     """
     text, number = DataType.string, DataType.double
     inputs = Schema(
