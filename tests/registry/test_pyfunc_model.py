@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from s3_server import s3_server
 
+from cac.answer import COLUMNS, answer
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.model.package import PackageSettings, write_package
@@ -88,6 +89,12 @@ def test_every_form_of_a_video_gets_the_same_answer(load, clip, s3):
     frame = pd.DataFrame({"video": [video.frames, video.frames], "fps": [8, 8]}, index=[7, 7])
     assert list(model.predict(frame)["score"].round(6)) == list(table["score"].round(6)[:2])
     assert model.metadata.get_input_schema().input_names() == ["video", "fps", "prompt"]
+    assert set(table.columns) == {*COLUMNS, "prompt", "model_version"}
+    inner = model.unwrap_python_model()._model
+    (judgement,) = inner.judge([video])
+    served = answer(inner.score(judgement), judgement)
+    assert served.pop("score") == pytest.approx(table["score"][0], abs=1e-6)
+    assert served == {name: table[name][0] for name in served}, "the server and batch scoring say the same"
     assert list(table.columns) == model.metadata.get_output_schema().input_names()
 
 

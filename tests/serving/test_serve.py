@@ -102,7 +102,9 @@ def test_a_server_from_start_to_sigterm(server, store, tmp_path):
     with ThreadPoolExecutor(len(sent)) as clients:
         answers = list(clients.map(lambda content: post(address, content), sent))
     assert [answer.status_code for answer in answers] == [200] * 4 + [422, 413]
-    assert {answer.json()["model"] for answer in answers[:4]} == {f"models:/{NAME}/1"}, "the alias has moved, it has not"
+    assert {answer.json()["model"] for answer in answers[:4]} == {f"models:/{NAME}/1"}, (
+        "the alias has moved, it has not"
+    )
     assert all(answer.json()["score"] == pytest.approx(1 / (1 + np.exp(-1)), abs=0.3) for answer in answers[:4])
     metrics = httpx.get(f"{address}/metrics").text
     assert "cac_batch_videos_sum 4.0" in metrics
