@@ -68,7 +68,7 @@ def test_help_names_every_verb(capsys):
     assert all(
         verb in shown for verb in ("data", "train", "evaluate", "register", "promote", "rollback", "registry", "score")
     )
-    assert "summary" in shown
+    assert all(verb in shown for verb in ("summary", "serve", "score-batch"))
 
 
 def test_help_imports_nothing_heavy():

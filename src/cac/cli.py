@@ -16,6 +16,7 @@ from pathlib import Path
 from cac.data.versions.verbs import add_version_verbs
 from cac.errors import CacError
 from cac.layout import TRAINING_STAGES
+from cac.serving.verbs import add_serving_verbs
 
 CHAMPION = "models:/cac-reward-model@champion"
 
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     register.add_argument("--out", type=Path, metavar="FILE", help="write the registered version to FILE as JSON")
     _add_registry_verbs(verbs)
     _add_score_verb(verbs)
+    add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
     _add_ablate_verbs(verbs)
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser

@@ -114,7 +114,7 @@ import mlflow
 
 # MLFLOW_TRACKING_URI says where; models:/{name}/VERSION is one version
 model = mlflow.pyfunc.load_model("models:/{name}@champion")
-rows = model.predict(["clip.mp4"])  # score, verdict, windows, family, leaf, boxes, evidence, parsed, model_version
+rows = model.predict(["clip.mp4"])  # score, verdict, windows, family, leaf, boxes, evidence, parsed, …
 ```
 """
 

@@ -1,0 +1,121 @@
+"""What there is to score: the videos below a folder or an S3 prefix, in a fixed order, and their content.
+
+Files that are not named like videos are no part of it. Left out: anything that changes the source.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Protocol
+
+from cac.data.exchange.videos import VIDEO_SUFFIXES
+from cac.errors import CacError
+from cac.s3 import SCHEME, list_objects, read_object, split_address
+from cac.video import BeyondLimitsError
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A video to score.
+
+    Attributes:
+        name: its path below the source, with slashes.
+        size: bytes.
+        stamp: what changes when the file does: its time of change, or the object's ETag.
+    """
+
+    name: str
+    size: int
+    stamp: str
+
+
+class Source(Protocol):
+    """Where videos come from."""
+
+    def videos(self) -> list[Listed]:
+        """List them, sorted by name."""
+
+    def read(self, video: Listed, most_bytes: int) -> bytes:
+        """Return one's content, if it is not larger."""
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A folder and all below it; links to folders are not followed."""
+
+    folder: Path
+
+    def videos(self) -> list[Listed]:
+        """List the videos by name; only a name that is text can stand in a table.
+
+        Raises:
+            CacError: a name is no valid UTF-8.
+        """
+        found = []
+        for directory, _, names in os.walk(self.folder):
+            paths = (Path(directory) / name for name in names if _is_video(name))
+            found += [self._listed(path) for path in paths if path.is_file()]
+        return sorted(found, key=lambda video: video.name)
+
+    def _listed(self, path: Path) -> Listed:
+        name = path.relative_to(self.folder).as_posix()
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise CacError(f"the file name {name!r} is no UTF-8 and cannot stand in a table. Rename it.") from error
+        facts = path.stat()
+        return Listed(name, facts.st_size, str(facts.st_mtime_ns))
+
+    def read(self, video: Listed, most_bytes: int) -> bytes:
+        """Return a file's content.
+
+        Raises:
+            CacError: it cannot be read, or is larger.
+        """
+        if video.size > most_bytes:
+            raise BeyondLimitsError(f"{video.name} has {video.size} bytes, of {most_bytes} allowed.")
+        try:
+            return (self.folder / video.name).read_bytes()
+        except OSError as error:
+            raise CacError(f"{video.name} cannot be read: {error.strerror}.") from error
+
+
+@dataclass(frozen=True)
+class S3Source:
+    """The objects below `s3://bucket/prefix`."""
+
+    address: str
+
+    def videos(self) -> list[Listed]:
+        """List the videos by key; as `cac.s3.list_objects`."""
+        cut = len(self._prefix)
+        found = [one for one in list_objects(self.address) if _is_video(one.key)]
+        return [Listed(one.key[cut:], one.size, one.etag) for one in found]
+
+    def read(self, video: Listed, most_bytes: int) -> bytes:
+        """Return an object's content; as `cac.s3.read_object`."""
+        bucket, _ = split_address(self.address)
+        return read_object(f"{SCHEME}{bucket}/{self._prefix}{video.name}", most_bytes)
+
+    @property
+    def _prefix(self) -> str:
+        _, prefix = split_address(self.address)
+        return f"{prefix.rstrip('/')}/" if prefix else ""
+
+
+def open_source(source: str) -> Source:
+    """Return the folder or S3 prefix that `source` names.
+
+    Raises:
+        CacError: it is neither.
+    """
+    if source.startswith(SCHEME):
+        split_address(source)
+        return S3Source(source)
+    if not Path(source).is_dir():
+        raise CacError(f"no folder at {source}. Name a folder of videos, or s3://bucket/prefix.")
+    return FolderSource(Path(source))
+
+
+def _is_video(name: str) -> bool:
+    return PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES

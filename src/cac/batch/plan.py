@@ -1,0 +1,103 @@
+"""What a run scores, with what: fixed at its start, so that whoever goes on with it makes the same table.
+
+The batches are slices of the fixed listing, so what is judged together does not depend on where a run was killed.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from typing import Any
+
+from cac.batch.listing import Listed
+from cac.errors import CacError
+from cac.video import Limits
+
+BATCHES_IN_A_PART = 4
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How videos are read and judged.
+
+    Attributes:
+        batch_size: videos judged together; a score can differ in the eighth decimal with it.
+        max_bytes: of a file.
+        limits: of a decoded video.
+        device: as PyTorch names it.
+    """
+
+    batch_size: int = 8
+    max_bytes: int = 512_000_000
+    limits: Limits = field(default_factory=Limits)
+    device: str = "cpu"
+
+    def check(self) -> None:
+        """Refuse what cannot work.
+
+        Raises:
+            CacError: a bound is out of its range.
+        """
+        if self.batch_size < 1 or self.max_bytes < 1:
+            raise CacError("--batch-size must be 1 or more, --max-mb more than 0.")
+        if not (self.limits.seconds > 0 and self.limits.pixels > 0):
+            raise CacError("--max-seconds and --max-megapixels must be more than 0.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its source as the user named it, the version `models:/NAME/NUMBER`, settings, and the listing."""
+
+    source: str
+    model: str
+    settings: BatchSettings
+    videos: tuple[Listed, ...]
+
+    @property
+    def part_size(self) -> int:
+        """Videos a part."""
+        return self.settings.batch_size * BATCHES_IN_A_PART
+
+    @property
+    def parts(self) -> list[tuple[Listed, ...]]:
+        """The listing in parts."""
+        size = self.part_size
+        return [self.videos[start : start + size] for start in range(0, len(self.videos), size)]
+
+    def made_with(self) -> dict[str, Any]:
+        """Return what the table's values depend on besides the videos, as JSON-ready data."""
+        return {"model": self.model, "settings": asdict(self.settings)}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return JSON-ready data; `from_dict` reads it back."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
+        """Read what `to_dict` wrote."""
+        settings = {**data["settings"], "limits": Limits(**data["settings"]["limits"])}
+        videos = tuple(Listed(**video) for video in data["videos"])
+        return cls(data["source"], data["model"], BatchSettings(**settings), videos)
+
+
+def difference(before: Plan, now: Plan) -> str | None:
+    """Say how a run that was begun differs from the one asked for; None if it does not."""
+    if before.source != now.source:
+        return f"it reads {before.source}, not {now.source}"
+    if before.model != now.model:
+        return f"its model is {before.model}, not {now.model}"
+    if before.settings != now.settings:
+        return f"its settings are {before.settings}, not {now.settings}"
+    return listing_difference(before.videos, now.videos)
+
+
+def listing_difference(before: Sequence[Listed], now: Sequence[Listed]) -> str | None:
+    """Name the first file in which two listings differ; None if there is none."""
+    for old, new in zip_longest(before, now):
+        if old == new:
+            continue
+        if old is None or (new is not None and new.name < old.name):
+            return f"{new.name} is new"
+        if new is None or old.name < new.name:
+            return f"{old.name} is gone"
+        return f"{old.name} has changed"
+    return None

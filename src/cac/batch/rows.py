@@ -1,0 +1,117 @@
+"""From listed videos to the rows of the table: reading and decoding run ahead in threads while the model judges."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
+
+from cac.answer import answer
+from cac.batch.listing import Listed, Source
+from cac.batch.plan import BatchSettings
+from cac.errors import CacError
+from cac.judgement import Judgement
+from cac.s3 import StoreUnreachableError
+from cac.video import Video, decode
+
+if TYPE_CHECKING:
+    from cac.rl.pinned import PinnedModel
+
+_READERS = 4
+
+Judged = tuple[float, Judgement]
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A video as it was read: its frames, or why there are none; its content's hash if that could be read."""
+
+    listed: Listed
+    video: Video | None
+    sha256: str | None
+    error: str | None
+
+
+def part_rows(
+    pinned: "PinnedModel", source: Source, settings: BatchSettings, parts: Sequence[Sequence[Listed]]
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the rows of each part, a row a video in their order.
+
+    Raises:
+        StoreUnreachableError: the source does not answer.
+    """
+    pool = ThreadPoolExecutor(_READERS, thread_name_prefix="read")
+    try:
+        loaded = ahead(pool, chain.from_iterable(parts), lambda one: load(source, one, settings), settings.batch_size)
+        for part in parts:
+            batches = _batches(islice(loaded, len(part)), settings.batch_size)
+            yield list(chain.from_iterable(_rows(pinned, batch, settings.batch_size) for batch in batches))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def ahead(
+    pool: ThreadPoolExecutor, items: Iterable[Listed], work: Callable[[Listed], Loaded], depth: int
+) -> Iterator[Loaded]:
+    """Yield what `work` makes of each item, in order, with up to `depth` more under way or done."""
+    waiting: deque[Future[Loaded]] = deque()
+    for item in items:
+        waiting.append(pool.submit(work, item))
+        if len(waiting) > depth:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def load(source: Source, listed: Listed, settings: BatchSettings) -> Loaded:
+    """Read and decode a video; what is wrong with this one is noted, not raised.
+
+    Raises:
+        StoreUnreachableError: the source does not answer.
+    """
+    sha256 = None
+    try:
+        content = source.read(listed, settings.max_bytes)
+        sha256 = hashlib.sha256(content).hexdigest()
+        return Loaded(listed, decode(content, settings.limits, name=listed.name), sha256, None)
+    except StoreUnreachableError:
+        raise
+    except CacError as error:
+        return Loaded(listed, None, sha256, str(error))
+
+
+def _batches(loaded: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:
+    while batch := list(islice(loaded, size)):
+        yield batch
+
+
+def _rows(pinned: "PinnedModel", batch: Sequence[Loaded], size: int) -> list[dict[str, Any]]:
+    judged = iter(_judge(pinned, [one.video for one in batch if one.video is not None], size))
+    return [_row(pinned.source, one, one.error if one.video is None else next(judged)) for one in batch]
+
+
+def _judge(pinned: "PinnedModel", videos: Sequence[Video], size: int) -> list[Judged | str]:
+    """Judge a batch. If an input is refused, judge one by one, with the reason instead of a judgement for that one."""
+    if not videos:
+        return []
+    try:
+        return list(pinned.judge(videos, size))
+    except ValueError as error:  # what image processors raise of frames they can do nothing with
+        if len(videos) == 1:
+            return [f"the model cannot look at this video: {error}"]
+        return [_judge(pinned, [video], size)[0] for video in videos]
+
+
+def _row(model: str, one: Loaded, judged: Judged | str | None) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "video": one.listed.name,
+        "size_bytes": one.listed.size,
+        "sha256": one.sha256,
+        "model": model,
+        "model_version": model.rpartition("/")[2],
+    }
+    if isinstance(judged, tuple):
+        return row | answer(*judged)
+    return row | {"error": judged}

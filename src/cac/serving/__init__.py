@@ -1,0 +1,1 @@
+"""Scores over HTTP: one registered version, videos of many clients judged in batches."""

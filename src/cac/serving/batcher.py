@@ -1,0 +1,99 @@
+"""Dynamic batching: videos that arrive one by one are judged together.
+
+One thread does all judging, as a model is not to be used by two at once. It takes the first waiting video, waits a
+moment for more, and judges what is there. Left out: any bound on how many wait, which whoever submits has to keep.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from typing import Generic, TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    future: "Future[Result]"
+
+
+class Batcher(Generic[Item, Result]):
+    """Gives each submitted item its result, judged in batches of up to `batch_size`.
+
+    If a batch raises, its items are judged one by one, so that one of them spoils nobody else's answer.
+    """
+
+    def __init__(self, judge: Callable[[Sequence[Item]], Sequence[Result]], batch_size: int, wait: float) -> None:
+        """Start the thread; `wait` is how many seconds the first item of a batch waits for others."""
+        self._judge = judge
+        self._batch_size = batch_size
+        self._wait = wait
+        self._queue: SimpleQueue[_Waiting[Item, Result] | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="judge", daemon=True)
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether items are being judged."""
+        return self._thread.is_alive()
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait, those being judged left out."""
+        return self._queue.qsize()
+
+    def submit(self, item: Item) -> "Future[Result]":
+        """Return the future of an item's result; cancelling it before its batch begins takes the item out."""
+        future: Future[Result] = Future()
+        self._queue.put(_Waiting(item, future))
+        return future
+
+    def close(self) -> None:
+        """Judge what was submitted so far, then end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+
+    def _work(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            wanted = [one for one in batch if one.future.set_running_or_notify_cancel()]
+            if wanted:
+                self._answer(wanted)
+
+    def _next_batch(self) -> list[_Waiting[Item, Result]] | None:
+        """Return the next items, at least one; None once the batcher is closed and nothing waits."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch, deadline = [first], time.monotonic() + self._wait
+        while len(batch) < self._batch_size:
+            try:
+                one = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+            except Empty:
+                break
+            if one is None:
+                self._queue.put(None)  # seen again once this batch is done
+                break
+            batch.append(one)
+        return batch
+
+    def _answer(self, batch: list[_Waiting[Item, Result]]) -> None:
+        try:
+            results = self._judge([one.item for one in batch])
+        except Exception as error:
+            if len(batch) == 1:
+                batch[0].future.set_exception(error)
+                return
+            _log.warning("a batch of %d could not be judged (%s); judging one by one", len(batch), error)
+            for one in batch:
+                self._answer([one])
+            return
+        for one, result in zip(batch, results, strict=True):
+            one.future.set_result(result)

@@ -1,0 +1,147 @@
+"""From a request to a score: admission, reading, decoding, judging, each with its bound.
+
+What waits is bounded twice: requests under way by `max_requests`, of which the rest are refused at once, and decoded
+videos by room for two batches, as these are what takes memory. Decoding runs in threads beside the model. Left out:
+HTTP itself (`app.py`).
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.answer import answer
+from cac.errors import CacError
+from cac.judgement import Judgement
+from cac.rl.pinned import PinnedModel
+from cac.s3 import StoreUnreachableError, read_object
+from cac.serving import refused
+from cac.serving.batcher import Batcher
+from cac.serving.metrics import Metrics
+from cac.serving.settings import ServeSettings
+from cac.serving.upload import Wanted, read_request
+from cac.video import BeyondLimitsError, Video, decode
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+
+_DECODERS = 2
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Version:
+    """The version that answers, resolved when the server started: `models:/NAME/NUMBER` and the number."""
+
+    model: str
+    model_version: str
+
+
+class ScoringService:
+    """Scores requests with one pinned model."""
+
+    def __init__(self, pinned: PinnedModel, settings: ServeSettings) -> None:
+        self.version = Version(pinned.source, pinned.source.rpartition("/")[2])
+        self.metrics = Metrics(pinned.source)
+        self._pinned = pinned
+        self._settings = settings
+        self._under_way = 0
+        self._closing = False
+        self._room = asyncio.Semaphore(settings.decoded_at_once)
+        self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
+        self._batcher = Batcher(self._judge, settings.batch_size, settings.batch_wait)
+        self.metrics.watch("cac_requests_under_way", "Requests being read, decoded or judged.", lambda: self._under_way)
+        self.metrics.watch("cac_queue_videos", "Decoded videos that wait for a batch.", lambda: self._batcher.waiting)
+
+    @property
+    def ready(self) -> bool:
+        """Whether requests are answered."""
+        return self._batcher.alive and not self._closing
+
+    def close(self) -> None:
+        """Answer what was submitted, then end the threads."""
+        self._closing = True
+        self._batcher.close()
+        self._decoders.shutdown(cancel_futures=True)
+
+    async def score(self, request: "Request") -> dict[str, Any]:
+        """Return the answer to a request.
+
+        Raises:
+            RefusedError: there is none; the reason is counted.
+        """
+        started = time.monotonic()
+        try:
+            with self._admitted():
+                wanted = await self._read(request)
+                score, judgement = await self._judged(wanted)
+        except refused.RefusedError as refusal:
+            self.metrics.errors.labels(refusal.kind).inc()
+            raise
+        self.metrics.count_answer(score, str(judgement.verdict), judgement.parsed)
+        self.metrics.seconds.observe(time.monotonic() - started)
+        return {
+            **answer(score, judgement),
+            "prompt": wanted.prompt,
+            "model": self.version.model,
+            "model_version": self.version.model_version,
+        }
+
+    @contextmanager
+    def _admitted(self) -> Iterator[None]:
+        if self._under_way >= self._settings.max_requests:
+            raise refused.busy(self._settings.max_requests)
+        self._under_way += 1
+        try:
+            yield
+        finally:
+            self._under_way -= 1
+
+    async def _read(self, request: "Request") -> Wanted:
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                return await read_request(request, self._settings)
+        except TimeoutError as error:
+            raise refused.too_slow(self._settings.timeout) from error
+
+    async def _judged(self, wanted: Wanted) -> tuple[float, Judgement]:
+        try:
+            async with asyncio.timeout(self._settings.timeout), self._room:
+                loop = asyncio.get_running_loop()
+                video = await loop.run_in_executor(self._decoders, self._decode, wanted.video)
+                return await asyncio.wrap_future(self._batcher.submit(video))
+        except TimeoutError as error:
+            raise refused.timed_out(self._settings.timeout) from error
+        except refused.RefusedError:
+            raise
+        except Exception as error:
+            _log.exception("a video could not be judged")
+            raise refused.judge_failed() from error
+
+    def _decode(self, video: bytes | Path | str) -> Video:
+        limits, most_bytes = self._settings.limits, self._settings.max_bytes
+        try:
+            if isinstance(video, bytes):
+                return decode(video, limits, name="the upload")
+            if isinstance(video, str):
+                return decode(read_object(video, most_bytes), limits, name=video)
+            if video.is_file() and video.stat().st_size > most_bytes:
+                raise refused.too_large(most_bytes)
+            return decode(video, limits)
+        except BeyondLimitsError as error:
+            raise refused.beyond_limits(str(error)) from error
+        except StoreUnreachableError as error:
+            raise refused.store_unreachable(str(error)) from error
+        except CacError as error:
+            raise refused.not_a_video(str(error)) from error
+
+    def _judge(self, videos: Sequence[Video]) -> list[tuple[float, Judgement]]:
+        self.metrics.batch_size.observe(len(videos))
+        with self.metrics.judge_seconds.time():
+            return self._pinned.judge(videos, self._settings.batch_size)
