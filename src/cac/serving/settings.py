@@ -44,8 +44,8 @@ class ServeSettings:
         for option, value in least.items():
             if value < 1:
                 raise CacError(f"{option} must be 1 or more.")
-        for option, value in above.items():
-            if not value > 0:
+        for option, amount in above.items():
+            if not amount > 0:
                 raise CacError(f"{option} must be more than 0.")
         if not 0 <= self.batch_wait <= 10:
             raise CacError("--batch-wait-ms must be between 0 and 10000.")
