@@ -100,15 +100,25 @@ def test_environment_hash_follows_the_lock_file(tmp_path):
     assert UNKNOWN != first != environment_sha256(tmp_path)
 
 
-def test_environment_hash_follows_what_is_installed(tmp_path, monkeypatch):
-    (tmp_path / "requirements.lock").write_text("numpy==1\n    --hash=sha256:00\nnot-for-this-system==2 ; x\n")
+def package(folder, name, version):
+    (folder / f"{name}-{version}.dist-info").mkdir(parents=True)
+    text = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    (folder / f"{name}-{version}.dist-info" / "METADATA").write_text(text)
+
+
+def test_environment_hash_follows_what_is_installed_and_not_what_gets_on_the_path(tmp_path, monkeypatch):
+    (tmp_path / "requirements.lock").write_text(
+        "numpy==1\n    --hash=sha256:00\nsome-thing==2 ; python_version > '3'\n"
+    )
     first = environment_sha256(tmp_path)
+    package(tmp_path / "vendored", "Some_Thing", "9")
+    monkeypatch.syspath_prepend(tmp_path / "vendored")
     assert environment_sha256(tmp_path) == first
-    site = tmp_path / "site" / "numpy-0.0.1.dist-info"
-    site.mkdir(parents=True)
-    (site / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 0.0.1\n")
-    monkeypatch.syspath_prepend(site.parent)
-    assert environment_sha256(tmp_path) != first
+    package(tmp_path / "site", "Some_Thing", "2")
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path / "site"))
+    second = environment_sha256(tmp_path)
+    package(tmp_path / "site", "beside_it", "1")
+    assert environment_sha256(tmp_path) == second != first
 
 
 def test_folder_hash_sees_content_and_names_but_not_where_it_lies(tmp_path):

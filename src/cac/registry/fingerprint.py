@@ -9,6 +9,7 @@ import hashlib
 import json
 import platform
 import re
+import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,22 +110,23 @@ def environment_sha256(root: Path) -> str:
     """Return the hash of requirements.lock, Python's version and what is installed; "unknown" without the lock file.
 
     Of what is installed only the packages count that the file names, so that a tool beside them changes nothing.
+    Installed is what lies in Python's own folders of packages: setuptools, once imported, puts others on the path.
     """
     lock = root / "requirements.lock"
     if not lock.is_file():
         return UNKNOWN
     names = re.findall(r"^([A-Za-z0-9._-]+)==", lock.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    return json_sha256([file_sha256(lock), platform.python_version(), *map(_installed, sorted(set(names)))])
+    installed = _installed_versions()
+    versions = [installed.get(name) for name in sorted(set(names))]
+    return json_sha256([file_sha256(lock), platform.python_version(), *versions])
 
 
-def _installed(package: str) -> str | None:
-    """Return a package's version; None if it is not installed, such as one for another system."""
-    from importlib.metadata import PackageNotFoundError, version
+def _installed_versions() -> dict[str, str]:
+    """Return {package: version}, names written as requirements.lock writes them."""
+    from importlib.metadata import distributions
 
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
+    places = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    return {re.sub(r"[-_.]+", "-", found.name).lower(): found.version for found in distributions(path=places)}
 
 
 def json_sha256(value: object) -> str:
