@@ -141,13 +141,15 @@ def test_killed_before_any_step_it_goes_on_to_the_same_bytes(folder, judge, tmp_
     score_batch(str(folder), whole, MODEL, SETTINGS)
     for step in range(40):
         status = killed_before_step(step, str(folder), out, MODEL, SETTINGS)
-        finished_parts = len(list(work_folder(out).glob("part-*.parquet")))
+        finished_parts, whole_already = len(list(work_folder(out).glob("part-*.parquet"))), out.exists()
         judge.batches.clear()
         score_batch(str(folder), out, MODEL, SETTINGS)
         assert out.read_bytes() == whole.read_bytes(), f"killed before step {step}"
         assert not work_folder(out).exists()
         if finished_parts:
             assert len(judge.batches) < COUNT - 2, "what was finished is not judged again"
+        if whole_already:
+            assert judge.batches == []
         out.unlink()
         if status == 0:
             break
