@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
-from cac.layout import DECISION, EVALUATION_METRICS
+from cac.layout import DATA_DOCS, DECISION, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.gate import Decision
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
@@ -67,6 +67,8 @@ def run_stage(stage: str) -> State:
     state = _run(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
     if stage == "evaluate" and state.is_completed():
         _show_metrics(Path.cwd())
+    if stage == "validate":
+        _show_validation(Path.cwd())
     return state
 
 
@@ -112,6 +114,21 @@ def _show_metrics(root: Path) -> None:
             description=f"Metrics on {split}, 95 % intervals",
         )
     create_link_artifact((root / REPORT_FILE).as_uri(), key="report", link_text="Evaluation report")
+
+
+def _show_validation(root: Path) -> None:
+    """Show which checks failed, with a link to the Data Docs: also, and above all, if the data was refused."""
+    if not (root / VALIDATION_RESULT).is_file():
+        return  # interrupted, or no dataset to check
+    checks = json.loads((root / VALIDATION_RESULT).read_text(encoding="utf-8"))["checks"]
+    failed = [
+        {name: check[name] for name in ("check", "suite", "expected", "unexpected_count", "observed")}
+        for check in checks
+        if not check["passed"]
+    ]
+    create_table_artifact(failed, key="validation", description=f"Data checks that failed, of {len(checks)}")
+    if (root / DATA_DOCS).is_file():
+        create_link_artifact((root / DATA_DOCS).as_uri(), key="data-docs", link_text="Data Docs")
 
 
 def _show_decision(data: dict[str, Any]) -> None:
