@@ -7,8 +7,8 @@ the annotation (`data/clip_facts.py`).
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from io import BufferedReader
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.data.fingerprints import FRAMES, HEIGHT, WIDTH, fingerprint
@@ -100,6 +100,8 @@ def _watch(container: Any, frame_count: int, max_side: int) -> Look:
     from av.video.reformatter import VideoReformatter
 
     stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise Undecodable("has a codec that is not known")
     _require_size(stream.codec_context, max_side)
     pace, shrinker, kept = Pace(), VideoReformatter(), []
     wanted, sizes, turned, count = set(spread_indices(frame_count, FRAMES)), [], 0, 0
