@@ -27,7 +27,7 @@ BILLION_LAUGHS = b"""<?xml version="1.0"?><!DOCTYPE lolz [<!ENTITY a "lol"><!ENT
 # First word of a name → the checks of which at least one must have found it.
 EXPECTED = {
     "cut": {"decodable", "frame_count", "sha256"},
-    "damaged": {"sha256"},
+    "damaged": {"decodable", "sha256"},
     "junk": {"decodable"},
     "empty": {"decodable"},
     "disguised": {"decodable", "mp4", "sha256"},
