@@ -159,7 +159,9 @@ def _leaves() -> str:
         f"{_yes(leaf.name in INJECTABLE)} |"
         for leaf in sorted(LEAVES.values(), key=lambda leaf: list(Family).index(leaf.family))
     )
-    return "\n".join(("| family | leaf | what it is | in a frame | injected |", "| --- | --- | --- | --- | --- |", *rows))
+    return "\n".join(
+        ("| family | leaf | what it is | in a frame | injected |", "| --- | --- | --- | --- | --- |", *rows)
+    )
 
 
 def _yes(value: bool) -> str:

@@ -92,8 +92,9 @@ def look_at(file: BufferedReader, frame_count: int, max_side: int) -> Look:
             return _watch(container, frame_count, max_side)
     except av.FFmpegError as error:
         raise Undecodable(f"cannot be decoded as video: {error.strerror}") from error
-    except (ValueError, OverflowError, MemoryError) as error:
-        raise Undecodable(f"cannot be decoded as video: {error or 'out of memory'}") from error
+    except (OSError, ValueError, OverflowError, MemoryError) as error:  # an empty file cannot even be sought in
+        said = getattr(error, "strerror", None) or error or "out of memory"
+        raise Undecodable(f"cannot be decoded as video: {said}") from error
 
 
 def _watch(container: Any, frame_count: int, max_side: int) -> Look:
