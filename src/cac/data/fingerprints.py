@@ -1,9 +1,9 @@
 """Perceptual hashes: what a clip looks like in 1024 bits, and which clips of different splits look the same.
 
 Difference hash (Krawetz 2013, "Kind of Like That"): a frame is shrunk to 17 x 16 grey pixels, and each bit says whether
-a pixel is brighter than the one to its left. Four frames spread over the clip make 1024 bits; the distance of two clips
-is the share of bits in which they differ. It survives another size, codec or quality, not a crop, a mirror image or
-another cut of the same video. Left out: decoding.
+a pixel is clearly brighter than the one to its left: by more than what coding adds to a flat surface. Four frames
+spread over the clip make 1024 bits; the distance of two clips is the share of bits in which they differ. It survives
+another size, codec or quality, not a crop, a mirror image or another cut of the same video. Left out: decoding.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 FRAMES = 4  # of a clip
 WIDTH, HEIGHT = 17, 16  # of a shrunk frame, pixels
+CLEARLY = 6  # grey levels of 255; with 0 a clip encoded anew differed in as many bits as another clip
 BITS = FRAMES * (WIDTH - 1) * HEIGHT
 
 _BLOCK = 512  # clips of one split that are compared at once with as many of another; a word of each takes 2 MB
@@ -28,7 +29,7 @@ def fingerprint(frames: "Sequence[np.ndarray]") -> bytes:
     import numpy as np
 
     grey = np.stack([*frames, *[frames[-1]] * (FRAMES - len(frames))]).astype(np.int16)
-    return np.packbits(grey[:, :, 1:] > grey[:, :, :-1]).tobytes()
+    return np.packbits(grey[:, :, 1:] - grey[:, :, :-1] > CLEARLY).tobytes()
 
 
 def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: float) -> Iterator[tuple[int, int, float]]:
