@@ -20,7 +20,7 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
-from cac.layout import DECISION, EVALUATION_METRICS
+from cac.layout import DATA_DOCS, DECISION, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.dvc_files import locked_stages, stage_inputs
 from cac.registry.gate import Decision
 from cac.registry.lineage import differences, named
@@ -77,6 +77,8 @@ def run_stage(stage: str) -> State:
         return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
     if stage == "evaluate" and state.is_completed():
         _show_metrics(root)
+    if stage == "validate":
+        _show_validation(root)
     return state
 
 
@@ -122,6 +124,21 @@ def _show_metrics(root: Path) -> None:
             key=f"metrics-{split.replace('_', '-')}",  # Prefect allows no underscore in a key
             description=f"Metrics on {split}, 95 % intervals",
         )
+
+
+def _show_validation(root: Path) -> None:
+    """Show which checks failed, with a link to the Data Docs: also, and above all, if the data was refused."""
+    if not (root / VALIDATION_RESULT).is_file():
+        return  # interrupted, or no dataset to check
+    checks = json.loads((root / VALIDATION_RESULT).read_text(encoding="utf-8"))["checks"]
+    failed = [
+        {name: check[name] for name in ("check", "suite", "expected", "unexpected_count", "observed")}
+        for check in checks
+        if not check["passed"]
+    ]
+    create_table_artifact(failed, key="validation", description=f"Data checks that failed, of {len(checks)}")
+    if (root / DATA_DOCS).is_file():
+        create_link_artifact((root / DATA_DOCS).as_uri(), key="data-docs", link_text="Data Docs")
 
 
 def _show_decision(data: dict[str, Any]) -> None:

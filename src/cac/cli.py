@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cac.data.versions.verbs import add_version_verbs
 from cac.errors import CacError
-from cac.layout import TRAINING_STAGES
+from cac.layout import TRAINING_STAGES, VALIDATION
 from cac.serving.verbs import add_serving_verbs
 
 CHAMPION = "models:/cac-reward-model@champion"
@@ -88,6 +88,14 @@ def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
     build.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     validate = _add_verb(data_verbs, "validate", _data_validate, "check every clip and annotation")
     validate.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    validate.add_argument(
+        "--reference", metavar="VERSION", help="a folder or git revision to measure drift from (default: the setting)"
+    )
+    validate.add_argument(
+        "--manifest-only", action="store_true", help="open no video; the result says what is not checked"
+    )
+    validate.add_argument("--out", type=Path, metavar="DIR",
+                          help=f"default: {VALIDATION}, with --manifest-only {VALIDATION}_manifest")  # fmt: skip
     show = _add_verb(data_verbs, "show", _data_show, "draw clips with their annotations as one picture")
     show.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     show.add_argument(
@@ -205,10 +213,20 @@ def _data_build(args: argparse.Namespace) -> int:
 
 
 def _data_validate(args: argparse.Namespace) -> int:
+    from cac.data.drift import Reference, portrait_of
     from cac.data.validation import validate
     from cac.params import load_params
 
-    validate(args.data, load_params(args.params).validation, out=Path("reports/validation"))
+    params, reference = load_params(args.params).validation, None
+    named = args.reference or params.reference
+    if named:
+        from cac.data.versions.revisions import open_version
+
+        name, clips = open_version(named, args.data)
+        reference = Reference(name, portrait_of(clips))
+    # Not where the pipeline looks: training goes on after a result that stands there.
+    out = args.out or (VALIDATION.with_name("validation_manifest") if args.manifest_only else VALIDATION)
+    validate(args.data, params, out, reference, files=not args.manifest_only)
     return 0
 
 

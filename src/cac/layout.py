@@ -8,6 +8,9 @@ TWO_TURN_GRPO = "two_turn_grpo"
 TRAINING_STAGES = (SINGLE_FRAME_SFT, MULTI_FRAME_SFT, TWO_TURN_GRPO)
 
 DATASET = Path("data")
+VALIDATION = Path("reports/validation")
+VALIDATION_RESULT = VALIDATION / "result.json"
+DATA_DOCS = VALIDATION / "data_docs/index.html"
 MODELS = Path("models")  # an adapter folder a stage
 HISTORIES = Path("metrics")  # a JSON file a stage
 EVALUATION_METRICS = Path("metrics/evaluation.json")

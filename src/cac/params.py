@@ -52,13 +52,18 @@ class ProceduralData(_Section):
 
 
 class Validation(_Section):
-    """Bounds of the data checks."""
+    """Bounds of the data checks. DVC does not see what a name stands for: let `reference` be one that never moves."""
 
     min_clips_per_split: Count
     min_clean_share: Fraction
     max_clean_share: Fraction
     min_clips_per_family: Count  # anomalous clips of each family, whole dataset
     max_duration: Positive  # seconds
+    max_side: Count  # pixels of a frame; a larger one is not decoded
+    near_duplicate_distance: Fraction  # share of bits in which clips of different splits may look alike
+    min_agreement: Fraction  # of two annotators of one clip, where a dataset has their opinions
+    max_drift: Fraction  # of any measure since the reference
+    reference: str | None  # the version drift is measured from: a folder, or a tag or commit of the repository
 
 
 class Frames(_Section):

@@ -32,4 +32,4 @@ def test_missing_dataset_or_manifest_is_an_error(tmp_path: Path) -> None:
 def test_window_frames(window: tuple[float, float], expected: list[int]) -> None:
     box = FrameBox(frame=0, box=(0.0, 0.0, 1.0, 1.0))
     anomaly = Anomaly(family=Family.TEMPORAL, leaf="vanishing", window=window, boxes=(box,), saliency=1.0)
-    assert window_frames(anomaly, 8.0, 8) == expected
+    assert list(window_frames(anomaly, 8.0, 8)) == expected

@@ -24,7 +24,16 @@ ClipDict = dict[str, Any]
 Spoil = Callable[[Path, list[ClipDict]], object]
 
 BOUNDS = Validation(
-    min_clips_per_split=1, min_clean_share=0.4, max_clean_share=0.6, min_clips_per_family=1, max_duration=2.0
+    min_clips_per_split=1,
+    min_clean_share=0.4,
+    max_clean_share=0.6,
+    min_clips_per_family=1,
+    max_duration=2.0,
+    max_side=128,
+    near_duplicate_distance=0.04,
+    min_agreement=0.5,
+    max_drift=0.1,
+    reference=None,
 )
 FRAMES, FPS, SIZE = 8, 8.0, 32
 GOOD = {

@@ -1,5 +1,6 @@
 """The flow with the real server, the real DVC and stages that cost nothing."""
 
+import json
 import shutil
 import signal
 import sqlite3
@@ -33,7 +34,8 @@ def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     assert project.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"]
     assert "0.75 [0.70, 0.80]" in done.stdout
     assert "What next" in done.stdout
-    assert _artifacts(prefect_home) >= {"metrics-test", "metrics-val", "report"}
+    assert _artifacts(prefect_home) >= {"metrics-test", "metrics-val", "report", "validation", "data-docs"}
+    assert _table(prefect_home, "validation") == ["pair"]
     assert _states(prefect_home) == ["CANCELLED", "COMPLETED"]
 
 
@@ -46,6 +48,14 @@ def _interrupt_at(word: str, line: str, run: subprocess.Popen[str]) -> bool:
 def _artifacts(home) -> set[str]:
     with sqlite3.connect(home / "prefect.db") as database:
         return {key for (key,) in database.execute("select key from artifact")}
+
+
+def _table(home, key: str) -> list[str]:
+    """The checks named in a table artifact, as it was last written."""
+    with sqlite3.connect(home / "prefect.db") as database:
+        [(data,)] = database.execute("select data from artifact where key = ? order by created desc limit 1", [key])
+    rows = json.loads(data)
+    return [row["check"] for row in (json.loads(rows) if isinstance(rows, str) else rows)]
 
 
 def _states(home) -> list[str]:

@@ -1,41 +1,50 @@
 """The data checks as Great Expectations suites: what is asserted on the facts, and running it.
 
-Two suites on one table of clips: a failure in `blocking` stops the pipeline, one in `warning` is only reported. Context
-and suites live in memory and are built from this code on each run; only built-in expectations are used, on columns that
-`data/clip_facts.py` computes. Left out: computing facts, and what becomes of the outcomes (`data/validation.py`).
+Two suites: a failure in `blocking` stops the pipeline, one in `warning` is only reported. Context and suites live in
+memory and are built from this code on each run; only built-in expectations are used, on the columns of
+`data/facts_table.py`, in SQL, so that no number of clips is too large. Left out: computing facts, and what becomes of
+the outcomes (`data/validation.py`).
 """
 
-import html
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from cac.annotations import REQUIRED_SPLITS, Split
-from cac.data.clip_facts import EXPECTED
+from cac.data.clip_facts import EXPECTED, FILE_CHECKS
+from cac.data.facts_table import FactsTable
 from cac.params import Validation
 from cac.taxonomy import Family
 
 if TYPE_CHECKING:
-    import pandas as pd
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.core.batch_definition import BatchDefinition
     from great_expectations.data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
 Suite = Literal["blocking", "warning"]
-WARNINGS = ("pair",)  # of the checks on each clip: clips of the world have no twin
-Row = dict[str, Any]
+Table = Literal["clips", "opinions", "drift"]
+# Of the checks on each clip: clips of the world have no twin, looks may deceive, and annotators may disagree.
+WARNINGS = ("pair", "mp4", "near_duplicate", "annotators")
 
 # Fixed, so that the same data gives the same pages: a DVC output must not hold the time it was made.
 _RUN_NAME, _RUN_TIME = "validate", datetime(2000, 1, 1, tzinfo=UTC)
-_NUMBERS = ("duration", "clean", *(family.value for family in Family))
+
+# Expectation on each row → the rows that fail it, in SQL; `run_checks` holds it against what the expectation counted.
+_FAILING = {
+    "ExpectColumnValuesToBeNull": "{column} IS NOT NULL",
+    "ExpectColumnValuesToBeUnique": "{column} IN (SELECT {column} FROM {table} WHERE {column} IS NOT NULL "
+    "GROUP BY {column} HAVING COUNT(*) > 1)",
+    "ExpectColumnValuesToBeBetween": "{column} > {max_value!r}",
+}
 
 
 @dataclass(frozen=True)
 class Check:
-    """One assertion: `expectation` with `arguments` on `column`, of one split's clips or of all.
+    """One assertion: `expectation` with `arguments` on `column` of `table`, in all rows or those `where` selects.
 
     `expected` says in words what is asserted.
     """
@@ -46,42 +55,53 @@ class Check:
     expectation: str
     column: str | None
     arguments: dict[str, float] = field(default_factory=dict)
-    split: Split | None = None
+    where: tuple[str, str] | None = None  # (column, value)
+    table: Table = "clips"
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check. `failing` maps the manifest lines at fault to what was found there.
-
-    `observed` is the value measured by a check on the dataset as a whole; None for a check on each clip.
-    """
+    """What came of a check: how many rows failed it, or the value measured by a check on the dataset as a whole."""
 
     check: Check
     passed: bool
-    failing: dict[int, object]
+    unexpected_count: int
     observed: float | None
 
 
-def list_checks(params: Validation) -> list[Check]:
-    """Return all checks in the order they are reported."""
-    blocking = [
-        Check(name, "blocking", expected, "ExpectColumnValuesToBeNull", f"{name}_problem")
-        for name, expected in EXPECTED.items()
-        if name not in WARNINGS
-    ]
-    blocking += [
+@dataclass(frozen=True)
+class Scope:
+    """What there is to judge: the video files or only the manifest, opinions, and measures that may have drifted."""
+
+    files: bool = True
+    opinions: bool = False
+    measures: tuple[str, ...] = ()
+
+
+def list_checks(params: Validation, scope: Scope) -> list[Check]:
+    """Return the checks that can be judged, in the order they are reported."""
+    of_clips = {suite: [] for suite in get_args(Suite)}  # type: dict[str, list[Check]]
+    for name, expected in EXPECTED.items():
+        if (scope.files or name not in FILE_CHECKS) and (scope.opinions or name != "annotators"):
+            suite: Suite = "warning" if name in WARNINGS else "blocking"
+            of_clips[suite].append(Check(name, suite, expected, "ExpectColumnValuesToBeNull", f"{name}_problem"))
+    return [
+        *of_clips["blocking"],
         Check("clip_id", "blocking", "a clip_id of its own", "ExpectColumnValuesToBeUnique", "clip_id"),
         Check("unique_path", "blocking", "a path of its own", "ExpectColumnValuesToBeUnique", "path"),
         _duration_check(params.max_duration),
         *(_split_size_check(split, params.min_clips_per_split) for split in REQUIRED_SPLITS),
-    ]
-    warning = [
-        *(Check(name, "warning", EXPECTED[name], "ExpectColumnValuesToBeNull", f"{name}_problem") for name in WARNINGS),
+        *([_OPINION] if scope.opinions else []),
+        *of_clips["warning"],
         Check("file_duplicate", "warning", "content no other clip has", "ExpectColumnValuesToBeUnique", "file_sha256"),
         *(_clean_share_check(split, params.min_clean_share, params.max_clean_share) for split in REQUIRED_SPLITS),
         *(_family_check(family, params.min_clips_per_family) for family in Family),
+        *(_drift_check(measure, params.max_drift) for measure in scope.measures),
     ]
-    return blocking + warning
+
+
+_OPINION = Check("opinion", "blocking", "one valid opinion a line, each annotator's first on a clip of the dataset",
+                 "ExpectColumnValuesToBeNull", "opinion_problem", table="opinions")  # fmt: skip
 
 
 def _duration_check(most: float) -> Check:
@@ -91,13 +111,15 @@ def _duration_check(most: float) -> Check:
 
 def _split_size_check(split: Split, least: int) -> Check:
     name, expected = f"clips_in_{split}", f"at least {least} clips in {split}"
-    return Check(name, "blocking", expected, "ExpectTableRowCountToBeBetween", None, {"min_value": least}, split)
+    return Check(
+        name, "blocking", expected, "ExpectTableRowCountToBeBetween", None, {"min_value": least}, ("split", split)
+    )
 
 
 def _clean_share_check(split: Split, least: float, most: float) -> Check:
     name, expected = f"clean_share_in_{split}", f"a share of clean clips from {least:g} to {most:g} in {split}"
     bounds = {"min_value": least, "max_value": most}
-    return Check(name, "warning", expected, "ExpectColumnMeanToBeBetween", "clean", bounds, split)
+    return Check(name, "warning", expected, "ExpectColumnMeanToBeBetween", "clean", bounds, ("split", split))
 
 
 def _family_check(family: Family, least: int) -> Check:
@@ -105,25 +127,41 @@ def _family_check(family: Family, least: int) -> Check:
     return Check(name, "warning", expected, "ExpectColumnSumToBeBetween", family.value, {"min_value": least})
 
 
-def run_checks(rows: list[Row], params: Validation, docs: Path) -> list[Outcome]:
-    """Assert all checks and write the Data Docs site.
+def _drift_check(measure: str, most: float) -> Check:
+    name, expected = f"drift_of_{measure}", f"at most {most:g} of the data elsewhere than in the reference"
+    where, bounds = ("measure", measure), {"max_value": most}
+    return Check(name, "warning", expected, "ExpectColumnMaxToBeBetween", "drift", bounds, where, "drift")
+
+
+def run_checks(table: FactsTable, checks: Sequence[Check], docs: Path) -> list[Outcome]:
+    """Assert checks on the table's facts, of which there is at least one, and write the Data Docs site.
 
     Args:
-        rows: one row a manifest line, as `ClipFacts.row` gives them; at least one.
-        params: the bounds.
+        table: the facts; all of it must be committed.
+        checks: those of `list_checks`.
         docs: folder the site is written to; made if missing.
     """
     context = _context(docs)
-    asset = context.data_sources.add_pandas("dataset").add_dataframe_asset("clips")
-    table = asset.add_batch_definition_whole_dataframe("manifest")
-    frame, by_line = _frame(rows), {row["line"]: row for row in rows}
-    outcomes = []
-    for suite in get_args(Suite):
-        checks = [check for check in list_checks(params) if check.suite == suite]
-        results = _run_suite(context, table, checks, frame)
-        outcomes += [_outcome(check, results[check.name], by_line) for check in checks]
+    source = context.data_sources.add_sqlite("dataset", connection_string=f"sqlite:///{table.path}")
+    results: dict[str, ExpectationValidationResult] = {}
+    for name in get_args(Table):
+        batch = source.add_table_asset(name, table_name=name).add_batch_definition_whole_table("all")
+        for suite in get_args(Suite):
+            here = [check for check in checks if (check.table, check.suite) == (name, suite)]
+            if here:
+                results |= _run_suite(context, batch, suite if name == "clips" else f"{suite}_{name}", here)
     context.build_data_docs()
-    return outcomes
+    return [_outcome(check, results[check.name], table) for check in checks]
+
+
+def failing_rows(table: FactsTable, check: Check) -> Iterator[tuple[int, str | None, object]]:
+    """Yield (line, clip_id, found) of the rows that fail a check on each row, in their order."""
+    query = f"SELECT line, clip_id, {check.column} FROM {check.table} WHERE {_condition(check)} ORDER BY line"
+    yield from table.select(query)
+
+
+def _condition(check: Check) -> str:
+    return _FAILING[check.expectation].format(column=check.column, table=check.table, **check.arguments)
 
 
 def _context(docs: Path) -> "AbstractDataContext":
@@ -148,31 +186,17 @@ def _context(docs: Path) -> "AbstractDataContext":
     return context
 
 
-def _frame(rows: list[Row]) -> "pd.DataFrame":
-    """Return the rows as a table. Text is escaped: Data Docs write the values they show into HTML as they are."""
-    import pandas as pd
-
-    escaped = [
-        {name: html.escape(value) if isinstance(value, str) else value for name, value in row.items()} for row in rows
-    ]
-    return pd.DataFrame(escaped, dtype=object).astype(dict.fromkeys(_NUMBERS, float))
-
-
 def _run_suite(
-    context: "AbstractDataContext", table: "BatchDefinition", checks: list[Check], frame: "pd.DataFrame"
+    context: "AbstractDataContext", batch: "BatchDefinition", name: str, checks: list[Check]
 ) -> dict[str, "ExpectationValidationResult"]:
     """Run one suite; return the results by the name of the check."""
     import great_expectations as gx
     from great_expectations.core.run_identifier import RunIdentifier
 
-    name = checks[0].suite
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[_expectation(check) for check in checks]))
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=table, suite=suite))
-    result = definition.run(
-        batch_parameters={"dataframe": frame},
-        result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["line"]},
-        run_id=RunIdentifier(run_name=_RUN_NAME, run_time=_RUN_TIME),
-    )
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    # A summary has the first rows at fault; all of them are had from the table, one at a time.
+    result = definition.run(result_format="SUMMARY", run_id=RunIdentifier(run_name=_RUN_NAME, run_time=_RUN_TIME))
     return {config.meta["check"]: one for one in result.results if (config := one.expectation_config)}
 
 
@@ -181,18 +205,22 @@ def _expectation(check: Check) -> "Expectation":
     from great_expectations.expectations.row_conditions import Column
 
     where: dict[str, Any] = {"column": check.column} if check.column else {}
-    if check.split:
-        where["row_condition"] = Column("split") == check.split
+    if check.where:
+        column, value = check.where
+        where["row_condition"] = Column(column) == value
     description = f"{check.name}: {check.expected}"
     kind = getattr(gx.expectations, check.expectation)
     return kind(**where, **check.arguments, description=description, meta={"check": check.name})
 
 
-def _outcome(check: Check, result: "ExpectationValidationResult", rows: dict[int, Row]) -> Outcome:
-    details = result.result
-    lines = [int(entry["line"]) for entry in details.get("unexpected_index_list") or []]
+def _outcome(check: Check, result: "ExpectationValidationResult", table: FactsTable) -> Outcome:
+    details, count = result.result, 0
+    if check.expectation in _FAILING:
+        [(count,)] = table.select(f"SELECT COUNT(*) FROM {check.table} WHERE {_condition(check)}")
+        evaluated = details.get("unexpected_count") == count
+    else:
+        evaluated = result.success or "observed_value" in details
+    if not evaluated:
+        raise RuntimeError(f"check {check.name} could not be evaluated: {details} {result.exception_info}")
     observed = details.get("observed_value")
-    if not result.success and not lines and "observed_value" not in details:
-        raise RuntimeError(f"check {check.name} could not be evaluated: {result.exception_info}")
-    failing = {line: rows[line][check.column] for line in lines if check.column}
-    return Outcome(check, bool(result.success), failing, None if observed is None else round(float(observed), 6))
+    return Outcome(check, bool(result.success), count, None if observed is None else round(float(observed), 6))

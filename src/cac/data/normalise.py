@@ -55,6 +55,8 @@ class NormalisedVideo:
             raise CacError(f"{self.path} cannot be decoded: {said}. Is the file a whole video?") from error
 
     def _resampled(self, container: Any, stream: Any) -> Iterator[np.ndarray]:
+        if stream.codec_context is None:
+            raise CacError(f"{self.path} has a codec that is not known. Encode it anew, as H.264 for instance.")
         self._check_size(stream.codec_context.width, stream.codec_context.height)
         rate = self._source_rate(stream)
         self.fps = self._constant_rate(stream, rate)

@@ -5,11 +5,11 @@ numbers stay what they were; a varying rate becomes its average. Left out: sound
 """
 
 import shutil
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from cac.data.clip_file import Pace
 from cac.data.exchange.foreign import Unusable
 from cac.data.exchange.reading import shown
 from cac.errors import CacError
@@ -66,9 +66,7 @@ def _inspect(path: Path) -> tuple[bool, int]:
 
 def _is_constant(times: list[int | None]) -> bool:
     """Whether frames follow one another evenly, by their times in ticks of the file's clock."""
-    known = sorted(time for time in times if time is not None)
-    if len(known) < len(times):
-        return False
-    steps = [after - before for before, after in pairwise(known)]
-    # A clock that does not divide the rate gives steps that differ by a tick.
-    return not steps or max(steps) - min(steps) <= min(1, min(steps) / 10)
+    pace = Pace()
+    for time in sorted(times, key=lambda time: time or 0):
+        pace.see(time)
+    return pace.constant

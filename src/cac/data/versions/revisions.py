@@ -5,9 +5,10 @@ tree is left as it is. It lies here and not in `flows/` because a person compare
 the pipeline imports it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from cac.annotations import MANIFEST_NAME, Clip, parse_clip, read_clips
+from cac.annotations import MANIFEST_NAME, Clip, iter_clips, parse_clip
 from cac.data.versions.comparing import Version, version_of
 from cac.errors import CacError
 from cac.git import read_git
@@ -23,14 +24,23 @@ def read_version(name: str, dataset: Path) -> Version:
     Raises:
         CacError: there is neither, the revision's data is neither in the cache nor on the remote, or it is not valid.
     """
+    return version_of(*open_version(name, dataset))
+
+
+def open_version(name: str, dataset: Path) -> tuple[str, Iterator[Clip]]:
+    """Return how the version `name` is called, and its clips, read one at a time; arguments as of `read_version`.
+
+    Raises:
+        CacError: as `read_version`, some of it only while the clips are read.
+    """
     folder = Path(name)
     if folder.is_dir():
-        return version_of(name, read_clips(folder))
+        return name, iter_clips(folder)
     root = _repository(dataset, name)
     commit = read_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
         raise CacError(f"{name} is neither a folder nor a git revision of {root}. Name one of both.")
-    return version_of(f"{name} ({commit[:8]})", _clips_at(commit, name, root, _inside(dataset, root)))
+    return f"{name} ({commit[:8]})", _clips_at(commit, name, root, _inside(dataset, root))
 
 
 def _repository(dataset: Path, name: str) -> Path:
@@ -49,8 +59,8 @@ def _inside(dataset: Path, root: Path) -> str:
     return (place.parent.resolve() / place.name).relative_to(root.resolve()).as_posix()
 
 
-def _clips_at(commit: str, name: str, root: Path, dataset: str) -> list[Clip]:
-    """Return the clips of a commit's dataset."""
+def _clips_at(commit: str, name: str, root: Path, dataset: str) -> Iterator[Clip]:
+    """Yield the clips of a commit's dataset."""
     from botocore.exceptions import BotoCoreError
     from dvc.api import DVCFileSystem
     from dvc.exceptions import DvcException
@@ -64,7 +74,8 @@ def _clips_at(commit: str, name: str, root: Path, dataset: str) -> list[Clip]:
         raise CacError(f"DVC cannot read what it tracks at {name}: {error}. Mend its files there.") from error
     try:
         with files.open(manifest, "rb") as lines:
-            return [parse_clip(line, f"{manifest} at {name}:{i}") for i, line in enumerate(lines, start=1)]
+            for number, line in enumerate(lines, start=1):
+                yield parse_clip(line, f"{manifest} at {name}:{number}")
     except (OSError, DvcException, DataIndexError, BotoCoreError) as error:
         raise CacError(_missing(name, manifest, tracked, error)) from error
 

@@ -1,0 +1,118 @@
+"""Time and memory of data validation for manifests of any size.
+
+    python -m benchmarks.validation --clips 10000 100000 1000000 --looks 10000 100000
+
+`--clips`: a manifest of so many invented clips (half of them clean, the others with one anomaly and ten boxes) is
+validated with `files=False`, in a process of its own, so that the peak of its memory is its own. `--looks`: so many
+random fingerprints are compared across splits, which is the only part whose time grows with the square of the clips.
+Seconds are those of the processor, in one process, so that a busy machine counts for nothing. Left out: decoding, which
+takes what the videos take; `--decode DATASET` measures it on a real dataset.
+"""
+
+import argparse
+import multiprocessing
+import random
+import resource
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import process_time
+from typing import Any
+
+from cac.annotations import Anomaly, Clip, FrameBox, Split, write_clips
+from cac.data.fingerprints import BITS, nearest_of_other_splits
+from cac.data.validation import validate
+from cac.params import Validation, load_params
+from cac.taxonomy import LEAVES
+
+_SPLITS: tuple[Split, ...] = ("train", "train", "train", "train", "val", "test")
+
+
+def main() -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.validation", description="Measure data validation.")
+    parser.add_argument("--clips", type=int, nargs="*", default=[], metavar="N", help="manifests of so many clips")
+    parser.add_argument("--looks", type=int, nargs="*", default=[], metavar="N", help="so many fingerprints compared")
+    parser.add_argument("--decode", type=Path, metavar="DATASET", help="a whole validation of this dataset")
+    args = parser.parse_args()
+    params = load_params(Path("params.yaml")).validation
+    print(f"{'what':28} {'clips':>9} {'seconds':>9} {'peak MiB':>9}")
+    _print("nothing, only the imports", 0, *_measure(_nothing))
+    for count in args.clips:
+        with TemporaryDirectory(prefix="cac-validation-") as scratch:
+            write_clips(Path(scratch), invented_clips(count))
+            _print("manifest only", count, *_measure(_validate, Path(scratch), params, Path(scratch, "out"), False))
+    for count in args.looks:
+        _print("fingerprints compared", count, *_measure(_look, count, params.near_duplicate_distance))
+    if args.decode:
+        with TemporaryDirectory(prefix="cac-validation-") as scratch:
+            _print(str(args.decode), 0, *_measure(_validate, args.decode, params, Path(scratch), True))
+    return 0
+
+
+def invented_clips(count: int) -> Iterator[Clip]:
+    """Yield so many clips, a clean and an anomalous one in turn; the same number gives the same clips."""
+    leaves, chance = list(LEAVES.values()), random.Random(7)
+    for number in range(count):
+        pair = number // 2
+        leaf = leaves[pair % len(leaves)]
+        anomalies: Sequence[Anomaly] = ()
+        if number % 2:
+            x, y = chance.uniform(0, 0.5), chance.uniform(0, 0.5)
+            boxes = tuple(FrameBox(frame=i, box=(x, y, x + 0.3, y + 0.4)) for i in range(4, 14))
+            anomalies = (Anomaly(family=leaf.family, leaf=leaf.name, window=(0.5, 1.75), boxes=boxes, saliency=0.5),)
+        yield Clip(
+            clip_id=f"clip{number:08d}",
+            path=f"clips/clip{number:08d}.mp4",
+            sha256=f"{number:064x}",
+            fps=8.0,
+            frame_count=chance.randint(16, 32),
+            width=96,
+            height=96,
+            source="invented",
+            generator="invented",
+            split=_SPLITS[pair % len(_SPLITS)],
+            pair_id=f"pair{pair:08d}",
+            anomalies=tuple(anomalies),
+        )
+
+
+def _validate(dataset: Path, params: Validation, out: Path, files: bool) -> None:
+    validate(dataset, params, out, files=files)
+
+
+def _look(count: int, most: float) -> None:
+    chance = random.Random(7)
+    clips = ((number, _SPLITS[number % len(_SPLITS)], chance.randbytes(BITS // 8)) for number in range(count))
+    assert not list(nearest_of_other_splits(clips, most))
+
+
+def _nothing() -> None:
+    import great_expectations  # noqa: F401  # imported by the validation, so part of what it takes
+
+
+def _measure(work: Callable[..., None], *arguments: Any) -> tuple[float, float]:
+    """Do the work in a new process; return its seconds of processor time and the peak of its memory in MiB."""
+    context = multiprocessing.get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_report, args=(sender, work, *arguments))
+    process.start()
+    sender.close()
+    measured: tuple[float, float] = receiver.recv()
+    process.join()
+    return measured
+
+
+def _report(sender: Any, work: Callable[..., None], *arguments: Any) -> None:
+    start = process_time()
+    work(*arguments)
+    sender.send((process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def _print(what: str, clips: int, seconds: float, peak: float) -> None:
+    print(f"{what:28} {clips or '':>9} {seconds:9.1f} {peak:9.0f}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

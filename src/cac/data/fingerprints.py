@@ -1,0 +1,93 @@
+"""Perceptual hashes: what a clip looks like in 1024 bits, and which clips of different splits look the same.
+
+Difference hash (Krawetz 2013, "Kind of Like That"): a frame is shrunk to 17 x 16 grey pixels, and each bit says whether
+a pixel is clearly brighter than the one to its left: by more than what coding adds to a flat surface. Four frames
+spread over the clip make 1024 bits; the distance of two clips is the share of bits in which they differ. It survives
+another size, codec or quality, not a crop, a mirror image or another cut of the same video. Left out: decoding.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+FRAMES = 4  # of a clip
+WIDTH, HEIGHT = 17, 16  # of a shrunk frame, pixels
+CLEARLY = 6  # grey levels of 255; with 0 a clip encoded anew differed in as many bits as another clip
+BITS = FRAMES * (WIDTH - 1) * HEIGHT
+
+_BLOCK = 512  # clips of one split that are compared at once with as many of another; a word of each takes 2 MB
+
+
+def fingerprint(frames: "Sequence[np.ndarray]") -> bytes:
+    """Return the hash of a clip: `BITS` bits as bytes.
+
+    Args:
+        frames: its frames, grey uint8 of shape (`HEIGHT`, `WIDTH`); a clip with fewer than `FRAMES` repeats its last.
+    """
+    import numpy as np
+
+    grey = np.stack([*frames, *[frames[-1]] * (FRAMES - len(frames))]).astype(np.int16)
+    return np.packbits(grey[:, :, 1:] - grey[:, :, :-1] > CLEARLY).tobytes()
+
+
+def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: float) -> Iterator[tuple[int, int, float]]:
+    """Yield (clip, other, distance) of each clip whose nearest of the other splits is at most `most` away.
+
+    Every clip is compared with every clip of the other splits, so the time grows with the square of their number; 150
+    bytes a clip are held. Of equally near clips the first is taken.
+
+    Args:
+        clips: (number, split, fingerprint).
+        most: share of bits, from 0 to 1.
+    """
+    import numpy as np
+
+    by_split: dict[str, tuple[list[int], bytearray]] = {}
+    for number, split, bits in clips:
+        numbers, held = by_split.setdefault(split, ([], bytearray()))
+        numbers.append(number)
+        held += bits
+    sides = [_Side(np.array(numbers), np.frombuffer(held, np.uint64).reshape(len(numbers), -1))
+             for _, (numbers, held) in sorted(by_split.items())]  # fmt: skip
+    for place, side in enumerate(sides):
+        for other in sides[place + 1 :]:
+            _compare(side, other)
+    for side in sides:
+        for row in np.flatnonzero(side.distances <= int(most * BITS + 1e-9)):
+            yield int(side.numbers[row]), int(side.nearest[row]), int(side.distances[row]) / BITS
+
+
+class _Side:
+    """The clips of one split: numbers, hashes, and for each the nearest clip so far and how many bits differ."""
+
+    def __init__(self, numbers: "np.ndarray", hashes: "np.ndarray"):
+        import numpy as np
+
+        self.numbers, self.hashes = numbers, hashes
+        self.nearest = np.zeros(len(numbers), np.int64)
+        self.distances = np.full(len(numbers), BITS + 1, np.uint16)
+
+    def take(self, rows: slice, differing: "np.ndarray", numbers: "np.ndarray") -> None:
+        """Take the differing bits of some rows, (rows, numbers), to the clips of these numbers."""
+        least = differing.min(axis=1)
+        nearer = least < self.distances[rows]
+        self.distances[rows][nearer] = least[nearer]
+        self.nearest[rows][nearer] = numbers[differing.argmin(axis=1)][nearer]
+
+
+def _compare(side: _Side, other: _Side) -> None:
+    """Compare all clips of two splits, block by block."""
+    import numpy as np
+
+    for top in range(0, len(side.numbers), _BLOCK):
+        rows = slice(top, top + _BLOCK)
+        for left in range(0, len(other.numbers), _BLOCK):
+            columns = slice(left, left + _BLOCK)
+            a, b = side.hashes[rows], other.hashes[columns]
+            differing = np.zeros((len(a), len(b)), np.uint16)
+            for word in range(a.shape[1]):
+                differing += np.bitwise_count(a[:, None, word] ^ b[None, :, word])
+            side.take(rows, differing, other.numbers[columns])
+            other.take(columns, differing.T, side.numbers[rows])

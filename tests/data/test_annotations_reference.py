@@ -1,0 +1,23 @@
+"""The schema reference is what the models and the taxonomy say now."""
+
+import re
+
+from annotations_reference import MEANING, PAGE, reference
+
+from cac.annotations import Anomaly, Clip, FrameBox, parse_clip
+from cac.data.opinions import Opinion
+
+
+def test_the_page_is_not_stale() -> None:
+    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python scripts/annotations_reference.py"
+
+
+def test_every_field_is_told_and_nothing_else() -> None:
+    models = (Clip, Anomaly, FrameBox, Opinion)
+    assert MEANING.keys() == {f"{model.__name__}.{name}" for model in models for name in model.model_fields}
+
+
+def test_its_example_is_a_valid_clip() -> None:
+    found = re.search(r"```json\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert found
+    assert parse_clip(found[1], "example").anomalies
