@@ -1,7 +1,7 @@
 """Takes in what lies in a landing place, without Prefect, once for each step named: that run is killed after the step.
 
-Arguments: the landing place, and names of functions of `flows.landing` or `Checkout`; "none" is killed nowhere. Each run
-is a process of its own, forked from one that has imported everything, and its exit code is printed last.
+Arguments: the landing place, and names of functions of `flows.landing` or `Checkout`; "none" is killed nowhere. Each
+run is a process of its own, forked from one that has imported everything, and its exit code is printed last.
 """
 
 import os

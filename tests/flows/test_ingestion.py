@@ -1,12 +1,18 @@
 """Ingestion with the real S3 server, git, DVC and Prefect; killed between any two steps it ends in the same state."""
 
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import time
+import urllib.request
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from delivery_cases import change, files, make_dataset
@@ -138,7 +144,7 @@ def prefect_server(tmp_path) -> Iterator[str]:
     env = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     env.pop("PREFECT_API_URL", None)
     with (tmp_path / "server.log").open("wb") as log:
-        process = subprocess.Popen(command, env=env, stdout=log, stderr=log)
+        process = subprocess.Popen((*command, str(port)), env=env, stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}/api"
     while not answers(f"{url}/health"):
         assert process.poll() is None, (tmp_path / "server.log").read_text()
