@@ -1,13 +1,14 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run test lint ablate ui stack stack-stop stack-test lock clean
+.PHONY: help install data run ingest test lint ablate ui stack stack-stop stack-test lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
 STORE := $(CURDIR)/.mlflow
+BRANCH := data
 
 # The first of these that is Python 3.11 or newer makes the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python
@@ -35,6 +36,10 @@ data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is n
 
 run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
 	@$(BIN)/python -m flows.run
+
+ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=data]
+	@test -n "$(LANDING)" || { echo "error: say from where: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
+	@$(BIN)/python -m flows.ingest "$(LANDING)" --branch "$(BRANCH)"
 
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest
