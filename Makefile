@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
 STORE := $(CURDIR)/.mlflow
-BRANCH := data
+BRANCH := ingested
 
 # The first of these that is Python 3.11 or newer makes the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python
@@ -37,7 +37,7 @@ data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is n
 run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
 	@$(BIN)/python -m flows.run
 
-ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=data]
+ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=ingested]
 	@test -n "$(LANDING)" || { echo "error: say from where: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
 	@$(BIN)/python -m flows.ingest "$(LANDING)" --branch "$(BRANCH)"
 

@@ -33,7 +33,7 @@ from flows.lock import run_lock
 
 EVENT = "cac.dataset.version-added"
 RESOURCE = "cac.dataset"
-DEFAULT_BRANCH = "data"
+DEFAULT_BRANCH = "ingested"
 _MOST_ROWS = 1000  # of an artifact's table
 
 

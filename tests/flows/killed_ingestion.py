@@ -34,7 +34,7 @@ def take_in(url: str, step: str) -> None:
         if hasattr(place, step):
             setattr(place, step, killing(getattr(place, step)))
     scratch = Path.cwd() / ".scratch" / "ingestion"
-    checkout = open_checkout(Path.cwd(), scratch, "data", print)
+    checkout = open_checkout(Path.cwd(), scratch, "ingested", print)
     work = landing.Ingestion(Bucket(url), checkout, scratch, Shares(0.2, 0.2), print)
     for delivery in landing.waiting(work):
         landing.take_in(work, delivery)

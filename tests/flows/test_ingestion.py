@@ -84,10 +84,10 @@ def spoiled(folder: Path) -> Path:
 
 def outcome(team: Team, s3) -> dict[str, object]:
     """All that a run leaves to others: the branch's data, the remote, the landing place. Commits hold a time."""
-    commits = team.git("log", "--format=%B", "data")
-    revision = team.git("rev-parse", "data")
+    commits = team.git("log", "--format=%B", "ingested")
+    revision = team.git("rev-parse", "ingested")
     bucket = {key: content.replace(revision.encode(), b"REVISION") for key, content in s3.files().items()}
-    return {"commits": commits, "pointer": team.git("show", "data:data.dvc"), "bucket": bucket}
+    return {"commits": commits, "pointer": team.git("show", "ingested:data.dvc"), "bucket": bucket}
 
 
 @pytest.mark.timeout(1800)
@@ -116,7 +116,7 @@ def test_killed_after_any_step_it_ends_in_the_same_state(team, s3, tmp_path):
     assert "landing/_quarantine/monday/clips/spoiled-bad.mp4.reason.json" in s3.files()
 
     shutil.rmtree(team.root / ".dvc" / "cache")
-    team.git("checkout", "--quiet", "data")
+    team.git("checkout", "--quiet", "ingested")
     team.ok("-m", "dvc", "pull", "--quiet", "--force")
     pairs = ("new-1", "new-2", "old-1", "old-2")
     expected = sorted((*(f"{pair}-{kind}" for pair in pairs for kind in ("bad", "clean")), "spoiled-clean"))
@@ -191,11 +191,11 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
     assert "Give --val-share and --test-share this once" in refused.stderr
     done = team.run("-m", "flows.ingest", URL, "--val-share", "0.2", "--test-share", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
-    revision = team.git("rev-parse", "data")
+    revision = team.git("rev-parse", "ingested")
     [event] = told_events(prefect_server)
     assert event["resource"]["prefect.resource.id"] == "cac.dataset"
     assert event["payload"] == {
-        "branch": "data",
+        "branch": "ingested",
         "revision": revision,
         "previous": f"{revision}~1",
         "clips": {"added": 5, "removed": 0, "replaced": 0, "relabelled": 0, "unchanged": 4},
@@ -212,5 +212,5 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
     again = team.run("-m", "flows.ingest", URL)
     assert again.returncode == 0
     assert again.stdout.splitlines()[-1].startswith("nothing new in s3://team/landing/")
-    assert team.git("rev-parse", "data") == revision
+    assert team.git("rev-parse", "ingested") == revision
     assert len(told_events(prefect_server)) == 1
