@@ -38,9 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.ingest", description="Take in new clips from S3.")
     parser.add_argument("landing", metavar="LANDING", help="s3://BUCKET/FOLDER, with a folder a delivery")
-    parser.add_argument(
-        "--branch", default="ingested", metavar="NAME", help="where versions go; default: %(default)s"
-    )
+    parser.add_argument("--branch", default="ingested", metavar="NAME", help="where versions go; default: %(default)s")
     for option in ("--val-share", "--test-share"):
         parser.add_argument(option, type=float, metavar="X", help="of new clips; default: what the dataset's card says")
     return parser

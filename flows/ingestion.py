@@ -7,6 +7,7 @@ is sent at least once and with an id that follows from the commit, so that one t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from uuid import NAMESPACE_URL, uuid5
 
@@ -14,9 +15,8 @@ from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.orchestration import get_client
-from prefect.events import Event, RelatedResource, Resource
+from prefect.events import Event
 from prefect.states import Cancelled, Completed, Failed, State
-from prefect.types import DateTime
 from prefect.utilities.annotations import quote
 
 from cac.data.bucket import Bucket
@@ -145,14 +145,14 @@ def announce(work: Ingestion, tell: bool) -> State:
 def send(told: Announcement) -> None:
     """Send the event, and return only when the server has taken it."""
     run = {"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}", "prefect.resource.role": "flow-run"}
-    event = Event(
-        id=uuid5(NAMESPACE_URL, f"{RESOURCE}:{told.revision}"),
-        event=EVENT,
-        occurred=DateTime.now("UTC"),
-        resource=Resource({"prefect.resource.id": RESOURCE, "prefect.resource.name": told.branch}),
-        related=[RelatedResource(run)],
-        payload=told.payload(),
-    )
+    event = Event.model_validate({
+        "id": uuid5(NAMESPACE_URL, f"{RESOURCE}:{told.revision}"),
+        "event": EVENT,
+        "occurred": datetime.now(UTC),
+        "resource": {"prefect.resource.id": RESOURCE, "prefect.resource.name": told.branch},
+        "related": [run],
+        "payload": told.payload(),
+    })  # fmt: skip
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
     get_run_logger().info(f"sent {EVENT}: {told.payload()}")
