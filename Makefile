@@ -1,13 +1,14 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run reproduce test lint ablate ui stack stack-stop stack-test lock clean
+.PHONY: help install data run ingest reproduce test lint ablate ui stack stack-stop stack-test lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
 STORE := $(CURDIR)/.mlflow
+BRANCH := ingested
 
 # The first of these that is Python 3.11 or newer makes the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python
@@ -38,6 +39,10 @@ run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, prom
 
 reproduce: $(INSTALLED) ## make a registered version again, and compare: make reproduce VERSION=champion
 	@$(BIN)/python -m flows.reproduce $(VERSION)
+
+ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=ingested]
+	@test -n "$(LANDING)" || { echo "error: say from where: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
+	@$(BIN)/python -m flows.ingest "$(LANDING)" --branch "$(BRANCH)"
 
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest

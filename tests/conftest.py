@@ -2,13 +2,14 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
+from s3_server import S3Server
 
 from cac.params import Params, load_params
 
@@ -80,3 +81,16 @@ def _work_in(folder: Path, patch: pytest.MonkeyPatch) -> None:
     # MLflow itself sets the variable; setting it first is what makes the patch put it back after the test.
     patch.setenv("MLFLOW_TRACKING_URI", "unset")
     patch.delenv("MLFLOW_TRACKING_URI")
+
+
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """A real S3 server with an empty bucket; this process's environment says where it is."""
+    server = S3Server(tmp_path / "s3")
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)
+    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    server.start()
+    yield server
+    server.kill()

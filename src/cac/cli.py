@@ -13,6 +13,7 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
+from cac.data.delivery_verb import add_delivery_verb
 from cac.data.versions.verbs import add_version_verbs
 from cac.errors import CacError
 from cac.layout import TRAINING_STAGES, VALIDATION
@@ -105,6 +106,7 @@ def _add_data_verbs(verbs: argparse._SubParsersAction) -> None:
     _add_exchange_verbs(data_verbs)
     _add_injection_verbs(data_verbs)
     add_version_verbs(partial(_add_verb, data_verbs))
+    add_delivery_verb(partial(_add_verb, data_verbs))
 
 
 def _add_exchange_verbs(data_verbs: argparse._SubParsersAction) -> None:

@@ -28,6 +28,14 @@ class Sourced:
         return f"{self.clip.clip_id} ({self.source})"
 
 
+@dataclass(frozen=True)
+class Contradiction:
+    """Clips that cannot be in one dataset, and why, in words; those of one side agree with one another."""
+
+    problem: str
+    sides: tuple[tuple[Sourced, ...], ...]
+
+
 def refuse_conflicts(found: Sequence[Sourced]) -> None:
     """Make sure that no clip contradicts another.
 
@@ -35,18 +43,23 @@ def refuse_conflicts(found: Sequence[Sourced]) -> None:
         CacError: clips share an id or a path but not their content, or their content but not what is said of it; the
             message lists them all.
     """
-    lines = [
+    lines = [f"{one.problem}: {', '.join(side[0].name for side in one.sides)}" for one in contradictions(found)]
+    if lines:
+        raise CacError(
+            f"{len(lines)} clips contradict each other, so nothing was merged. Mend or leave out one of each:"
+            + "".join(f"\n  {line}" for line in lines)
+        )
+
+
+def contradictions(found: Sequence[Sourced]) -> list[Contradiction]:
+    """Return where clips share an id or a path but not their content, or their content but not what is said of it."""
+    return [
         *_contradictions(found, lambda clip: clip.clip_id, lambda clip: clip.sha256, "the same id, other content"),
         *_contradictions(found, lambda clip: clip.sha256, annotation, "the same content, annotated differently"),
         *_contradictions(
             _one_an_id(found), lambda clip: str(PurePosixPath(clip.path)), lambda clip: clip.sha256, "the same path"
         ),
     ]
-    if lines:
-        raise CacError(
-            f"{len(lines)} clips contradict each other, so nothing was merged. Mend or leave out one of each:"
-            + "".join(f"\n  {line}" for line in lines)
-        )
 
 
 def annotation(clip: Clip) -> tuple[object, ...]:
@@ -57,12 +70,12 @@ def annotation(clip: Clip) -> tuple[object, ...]:
 
 def _contradictions(
     found: Iterable[Sourced], key: Callable[[Clip], str], value: Callable[[Clip], object], problem: str
-) -> list[str]:
-    """Return a line for each key under which clips have more than one value."""
-    by_key: dict[str, dict[object, Sourced]] = defaultdict(dict)
+) -> list[Contradiction]:
+    """Return a contradiction for each key under which clips have more than one value."""
+    by_key: dict[str, dict[object, list[Sourced]]] = defaultdict(dict)
     for one in found:
-        by_key[key(one.clip)].setdefault(value(one.clip), one)
-    return [f"{problem}: {', '.join(o.name for o in ones.values())}" for ones in by_key.values() if len(ones) > 1]
+        by_key[key(one.clip)].setdefault(value(one.clip), []).append(one)
+    return [Contradiction(problem, tuple(map(tuple, sides.values()))) for sides in by_key.values() if len(sides) > 1]
 
 
 def _one_an_id(found: Iterable[Sourced]) -> list[Sourced]:

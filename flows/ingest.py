@@ -1,0 +1,64 @@
+"""`python -m flows.ingest LANDING`, what `make ingest` calls: serve Prefect, run the ingestion flow once.
+
+Exit codes: 0 done, also if there was nothing new; 1 a delivery or a step failed; 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
+from cac.console import print_error
+from cac.errors import CacError
+from flows.commands import COMMANDS
+from flows.environment import SCRATCH, prepare
+from flows.server import local_server
+
+_INTERRUPTED = "Interrupted. What was fetched is kept; the same command goes on from there."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take in what lies in a landing place and return the exit code."""
+    args = _parser().parse_args(argv)
+    prepare(Path.cwd())
+    has_server = bool(os.environ.get("PREFECT_API_URL"))  # the temporary one has nobody who listens
+    try:
+        with local_server(Path.cwd() / SCRATCH / "prefect" / "server.log"):
+            return _run(args, has_server)
+    except CacError as error:
+        print_error(str(error))
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print(_INTERRUPTED, file=sys.stderr)
+        return EXIT_INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m flows.ingest", description="Take in new clips from S3.")
+    parser.add_argument("landing", metavar="LANDING", help="s3://BUCKET/FOLDER, with a folder a delivery")
+    parser.add_argument("--branch", default="ingested", metavar="NAME", help="where versions go; default: %(default)s")
+    for option in ("--val-share", "--test-share"):
+        parser.add_argument(option, type=float, metavar="X", help="of new clips; default: what the dataset's card says")
+    return parser
+
+
+def _run(args: argparse.Namespace, tell: bool) -> int:
+    from flows.ingestion import ingestion  # Prefect reads its settings here, so no sooner
+    from flows.pipeline import send_what_is_left
+
+    with COMMANDS.stopped_by_signals():
+        state = ingestion(args.landing, args.branch, args.val_share, args.test_share, tell, return_state=True)
+    send_what_is_left()
+    if COMMANDS.interrupted:
+        raise KeyboardInterrupt
+    if state.is_completed():
+        print(state.message)
+        return 0
+    print_error(str(state.message))
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

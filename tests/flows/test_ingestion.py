@@ -1,0 +1,216 @@
+"""Ingestion with the real S3 server, git, DVC and Prefect; killed between any two steps it ends in the same state."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from delivery_cases import change, files, make_dataset
+
+from cac.annotations import read_clips
+from cac.data.bucket import Bucket
+from cac.data.deliveries import deliver
+
+ROOT = Path(__file__).parents[2]
+PROGRAM = Path(__file__).with_name("killed_ingestion.py")
+URL = "s3://team/landing"
+STEPS = ("fetch", "check", "merge", "add_data", "commit", "receipt", "unannounced")
+
+
+@dataclass(frozen=True)
+class Team:
+    """A project whose DVC remote and landing place are on the same S3 server."""
+
+    root: Path
+    env: dict[str, str]
+
+    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            (sys.executable, *command), cwd=self.root, env=self.env, capture_output=True, text=True, timeout=600
+        )
+
+    def take_in(self, *steps: str) -> list[str]:
+        """Take in as often as there are steps, each time killed after that step; return what was said."""
+        return self.ok(str(PROGRAM), URL, *steps).splitlines()
+
+    def git(self, *arguments: str) -> str:
+        done = subprocess.run(("git", *arguments), cwd=self.root, env=self.env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def ok(self, *command: str) -> str:
+        done = self.run(*command)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def deliver(self, dataset: Path, name: str) -> None:
+        deliver(dataset, Bucket(URL), name)
+
+
+@pytest.fixture
+def team(s3, tmp_path, environment) -> Team:
+    env = environment | s3.environment | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"}
+    env |= {f"GIT_{who}_{what}": "test@localhost" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    team = Team(tmp_path / "project", env)
+    team.root.mkdir()
+    team.git("init", "--quiet", "--initial-branch", "main")
+    make_dataset(team.root / "data", "old-1", "old-2")
+    shutil.copy(ROOT / "params.yaml", team.root)
+    (team.root / ".gitignore").write_text("/data\n/.scratch/\n")
+    team.ok("-m", "dvc", "init", "--quiet")
+    team.ok("-m", "dvc", "remote", "add", "--default", "--local", "store", "s3://team/dvc")
+    team.ok("-m", "dvc", "add", "--quiet", "data")
+    team.git("add", "--all")
+    team.git("commit", "--quiet", "--message", "begin")
+    return team
+
+
+def spoiled(folder: Path) -> Path:
+    """A delivery with two good pairs, and a clip whose file is another than its line says."""
+    make_dataset(folder, "new-1", "new-2", "spoiled")
+    change(folder, "spoiled-bad", sha256="0" * 64)
+    return folder
+
+
+def outcome(team: Team, s3) -> dict[str, object]:
+    """All that a run leaves to others: the branch's data, the remote, the landing place. Commits hold a time."""
+    commits = team.git("log", "--format=%B", "ingested")
+    revision = team.git("rev-parse", "ingested")
+    bucket = {key: content.replace(revision.encode(), b"REVISION") for key, content in s3.files().items()}
+    return {"commits": commits, "pointer": team.git("show", "ingested:data.dvc"), "bucket": bucket}
+
+
+@pytest.mark.timeout(1800)
+def test_killed_after_any_step_it_ends_in_the_same_state(team, s3, tmp_path):
+    team.deliver(spoiled(tmp_path / "delivery"), "monday")
+    before = (team.git("rev-parse", "main"), team.git("status", "--porcelain"), files(team.root / "data"))
+    start = {path: tmp_path / "copies" / path.name for path in (team.root, s3.folder)}
+    for path, copy in start.items():
+        shutil.copytree(path, copy, symlinks=True)
+
+    said = team.take_in(*STEPS, "none")
+    ends = [line.split() for line in said if line.split()[0] in (*STEPS, "none")]
+    assert ends == [*([step, str(-signal.SIGKILL)] for step in STEPS), ["none", "0"]]
+    assert any("'added': 5, 'removed': 0" in line for line in said)
+    interrupted = outcome(team, s3)
+    assert (team.git("rev-parse", "main"), team.git("status", "--porcelain"), files(team.root / "data")) == before
+
+    assert team.take_in("none") == ["monday: taken in before", "none 0"]
+    assert outcome(team, s3) == interrupted
+
+    for path, copy in start.items():
+        shutil.rmtree(path)
+        shutil.copytree(copy, path, symlinks=True)
+    assert team.take_in("none")[-1] == "none 0"
+    assert outcome(team, s3) == interrupted
+    assert "landing/_quarantine/monday/clips/spoiled-bad.mp4.reason.json" in s3.files()
+
+    shutil.rmtree(team.root / ".dvc" / "cache")
+    team.git("checkout", "--quiet", "ingested")
+    team.ok("-m", "dvc", "pull", "--quiet", "--force")
+    pairs = ("new-1", "new-2", "old-1", "old-2")
+    expected = sorted((*(f"{pair}-{kind}" for pair in pairs for kind in ("bad", "clean")), "spoiled-clean"))
+    assert [clip.clip_id for clip in read_clips(team.root / "data")] == expected
+
+
+@pytest.fixture
+def prefect_server(tmp_path) -> Iterator[str]:
+    """A whole Prefect server: the temporary one of a run keeps no events."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = (
+        sys.executable,
+        "-m",
+        "prefect",
+        "server",
+        "start",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--no-ui",
+    )
+    env = os.environ | {"PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    env.pop("PREFECT_API_URL", None)
+    with (tmp_path / "server.log").open("wb") as log:
+        process = subprocess.Popen((*command, str(port)), env=env, stdout=log, stderr=log)
+    url = f"http://127.0.0.1:{port}/api"
+    while not answers(f"{url}/health"):
+        assert process.poll() is None, (tmp_path / "server.log").read_text()
+        time.sleep(0.2)
+    yield url
+    process.terminate()
+    process.wait()
+
+
+def answers(url: str) -> bool:
+    try:
+        return urllib.request.urlopen(url, timeout=5).status == 200
+    except OSError:
+        return False
+
+
+def ask(url: str, question: dict[str, object]) -> Any:
+    request = urllib.request.Request(url, json.dumps(question).encode(), {"Content-Type": "application/json"})
+    return json.loads(urllib.request.urlopen(request, timeout=60).read())
+
+
+def told_events(server: str) -> list[dict[str, Any]]:
+    """The events of new versions; the server writes them down a moment after it took them."""
+    for _ in range(600):
+        found = ask(f"{server}/events/filter", {"filter": {"event": {"name": ["cac.dataset.version-added"]}}})["events"]
+        if found:
+            return found
+        time.sleep(0.2)
+    return []
+
+
+@pytest.mark.timeout(1800)
+def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team, s3, prefect_server, tmp_path):
+    team.deliver(spoiled(tmp_path / "delivery"), "monday")
+    unreadable = make_dataset(tmp_path / "unreadable", "lost")
+    team.deliver(unreadable, "tuesday")
+    (s3.folder / "team" / "landing" / "tuesday" / "annotations.jsonl").write_bytes(b"\xff\x00")
+    (s3.folder / "team" / "landing" / "tuesday" / "delivered.json").write_bytes(b"{}")
+    (s3.folder / "team" / "landing" / "wednesday").mkdir()
+    team.env["PREFECT_API_URL"] = prefect_server
+
+    refused = team.run("-m", "flows.ingest", URL)
+    assert refused.returncode == 1
+    assert "Give --val-share and --test-share this once" in refused.stderr
+    done = team.run("-m", "flows.ingest", URL, "--val-share", "0.2", "--test-share", "0.2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    revision = team.git("rev-parse", "ingested")
+    [event] = told_events(prefect_server)
+    assert event["resource"]["prefect.resource.id"] == "cac.dataset"
+    assert event["payload"] == {
+        "branch": "ingested",
+        "revision": revision,
+        "previous": f"{revision}~1",
+        "clips": {"added": 5, "removed": 0, "replaced": 0, "relabelled": 0, "unchanged": 4},
+        "deliveries": ["monday"],
+    }
+    artifacts = {each["key"]: each["data"] for each in ask(f"{prefect_server}/artifacts/filter", {})}
+    assert {row["clip"] for row in json.loads(artifacts["dataset-diff"])} >= {"new-1-bad", "spoiled-clean"}
+    [row] = json.loads(artifacts["quarantined-monday"])
+    assert (row["clip"], row["file"]) == ("spoiled-bad", "clips/spoiled-bad.mp4")
+    assert "sha256: expected the file's SHA-256" in row["reasons"]
+    assert "landing/_quarantine/tuesday/reason.json" in s3.files()
+    assert "landing/_quarantine/tuesday/clips/lost-bad.mp4" in s3.files()
+
+    again = team.run("-m", "flows.ingest", URL)
+    assert again.returncode == 0
+    assert again.stdout.splitlines()[-1].startswith("nothing new in s3://team/landing/")
+    assert team.git("rev-parse", "ingested") == revision
+    assert len(told_events(prefect_server)) == 1
