@@ -156,10 +156,10 @@ def _remove_others(folder: Path, keys: set[str]) -> None:
 
 def _digests(folder: Path) -> dict[str, str | None]:
     """Return {path: SHA-256} as the manifest has them, of lines that are clips; the rest is not worth fetching."""
-    from cac.data.clip_facts import read_manifest
+    from cac.data.clip_facts import iter_facts
 
     try:
-        return {one.clip.path: one.clip.sha256 for one in read_manifest(folder) if one.clip}
+        return {one.clip.path: one.clip.sha256 for one in iter_facts(folder, None) if one.clip}
     except CacError:  # no manifest that can be read; `intake.py` says so
         return {}
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cac.annotations import Clip, write_clips
-from cac.data.clip_facts import ClipFacts, read_manifest
+from cac.data.clip_facts import ClipFacts, iter_facts
 from cac.data.deliveries import is_clip_path
 from cac.data.validation import FAILURES_NAME, RESULT_NAME, validate
 from cac.data.versions.cards import read_card, write_card
@@ -65,7 +65,7 @@ def judge(folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, Shares
     """
     try:
         read_card(folder)
-        facts = read_manifest(folder)
+        facts = list(iter_facts(folder, None))
         if not any(one.clip for one in facts):
             raise CacError(f"no line of its manifest is a clip; {next(iter(facts[0].problems.values()))}")
     except CacError as error:
