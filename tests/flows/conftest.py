@@ -55,7 +55,7 @@ def environment(prefect_home: Path) -> dict[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PREFECT_HOME": str(prefect_home),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}",  # this clone, whichever is installed
     }
     env.pop("PREFECT_API_URL", None)
     return env
