@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.console import print_error
 from cac.errors import CacError
+from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from flows.commands import COMMANDS
 from flows.environment import LOCK_FILE, prepare
 from flows.lock import run_lock

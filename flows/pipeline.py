@@ -18,8 +18,8 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed, State
 
-from cac.cli import EXIT_REFUSED
 from cac.console import REPORT_FILE, metric_rows
+from cac.exit_codes import EXIT_REFUSED
 from cac.layout import DATA_DOCS, DECISION, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.dvc_files import locked_stages, stage_inputs
 from cac.registry.gate import Decision

@@ -22,9 +22,9 @@ from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.console import print_error, print_reproduction
 from cac.errors import CacError
+from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.git import read_git
 from cac.registry.dvc_files import GRAPH, POINTER, locked_stages, read_yaml
 from cac.registry.recorded import Compared, Recorded, read_recorded

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.console import print_error, print_summary
 from cac.errors import CacError
+from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.params import load_params
 from flows.commands import COMMANDS
 from flows.data import ensure_data

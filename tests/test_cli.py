@@ -121,7 +121,8 @@ def test_promote_prints_every_check_and_exits_3_on_a_refusal(monkeypatch, capsys
     out = tmp_path / "decision.json"
     command = ["--params", str(ROOT / "params.yaml"), "promote", "--version", "2", "--remeasure-champion"]
     assert cli.main([*command, "--out", str(out)]) == code
-    assert asked == {"version": "2", "remeasure_in": Path.cwd(), "despite_rollback": False}
+    expected = {"version": "2", "remeasure_in": Path.cwd(), "despite_rollback": False, "despite_veto": False}
+    assert asked == expected
     assert Decision.from_dict(json.loads(out.read_text())).passed is passed
     shown = capsys.readouterr().out
     assert "0.497" in shown

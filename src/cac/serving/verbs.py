@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cac.exit_codes import EXIT_MISTAKE
+
 if TYPE_CHECKING:
     from cac.batch.run import Summary
     from cac.video import Limits
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 # (name, what it runs, its help, what an interruption leaves) → its parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
-_FAILED = 2
+
 _SHOWN = 10  # failures named one by one
 _MEGA = 1_000_000
 
@@ -90,7 +92,7 @@ def _score_batch(args: argparse.Namespace) -> int:
     settings = BatchSettings(args.batch_size, round(args.max_mb * _MEGA), _limits(args), args.device)
     summary = score_batch(args.source, args.out, args.model, settings, restart=args.restart)
     _print_summary(summary, args.out)
-    return _FAILED if summary.failures else 0
+    return EXIT_MISTAKE if summary.failures else 0
 
 
 def _print_summary(summary: "Summary", out: Path) -> None:
