@@ -99,6 +99,7 @@ def waiting(ingestion: Ingestion) -> list[Delivery]:
             say(f"{each.name}: not complete yet, its marker is not there")
         elif is_ingested(bucket, each):
             say(f"{each.name}: taken in before")
+            shutil.rmtree(_folder(ingestion, each), ignore_errors=True)  # of a run killed after the receipt
         else:
             found.append(each)
     return found
@@ -112,7 +113,7 @@ def take_in(ingestion: Ingestion, delivery: Delivery) -> Taken:
         KeyboardInterrupt: a signal asked the run to end.
     """
     docs = None
-    folder = ingestion.scratch / "deliveries" / delivery.name
+    folder = _folder(ingestion, delivery)
     revision = committed(ingestion, delivery)
     if revision:
         ingestion.say(f"{delivery.name}: was committed before, as {revision[:8]}")
@@ -167,6 +168,10 @@ def receipt(ingestion: Ingestion, delivery: Delivery, revision: str | None) -> N
 
 def _trailer(delivery: Delivery) -> str:
     return f"{TRAILER}{delivery.name} {delivery.digest}"
+
+
+def _folder(ingestion: Ingestion, delivery: Delivery) -> Path:
+    return ingestion.scratch / "deliveries" / delivery.name
 
 
 def _checks(ingestion: Ingestion, delivery: Delivery) -> Path:

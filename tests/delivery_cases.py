@@ -38,12 +38,12 @@ def make_dataset(folder: Path, *pairs: str) -> Path:
     return folder
 
 
-def change(folder: Path, clip_id: str, **changes: object) -> None:
+def change(folder: Path, clip_id: str, /, **changes: object) -> None:
     """Change what is said of a clip."""
     write_clips(folder, [c.model_copy(update=changes) if c.clip_id == clip_id else c for c in read_clips(folder)])
 
 
-def change_lines(folder: Path, clip_id: str, **changes: object) -> None:
+def change_lines(folder: Path, clip_id: str, /, **changes: object) -> None:
     """Change a clip's line, also to what no clip may be."""
     manifest = folder / "annotations.jsonl"
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
