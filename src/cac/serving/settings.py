@@ -41,8 +41,8 @@ class ServeSettings:
         """
         least = {"--batch-size": self.batch_size, "--max-requests": self.max_requests, "--max-mb": self.max_bytes}
         above = {"--timeout": self.timeout, "--max-seconds": self.limits.seconds}
-        for option, value in least.items():
-            if value < 1:
+        for option, count in least.items():
+            if count < 1:
                 raise CacError(f"{option} must be 1 or more.")
         for option, amount in above.items():
             if not amount > 0:
