@@ -9,7 +9,6 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -107,7 +106,11 @@ def _present_settings(root: Path, keys: list[Any]) -> dict[str, str]:
 
 
 def _at(settings: Mapping[str, Any], key: str) -> object:
-    return reduce(lambda level, part: level.get(part) if isinstance(level, dict) else None, key.split("."), settings)
+    """Return the value at a key such as "two_turn_grpo.steps"; None if there is none."""
+    level: object = settings
+    for part in key.split("."):
+        level = level.get(part) if isinstance(level, dict) else None
+    return level
 
 
 def _value(value: object) -> str:
