@@ -78,8 +78,9 @@ class RewardPyfunc(PythonModel):
         self._model = RewardModel.from_package(package)
         self._version = registered_version(package)
 
+    # The hint says less than is taken: MLflow warns of every wider one.
     def predict(
-        self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """Judge each video; see the module's docstring for the columns.
 
