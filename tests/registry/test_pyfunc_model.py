@@ -12,9 +12,10 @@ from cac.answer import COLUMNS, answer
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.model.package import PackageSettings, write_package
+from cac.registry.candidate import LOADER
 from cac.registry.pyfunc_model import RewardPyfunc, signature
-from cac.registry.register import COMPLETE, LOADER, REGISTRATION_TAG
 from cac.registry.tracking import connect, experiment_id
+from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 from cac.video import decode, encode
 
 NAME = "cac-reward-model"

@@ -4,7 +4,7 @@ from benchmarks.tiny_versions import Tiny, make_version
 from cac.errors import CacError
 from cac.registry.aliases import CHAMPION
 from cac.registry.promote import promote
-from cac.registry.register import INCOMPLETE
+from cac.registry.version_tags import INCOMPLETE
 from cac.registry.veto import veto
 
 

@@ -19,8 +19,8 @@ from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
 from cac.params import Model
-from cac.registry.register import COMPLETE
 from cac.registry.tracking import connect
+from cac.registry.version_tags import COMPLETE
 from cac.serving.settings import ServeSettings
 from cac.video import encode
 
