@@ -42,6 +42,10 @@ class Checkout:
         """Return the branch's commits with these words in their message, newest first."""
         return git(self.place, "log", "--format=%H", "--fixed-strings", f"--grep={words}").split()
 
+    def parent(self, commit: str) -> str:
+        """Return the commit before this one."""
+        return git(self.place, "rev-parse", f"{commit}~1")
+
     def message(self, commit: str) -> str:
         """Return a commit's message."""
         return git(self.place, "log", "-1", "--format=%B", commit)

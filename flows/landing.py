@@ -215,7 +215,7 @@ def unannounced(ingestion: Ingestion) -> Announcement | None:
     if not made or made[0] == last:
         return None
     new = made[: made.index(last)] if last in made else made
-    previous = last if last in made else f"{made[-1]}~1"
+    previous = last if last in made else checkout.parent(made[-1])
     data = checkout.root / "data"
     return Announcement(
         branch=checkout.branch,
