@@ -118,7 +118,7 @@ def test_killed_after_any_step_it_ends_in_the_same_state(team, s3, tmp_path):
     assert "landing/_quarantine/monday/clips/spoiled-bad.mp4.reason.json" in s3.files()
 
     shutil.rmtree(team.root / ".dvc" / "cache")
-    team.git("checkout", "--quiet", "ingested")
+    team.git("checkout", "--quiet", "--detach", "ingested")
     team.ok("-m", "dvc", "pull", "--quiet", "--force")
     pairs = ("new-1", "new-2", "old-1", "old-2")
     expected = sorted((*(f"{pair}-{kind}" for pair in pairs for kind in ("bad", "clean")), "spoiled-clean"))
