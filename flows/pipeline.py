@@ -83,8 +83,8 @@ def register() -> State:
 def promote(remeasure_champion: bool = False) -> State:
     """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
-    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
-    command += ("--remeasure-champion",) if remeasure_champion else ()
+    options = ("--remeasure-champion",) if remeasure_champion else ()
+    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION), *options)
     state = _run("promote", command, also_fine=EXIT_REFUSED)
     if state.is_completed():
         _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
