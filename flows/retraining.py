@@ -50,7 +50,7 @@ LOCK = SCRATCH / "retraining.lock"
 EVENTS = "cac.retraining"
 NOTHING_NEW, PROMOTED, REFUSED = "NothingNew", "Promoted", "Refused"
 _LONGEST_WINDOW = 7 * 24 * 3600
-_DELAYS = [2, 5, 15]  # seconds, before a transfer is tried again
+_DELAYS = [2.0, 5.0, 15.0]  # seconds, before a transfer is tried again
 
 
 class Settings(BaseModel):
