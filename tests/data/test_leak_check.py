@@ -11,6 +11,7 @@ from cac import cli
 from cac.annotations import Anomaly, Clip, FrameBox, write_clips
 from cac.data.leak_check import auroc, leak_check
 from cac.errors import CacError
+from cac.exit_codes import EXIT_REFUSED
 from cac.taxonomy import family_of
 from cac.video import encode
 
@@ -60,7 +61,7 @@ def leaking(tmp_path_factory) -> Path:
 
 
 def test_a_trace_is_found_and_named_and_the_command_fails(leaking, tmp_path, capsys):
-    assert cli.main(["data", "leak-check", str(leaking), "--out", str(tmp_path / "leaks.json")]) == cli.EXIT_REFUSED
+    assert cli.main(["data", "leak-check", str(leaking), "--out", str(tmp_path / "leaks.json")]) == EXIT_REFUSED
     shown = capsys.readouterr().out
     assert "MISSED" in shown
     assert "high_frequency" in shown or "noise" in shown

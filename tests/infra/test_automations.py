@@ -88,9 +88,10 @@ def test_a_pool_of_another_type_is_refused(client) -> None:
 
 def test_two_automations_of_one_name_are_refused(client) -> None:
     apply(client)
-    client.create_automation(zombie_automation(timedelta(minutes=10)))
+    second = client.create_automation(zombie_automation(timedelta(minutes=10)))
     with pytest.raises(CacError, match="2 automations named"):
         apply(client)
+    client.delete_automation(second)
 
 
 def test_without_a_server_the_command_says_how_to_get_one() -> None:

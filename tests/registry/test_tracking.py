@@ -31,7 +31,7 @@ def test_a_stage_run_records_settings_metrics_files_and_data(project, params):
     assert record.data.tags["git_commit"] == "unknown"
     assert record.inputs.dataset_inputs[0].dataset.digest == record.data.tags["data_md5"] == MD5
     artifacts = project / ".mlflow" / "artifacts"
-    assert {path.name for path in artifacts.rglob("*") if path.is_file()} == {"1.md", "curve.csv"}
+    assert {path.name for path in artifacts.rglob("*") if path.is_file()} == {"1.md", "curve.csv", "inputs.json"}
 
 
 @pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt, "KILLED"), (ValueError, "FAILED")])

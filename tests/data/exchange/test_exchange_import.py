@@ -14,6 +14,7 @@ from exchange_cases import FILES, LABELS, Importer, small_video
 
 from cac import cli
 from cac.annotations import read_clips
+from cac.data import verbs
 from cac.data.clip_facts import gather_facts
 from cac.data.exchange.exporting import FILE_WRITERS, FOLDER_WRITERS
 from cac.data.exchange.importing import READERS
@@ -259,5 +260,5 @@ def test_what_is_missing_is_named_without_a_traceback(videos: Path, tmp_path: Pa
 
 
 def test_the_command_knows_the_formats_there_are() -> None:
-    assert set(cli.IMPORT_FORMATS) == set(READERS)
-    assert set(cli.EXPORT_FORMATS) == set(FILE_WRITERS) | set(FOLDER_WRITERS)
+    assert set(verbs.IMPORT_FORMATS) == set(READERS)
+    assert set(verbs.EXPORT_FORMATS) == set(FILE_WRITERS) | set(FOLDER_WRITERS)
