@@ -5,7 +5,7 @@ Exit codes: 0 done, whatever was found; 1 a run failed; 2 a mistake the user can
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cac.console import print_error
@@ -30,8 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         training = Training(args.updates, args.prompts, args.group)
         setup = Setup(training, args.evaluated, args.candidates, args.reference_clips)
-        runs = [Run(WITH_MOTION, seed) for seed in range(args.seeds)]
-        runs += [Run(WITHOUT_MOTION, seed) for seed in range(args.seeds_without)]
+        runs = _runs({WITH_MOTION: args.seeds, WITHOUT_MOTION: args.seeds_without})
         uri = args.model or _champion(root)
         with run_lock(root / _LOCK), local_server(root / SCRATCH / "prefect" / "downstream.log"):
             return _run(uri, setup, runs)
@@ -63,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     for name, (default, what) in numbers.items():
         parser.add_argument(f"--{name}", type=int, default=default, metavar="N", help=f"{what}; default: {default}")
     return parser
+
+
+def _runs(seeds: Mapping[str, int]) -> list[Run]:
+    """Return the runs of as many seeds as each arm has, seed by seed."""
+    return [Run(arm, seed) for seed in range(max(seeds.values())) for arm, count in seeds.items() if seed < count]
 
 
 def _champion(root: Path) -> str:

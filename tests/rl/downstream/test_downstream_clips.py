@@ -31,7 +31,7 @@ def test_a_prompt_reads_as_people_write_and_is_as_many_numbers_as_are_said():
     assert sum(prompt.features()) == 5
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=12)
 @given(SEEDS, DECIDED)
 def test_a_clip_has_what_was_decided_and_only_anomalies_that_were_decided(seed, decided):
     prompt = random_prompt(np.random.default_rng(seed))
@@ -41,10 +41,11 @@ def test_a_clip_has_what_was_decided_and_only_anomalies_that_were_decided(seed, 
     assert {decided["kind_1"], decided["kind_2"]} <= kinds
     assert len(clip.scene.actors) == len({decided["kind_1"], decided["kind_2"]}) + (decided["company"] == "one")
     assert set(clip.anomalies) <= set(decided.flaws)
-    assert clip == made(prompt, decided, seed) or clip.scene.actors == made(prompt, decided, seed).scene.actors
+    again = made(prompt, decided, seed)
+    assert (again.scene.actors, again.anomalies) == (clip.scene.actors, clip.anomalies)
 
 
-@settings(deadline=None, max_examples=10)
+@settings(deadline=None, max_examples=5)
 @given(SEEDS, DECIDED)
 def test_a_still_clip_shows_one_frame_and_no_anomaly(seed, decided):
     still = choices(**{name: decided[name] for name in OPTIONS} | {"tempo": "still"})

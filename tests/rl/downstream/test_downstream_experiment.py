@@ -50,7 +50,9 @@ def test_a_run_without_its_weights_is_not_finished(folder, pinned):
 def test_the_trained_generator_is_another_than_the_untrained_and_can_be_drawn(folder, tmp_path):
     generators = {"untrained": ClipGenerator(0), "trained": trained(RUN, folder)}
     assert (generators["trained"].out.weight != generators["untrained"].out.weight).any()
-    results = {run.arm: [json.loads((folder / f"{run.name}.json").read_text())] for run in (RUN, Run(WITHOUT_MOTION, 0))}
+    results = {
+        run.arm: [json.loads((folder / f"{run.name}.json").read_text())] for run in (RUN, Run(WITHOUT_MOTION, 0))
+    }
     for name in ("one", "two"):
         draw_clips(generators, 2, tmp_path / f"{name}-clips.png")
         draw_curves(results, tmp_path / f"{name}-curves.png")

@@ -1,5 +1,6 @@
 """The policy gradient with rewards that know the truth; nothing is rendered."""
 
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -12,7 +13,7 @@ from cac.rl.downstream.optimise import Chance, Training, optimise
 from cac.rl.downstream.prompts import random_prompt
 from cac.rl.reward import RewardSettings, combined_reward
 
-SHORT = Training(updates=14, prompts=4, group=8, learning_rate=0.04)
+SHORT = Training(updates=9, prompts=4, group=8, learning_rate=0.04)
 
 
 def oracle(clips):
@@ -26,7 +27,9 @@ def watchful(motion_weight: float):
     def reward(clips):
         still = [clip.choices["tempo"] == "still" for clip in clips]
         scores = [1.0 if held else 0.8 * (not clip.is_anomalous) for held, clip in zip(still, clips, strict=True)]
-        return {"reward": [combined_reward(s, float(not held), settings) for s, held in zip(scores, still, strict=True)]}
+        return {
+            "reward": [combined_reward(s, float(not held), settings) for s, held in zip(scores, still, strict=True)]
+        }
 
     return reward
 
@@ -35,7 +38,7 @@ def stillness(generator: ClipGenerator) -> float:
     """How likely the generator is to make a still clip."""
     prompts = [random_prompt(np.random.default_rng(i)) for i in range(20)]
     logs = generator(prompts)[list(OPTIONS).index("tempo")]
-    return float(logs.exp()[:, OPTIONS["tempo"].index("still")].mean())
+    return float(logs.exp()[:, OPTIONS["tempo"].index("still")].mean().detach())
 
 
 def test_the_policy_gradient_lowers_the_true_anomaly_rate():
@@ -43,14 +46,16 @@ def test_the_policy_gradient_lowers_the_true_anomaly_rate():
     rates = [entry["anomalous"] for entry in history]
     assert fmean(rates[:3]) > 0.35
     assert fmean(rates[-3:]) < 0.5 * fmean(rates[:3])
-    assert history[0]["divergence"] == 0 < history[-1]["divergence"]
+    assert history[0]["divergence"] == pytest.approx(0, abs=1e-4)
+    assert history[-1]["divergence"] > 0.1
 
 
 def test_without_the_motion_term_it_becomes_still_and_with_it_it_does_not():
     free, fined = ClipGenerator(0), ClipGenerator(0)
     assert stillness(free) == pytest.approx(0.04)
-    optimise(free, watchful(0.0), SHORT, Chance.of(3))
-    optimise(fined, watchful(1.0), SHORT, Chance.of(3))
+    long = replace(SHORT, updates=14, prompts=2)
+    optimise(free, watchful(0.0), long, Chance.of(3))
+    optimise(fined, watchful(1.0), long, Chance.of(3))
     assert stillness(free) > 0.5
     assert stillness(fined) < 0.04
 
@@ -61,7 +66,7 @@ def test_the_same_seed_gives_the_same_training_and_nothing_to_learn_changes_noth
     assert first == second
     generator = ClipGenerator(1)
     optimise(generator, lambda clips: {"reward": [0.5] * len(clips)}, few, Chance.of(5))
-    assert stillness(generator) == pytest.approx(0.04)
+    assert stillness(generator) == pytest.approx(0.04, abs=1e-3)
 
 
 def test_a_group_of_one_has_nothing_to_compare():

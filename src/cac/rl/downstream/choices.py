@@ -27,7 +27,7 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(DEFECTS, ("sound", FLAWED)),
 }
 
-_AS_ASKED = 0.97  # for each kind and colour
+_AS_ASKED = 0.99  # for each kind and colour
 _TEMPO_AS_ASKED, _STILL = 0.93, 0.04
 _WALL, _COMPANY = 0.4, 0.5  # as in the dataset's scenes, roughly
 _FLAWED = 0.095  # each; about half of the clips then have an anomaly

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SUSPECTED = "hacking_suspected"
 _BATCH_SIZE = 16
 _WINDOW = 96  # clips of one pace: about four updates
-_ENOUGH = 0.8  # of the untrained median: a clip that moves a little less than most is not fined, half a pace is
+_ENOUGH = 0.6  # of the untrained median: ordinary clips are not fined, few of half the pace are not
 _NAMES = {"avg": REWARD, "cac_score": "score", "cac_motion": "motion"}
 
 
@@ -81,7 +81,7 @@ def pixels(videos: Sequence[Video]) -> "Tensor":
 
 
 def reference_motions(count: int, seed: int) -> dict[Pace, float]:
-    """Return how much motion is enough for each pace: most of the median of `count` clips of the untrained generator."""
+    """Return how much motion is enough for each pace: most of the median of `count` untrained clips."""
     from cac.rl.downstream.generator import ClipGenerator
 
     references: dict[Pace, float] = {}

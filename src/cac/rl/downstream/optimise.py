@@ -38,11 +38,11 @@ class Training:
         divergence_weight: of staying near the untrained generator, in rewards' spreads.
     """
 
-    updates: int = 20
+    updates: int = 14
     prompts: int = 6
     group: int = 8
     learning_rate: float = 0.03
-    divergence_weight: float = 0.05
+    divergence_weight: float = 0.15
 
     def __post_init__(self) -> None:
         if min(self.updates, self.prompts) < 1 or self.group < 2:
