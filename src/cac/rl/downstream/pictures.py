@@ -46,6 +46,8 @@ def draw_curves(results: Mapping[str, Sequence[Result]], out: Path) -> None:
 
 
 def _panel(axes: "Axes", results: Mapping[str, Sequence[Result]], name: str, title: str) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     for colour, (arm, label) in zip(LIGHT.series, _LABELS.items(), strict=False):
         runs = [[entry[name] for entry in result["history"]] for result in results.get(arm, [])]
         if not runs:
@@ -57,6 +59,7 @@ def _panel(axes: "Axes", results: Mapping[str, Sequence[Result]], name: str, tit
     axes.set_title(title, fontsize=11, loc="left")
     axes.set_xlabel("update")
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(color=LIGHT.grid, linewidth=0.8)
     for side in axes.spines.values():
         side.set_visible(False)
