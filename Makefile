@@ -55,7 +55,7 @@ lint: $(INSTALLED) ## lint, formatting and types
 ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro ablations/dvc.yaml
 
-improve: $(INSTALLED) ## train a small generator against the champion and measure what it truly does (half an hour)
+improve: $(INSTALLED) ## train a small generator against the champion and measure what it truly does (20 minutes)
 	@$(BIN)/python -m flows.downstream_rl
 
 ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
