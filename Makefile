@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run ingest reproduce test lint ablate ui stack stack-stop stack-test lock clean
+.PHONY: help install data run ingest reproduce test lint ablate improve ui stack stack-stop stack-test lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -54,6 +54,9 @@ lint: $(INSTALLED) ## lint, formatting and types
 
 ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro ablations/dvc.yaml
+
+improve: $(INSTALLED) ## train a small generator against the champion and measure what it truly does (20 minutes)
+	@$(BIN)/python -m flows.downstream_rl
 
 ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
 	@mkdir -p $(STORE)

@@ -1,0 +1,139 @@
+"""From a prompt and choices to a clip whose truth is known, for it is known what was drawn.
+
+Scenes are those of `data/scenes.py`: one is drawn again and again until it holds the kinds of things that were chosen;
+what else is in it is left out. A slow clip shows such a scene at half its speed. Anomalies are injected as in the
+dataset, with windows and severities as there. A still clip is its first frame throughout, where no anomaly has begun.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cac.data.build import LONGEST_WINDOW, MARGIN, SHORTEST_WINDOW
+from cac.data.defects import DEFECTS, DefectPlan, inject
+from cac.data.render import ActorState
+from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.rl.downstream.choices import STILL, Choices
+from cac.rl.downstream.prompts import PALETTE, Prompt, Thing
+from cac.video import Video
+
+FPS = 8.0
+FRAMES = 24
+SIDE = 96  # pixels
+_TRIES = 2000  # scenes; some thirty are enough for nearly all
+
+Actor = tuple[ActorState, ...]
+
+
+@dataclass(frozen=True)
+class Made:
+    """A clip that was made.
+
+    Attributes:
+        prompt, choices: what was asked for and decided.
+        scene: what is drawn, anomalies included.
+        anomalies: leaves that are to be seen in it; an edit that changes no frame is none.
+    """
+
+    prompt: Prompt
+    choices: Choices
+    scene: Scene
+    anomalies: tuple[str, ...]
+
+    @property
+    def is_anomalous(self) -> bool:
+        """Whether an anomaly is to be seen."""
+        return bool(self.anomalies)
+
+    @property
+    def things_there(self) -> float:
+        """The share of the things asked for that are there, of their kind and colour when the clip begins."""
+        there = {Thing(actor[0].kind, actor[0].colour) for actor in self.scene.actors}
+        return sum(thing in there for thing in self.prompt.things) / len(self.prompt.things)
+
+    @property
+    def keeps_pace(self) -> bool:
+        """Whether the tempo is the one asked for."""
+        return self.choices["tempo"] == self.prompt.pace
+
+    def video(self) -> Video:
+        """Render it."""
+        return Video(self.scene.render(), FPS)
+
+
+def make(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> Made:
+    """Make a clip; the same generator state gives the same clip."""
+    clean = _scene(decided, rng)
+    scene = replace(clean, actors=tuple(_slowed(actor) for actor in clean.actors)) if _is_slow(decided) else clean
+    flawed, leaves = scene, []
+    for leaf in decided.flaws:
+        edited = _inject(flawed, leaf, rng)
+        if edited.actors != flawed.actors:
+            leaves.append(leaf)
+        flawed = edited
+    if decided["tempo"] == STILL:
+        return Made(prompt, decided, _held(flawed), ())
+    return Made(prompt, decided, flawed, tuple(leaves))
+
+
+def _is_slow(decided: Choices) -> bool:
+    return decided["tempo"] == "slow"
+
+
+def _scene(decided: Choices, rng: np.random.Generator) -> Scene:
+    """Draw a scene with what was decided in it; of two things of the same kind only the first is there."""
+    things = {decided["kind_2"]: decided["colour_2"], decided["kind_1"]: decided["colour_1"]}
+    count = len(things) + (decided["company"] == "one")
+    required = next((kind for kind in things if kind != "sign"), "sign")  # a sign is soon there by itself
+    settings = SceneSettings(SIDE, FRAMES, required, needs_wall=decided["wall"] == "one")
+    for _ in range(_TRIES):
+        scene = random_scene(rng, settings)
+        kinds = [actor[0].kind for actor in scene.actors]
+        if (scene.wall is None) == (decided["wall"] == "none") and set(things) <= set(kinds) and len(kinds) >= count:
+            return _cast(scene, things, count)
+    raise RuntimeError(f"no scene with {', '.join(things)} in {_TRIES} tries")
+
+
+def _cast(scene: Scene, things: dict[str, str], count: int) -> Scene:
+    """Keep one actor a thing, in its colour, and others in colours of their own up to `count`."""
+    kinds = [actor[0].kind for actor in scene.actors]
+    chosen = {kinds.index(kind): colour for kind, colour in things.items()}
+    free = [colour for colour in PALETTE if colour not in things.values()]
+    others = [i for i in range(len(kinds)) if i not in chosen][: count - len(chosen)]
+    chosen |= dict(zip(others, free, strict=False))
+    actors = (tuple(replace(state, colour=chosen[i]) for state in scene.actors[i]) for i in sorted(chosen))
+    return replace(scene, actors=tuple(actors))
+
+
+def _slowed(actor: Actor) -> Actor:
+    """Let an actor take twice as long; between two frames it is half way."""
+    return tuple(actor[t // 2] if t % 2 == 0 else _between(actor[t // 2], actor[t // 2 + 1]) for t in range(len(actor)))
+
+
+def _between(before: ActorState, after: ActorState) -> ActorState:
+    x, y, phase = ((a + b) / 2 for a, b in ((before.x, after.x), (before.y, after.y), (before.phase, after.phase)))
+    return replace(before, x=round(x, 2), y=round(y, 2), phase=round(phase, 3))
+
+
+def _held(scene: Scene) -> Scene:
+    return replace(scene, actors=tuple((actor[0],) * len(actor) for actor in scene.actors))
+
+
+def _inject(scene: Scene, leaf: str, rng: np.random.Generator) -> Scene:
+    """Let an anomaly befall one of the actors it can befall; without any the scene stays as it is."""
+    victims = _victims(scene, leaf)
+    if not victims:
+        return scene
+    length = int(rng.integers(SHORTEST_WINDOW, LONGEST_WINDOW + 1))
+    first = int(rng.integers(MARGIN, FRAMES - MARGIN - length + 1))
+    severity = round(float(rng.uniform(0.2, 1.0)), 3)
+    plan = DefectPlan(leaf, int(rng.choice(victims)), first, first + length - 1, severity)
+    return inject(scene, plan, FPS, rng)[0]
+
+
+def _victims(scene: Scene, leaf: str) -> Sequence[int]:
+    defect = DEFECTS[leaf]
+    if defect.needs_wall and scene.wall is None:
+        return []
+    return [i for i, actor in enumerate(scene.actors) if actor[0].kind in defect.kinds]
