@@ -59,8 +59,10 @@ def _table(home, key: str) -> list[str]:
 
 
 def _states(home) -> list[str]:
+    """How the last two runs ended, the earlier one first; other tests' runs may be before them."""
     with sqlite3.connect(home / "prefect.db") as database:
-        return [state for (state,) in database.execute("select state_type from flow_run order by created limit 2")]
+        rows = database.execute("select state_type from flow_run order by created desc limit 2").fetchall()
+    return [state for (state,) in reversed(rows)]
 
 
 def test_a_failing_stage_ends_the_run_with_its_own_message(project):
