@@ -89,6 +89,12 @@ class Model(_Section):
     dtype: Literal["float32", "bfloat16"]
 
 
+class Portions(_Section):
+    """What of the train split each stage learns from."""
+
+    reinforcement_share: Fraction  # of the pairs, kept from the supervised stages; 0: both learn from all
+
+
 class Adapter(_Section):
     """The LoRA adapter all three stages train; handed on from stage to stage by name."""
 
@@ -211,6 +217,7 @@ class Params(_Section):
     frames: Frames
     model: Model
     adapter: Adapter
+    portions: Portions
     single_frame_sft: Sft
     multi_frame_sft: Sft
     two_turn_grpo: Grpo

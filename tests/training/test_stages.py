@@ -207,3 +207,16 @@ def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, 
         multi_frame_sft.train(params, root)
     with pytest.raises(CacError, match=r"no adapter at .*multi_frame_sft"):
         two_turn_grpo.train(params, root)
+
+
+def test_each_stage_learns_from_its_own_portion(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    shutil.copytree(trained / "models", root / "models")
+    for share, train, purpose in (
+        (1.0, single_frame_sft.train, "supervised learning"),
+        (1.0, multi_frame_sft.train, "supervised learning"),
+        (1e-9, two_turn_grpo.train, "reinforcement"),
+    ):
+        portions = params.portions.model_copy(update={"reinforcement_share": share})
+        with pytest.raises(CacError, match=f"no clip of the train split for {purpose}"):
+            train(params.model_copy(update={"portions": portions}), root)

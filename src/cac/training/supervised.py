@@ -15,6 +15,7 @@ from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.training import checkpoints
 from cac.training.collator import collate, training_template
+from cac.training.portions import supervised_clips
 from cac.training.samples import build_dialogue, draw_specs
 
 SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
@@ -63,6 +64,7 @@ def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
     """Hash what the stage's result depends on, besides the code."""
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
         stage.name: stage.settings,
     }  # fmt: skip
     inputs = [root / DATASET / "annotations.jsonl"]
@@ -81,7 +83,7 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
 
     model, processor, folder = parts
     settings = stage.settings
-    clips = read_clips(root / DATASET, "train")
+    clips = supervised_clips(read_clips(root / DATASET, "train"), params.portions)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     template = training_template(processor)

@@ -17,11 +17,13 @@ from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.generation import forbidden_token_ids
+from cac.model.image_memory import encode_images_once
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Frames, Params
 from cac.training import checkpoints
 from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
+from cac.training.portions import reinforcement_clips
 from cac.training.rewards import Reward, reward_functions
 
 SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
@@ -47,6 +49,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     model = load_adapter(base, root / MODELS / previous, identity, trainable=True)
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
+        encode_images_once(model)
     folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with stage_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
@@ -61,6 +64,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
 def _fingerprint(params: Params, root: Path, previous: str) -> str:
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
         TWO_TURN_GRPO: params.two_turn_grpo,
     }  # fmt: skip
     inputs = [root / DATASET / "annotations.jsonl", root / MODELS / previous]
@@ -77,7 +81,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
 
     model, processor, folder = parts
     settings = params.two_turn_grpo
-    clips = read_clips(root / DATASET, "train")
+    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.portions)
     rollouts = settings.prompts_per_step * settings.generations
     rewards = reward_functions(settings)
     weights = settings.reward_weights.model_dump()
