@@ -60,11 +60,10 @@ def main_first() -> Iterator[None]:
         yield
 
 
-def finish() -> None:
-    """Wait until all have come here, and part."""
+def wait() -> None:
+    """Wait until all processes have come here."""
     if count() > 1:
         _state().wait_for_everyone()
-        _state().destroy_process_group()
 
 
 def whole_weights(trainer: Any) -> Mapping[str, "Tensor"] | None:

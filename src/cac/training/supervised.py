@@ -60,7 +60,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         save_adapter(trainer.model, root / MODELS / stage.name, identity, weights)
         write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
         checkpoints.discard(folder)
-    processes.finish()
+    processes.wait()
 
 
 def _fingerprint(stage: Stage, params: Params, root: Path) -> str:

@@ -63,7 +63,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
         write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
         checkpoints.discard(folder)
-    processes.finish()
+    processes.wait()
 
 
 def _fingerprint(params: Params, root: Path, previous: str) -> str:
