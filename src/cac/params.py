@@ -27,7 +27,9 @@ class Compute(_Section):
     """What the same bytes depend on besides the inputs."""
 
     seed: Annotated[int, Field(ge=0)]
-    threads: Count  # CPU threads; results are the same to the byte only for the same number.
+    threads: Count  # CPU threads of a process; results are the same to the byte only for the same number.
+    accelerate: str | None  # an accelerate config: train in the processes it names; null: in one
+    gradient_checkpointing: bool  # compute activations twice instead of keeping them; for bases that fill the memory
 
 
 class ProceduralData(_Section):

@@ -20,7 +20,7 @@ from cac.model.generation import forbidden_token_ids
 from cac.model.image_memory import encode_images_once
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Frames, Params
-from cac.training import checkpoints
+from cac.training import checkpoints, processes
 from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.portions import reinforcement_clips
@@ -38,11 +38,16 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
-    from cac.registry.tracking import stage_run
+    from cac.registry.tracking import shared_run
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
         raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
+    if processes.share_the_model():
+        raise CacError(
+            f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
+            "compute.accelerate to conf/accelerate/ddp.yaml."
+        )
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
@@ -50,15 +55,18 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
         encode_images_once(model)
-    folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
-    with stage_run(TWO_TURN_GRPO, params) as run:
+    with processes.main_first():
+        folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
+    with shared_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
-    write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
-    checkpoints.discard(folder)
+    if processes.is_main():
+        save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
+        write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
+        checkpoints.discard(folder)
+    processes.wait()
 
 
 def _fingerprint(params: Params, root: Path, previous: str) -> str:
@@ -88,7 +96,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
     samples: list[str] = []
     config = GRPOConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=processes.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,
@@ -102,9 +110,8 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         max_completion_length=settings.max_turn_tokens + tool_response_tokens(processor, params.frames),
         max_tool_calling_iterations=1,
         generation_kwargs={"suppress_tokens": forbidden_token_ids(processor.tokenizer)},
-        gradient_checkpointing=False,
         seed=params.compute.seed,
-        **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
+        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
     )
     trainer = TwoTurnGRPOTrainer(
         model=model,
