@@ -110,7 +110,7 @@ def test_a_nested_impossible_value_is_named_by_its_key(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (lambda v: v["procedural_data"].update(max_frames=8), "procedural_data: .*max_frames"),
-        (lambda v: v["procedural_data"].update(val_share=0.8), "procedural_data: .*val_share"),
+        (lambda v: v["procedural_data"].update(val_share=0.9), "procedural_data: .*val_share"),
         (
             lambda v: v["two_turn_grpo"].update(reward_weights=dict.fromkeys(v["two_turn_grpo"]["reward_weights"], 0)),
             "two_turn_grpo: .*reward_weights",

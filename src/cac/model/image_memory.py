@@ -41,7 +41,8 @@ def _distinct(images: Any, grids: Any) -> tuple[list[int], list[int]]:
     import torch
 
     number: dict[tuple, int] = {}
-    first, place = [], []
+    first: list[int] = []
+    place: list[int] = []
     for index, (image, grid) in enumerate(zip(images, grids.tolist(), strict=True)):
         key = (*grid, image.cpu().view(torch.uint8).numpy().tobytes())
         if key not in number:

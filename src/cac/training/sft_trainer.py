@@ -102,4 +102,5 @@ class EvidenceSFTTrainer(SFTTrainer):
 
     def _base(self) -> Any:
         """Return the model without its adapter's wrapper."""
-        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        model: Any = self.model
+        return model.get_base_model() if hasattr(model, "get_base_model") else model
