@@ -1,6 +1,7 @@
 """Building a small dataset for real: the same bytes each time, splits that hold, and nothing lost when it fails."""
 
 import hashlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,10 @@ PINNED = {
 
 def make_params(pairs: int) -> Params:
     params = load_params(REPOSITORY / "params.yaml")
-    small = {"pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18}
+    small = {
+        "pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18, "val_share": 0.15,
+        "test_share": 0.2,
+    }  # fmt: skip
     return params.model_copy(update={"procedural_data": params.procedural_data.model_copy(update=small)})
 
 
@@ -143,23 +147,23 @@ def test_an_empty_folder_is_built_into(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(read_clips(tmp_path / "data")) == 2
 
 
-@pytest.mark.parametrize("failing", ["encode", "write_clips"])
+def interrupted(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def interrupted_midway(work: Callable[[int], object], numbers: Iterable[int]) -> Iterator[object]:
+    yield work(next(iter(numbers)))
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("failing", "ending"), [("spread", interrupted_midway), ("write_clips", interrupted)])
 def test_an_interrupted_build_leaves_the_old_dataset_as_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, ending: Callable
 ) -> None:
     out = tmp_path / "data"
     build_dataset(out, make_params(1))
     before = contents(tmp_path)
-    calls: list[object] = []
-
-    def interrupted(*arguments: object) -> None:
-        calls.append(arguments)
-        if failing != "encode" or len(calls) == 3:
-            raise KeyboardInterrupt
-        encode(*arguments)  # type: ignore[arg-type]
-
-    encode = build.encode
-    monkeypatch.setattr(build, failing, interrupted)
+    monkeypatch.setattr(build, failing, ending)
     with pytest.raises(KeyboardInterrupt):
         build_dataset(out, make_params(3))
 

@@ -7,6 +7,7 @@ no remote. An interrupted build leaves no half dataset (`data/place.py`).
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from cac.geometry import box_area, box_iou
 from cac.params import Params, ProceduralData
 from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video import encode
+from cac.workers import spread
 
 SOURCE = "procedural"
 SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
@@ -54,8 +56,9 @@ def _render(folder: Path, params: Params) -> None:
     settings = params.procedural_data
     clips: list[Clip] = []
     numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
-    for index in track(numbers, description="rendering clip pairs"):
-        clips += _write_pair(folder, index, make_pair(index, settings, params.compute.seed), settings)
+    write = partial(_write_numbered_pair, folder, settings, params.compute.seed)
+    for pair in track(spread(write, numbers), total=len(numbers), description="rendering clip pairs"):
+        clips += pair
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
@@ -114,8 +117,8 @@ def _covered(scene: Scene, plan: DefectPlan) -> float:
     return sum(shares) / len(shares)
 
 
-def _write_pair(folder: Path, index: int, pair: Pair, settings: ProceduralData) -> list[Clip]:
-    split = _split_of(index, settings)
+def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, index: int) -> list[Clip]:
+    pair, split = make_pair(index, settings, seed), _split_of(index, settings)
     anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), pair.anomalous, settings)
     clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), pair.clean, settings)
     return [anomalous.model_copy(update={"anomalies": (pair.anomaly,)}), clean]
