@@ -70,15 +70,19 @@ def ray_engine(actors: int) -> Any:
         raise CacError("--actors must be 1 or more.")
 
     def engine(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
-        with _ray():
+        with _ray(actors):
             yield from _made(plan, numbers, actors)
 
     return engine
 
 
 @contextmanager
-def _ray() -> Iterator[None]:
-    """Have Ray running, quietly."""
+def _ray(actors: int) -> Iterator[None]:
+    """Have Ray running, quietly.
+
+    A Ray of our own is told that there is a core for each actor and one for its own tasks: with fewer, as on a machine
+    of one core, the pool would wait for ever for its last actor.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     import ray
@@ -86,8 +90,8 @@ def _ray() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    own = {} if os.environ.get("RAY_ADDRESS") else {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
-    ray.init(logging_level="ERROR", **own)
+    own: dict[str, Any] = {"object_store_memory": _STORE_BYTES, "include_dashboard": False, "num_cpus": actors + 1}
+    ray.init(logging_level="ERROR", **({} if os.environ.get("RAY_ADDRESS") else own))
     try:
         yield
     finally:
