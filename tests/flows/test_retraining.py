@@ -17,6 +17,14 @@ from retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_chec
 from cac.params import Params
 from flows.server import local_server
 
+SECRETS = {  # what a worker's environment holds, and nobody else must read
+    "AWS_SECRET_ACCESS_KEY": "plantedAwsKey7Q2",
+    "HF_TOKEN": "plantedHfToken7Q2",
+    "MLFLOW_TRACKING_PASSWORD": "plantedMlflow7Q2",
+    "PREFECT_API_AUTH_STRING": "cac:plantedPrefect7Q2",
+}
+GIT_SECRET = "plantedGit7Q2"
+
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
@@ -48,9 +56,10 @@ def checkout(
 ) -> Checkout:
     """A checkout whose stages leave a registrable model, on the branch main; its data is pushed nowhere yet."""
     folder = tmp_path_factory.mktemp("retraining")
-    env = environment | server
+    env = environment | server | SECRETS
     env.pop("MLFLOW_TRACKING_URI", None)
     made = make_checkout(folder / "project", fresh_project, env, fresh_base, project_params)
+    made.git("remote", "add", "origin", f"https://somebody:{GIT_SECRET}@git.invalid/cac.git")
     made.dvc("remote", "add", "--quiet", "--default", "store", str(folder / "store"))
     made.commit_data(TEST_CLIPS)
     return made
@@ -179,3 +188,17 @@ def test_an_unknown_revision_fails_with_a_clear_message(checkout: Checkout) -> N
     ended = checkout.retrain("nowhere")
     assert ended["type"] == "FAILED"
     assert "names no commit" in ended["message"]
+
+
+def test_secrets_of_the_environment_are_written_nowhere(checkout: Checkout) -> None:
+    """Everything a retraining leaves: runs and their tags, logs, models, cards, commits, the remote."""
+    checkout.retrain()
+    failed = checkout.retrain(git_remote="origin")
+    assert failed["type"] == "FAILED"
+    assert "planted" not in failed["message"]
+    places = (checkout.root.parent, Path(checkout.env["PREFECT_HOME"]))
+    files = [path for place in places for path in place.rglob("*") if path.is_file() and path.name != "config"]
+    assert {"mlflow.db", "prefect.db", "MLmodel"} <= {path.name for path in files}
+    assert not [path for path in files if b"planted" in path.read_bytes()]
+    commits = checkout.git("log", "--all", "--patch")
+    assert "planted" not in commits

@@ -19,7 +19,7 @@ from infra.stack.processes import MARK
 from infra.stack.settings import make_settings, write_settings
 
 PROJECT = Path(__file__).parents[2]
-_PATIENCE = 240
+_PATIENCE = 600
 
 
 class RunningStack:

@@ -62,7 +62,7 @@ class FaultyStack:
         """Begin a retraining, and return its run's id when the stage hangs."""
         self.note.unlink(missing_ok=True)
         run = self.begin({"CAC_TEST_HANG": stage}, **settings)
-        wait_for(lambda: self.hanging() is not None or self.has_ended(run), f"{stage} to hang")
+        wait_for(lambda: self.hanging() is not None or self.has_ended(run), f"{stage} to hang", 1200)
         assert self.hanging() is not None, self.explain(run)
         return run
 
@@ -86,7 +86,7 @@ class FaultyStack:
     def has_ended(self, run: str) -> bool:
         return self.state(run)["type"] in _ENDED
 
-    def end(self, run: str, patience: float = 900) -> dict[str, Any]:
+    def end(self, run: str, patience: float = 1800) -> dict[str, Any]:
         """Wait for the run's end and return its last state."""
         wait_for(lambda: self.has_ended(run), f"the end of {run}", patience)
         return self.state(run)
@@ -98,7 +98,7 @@ class FaultyStack:
         return "\n".join((str(self.state(run)), *lines))
 
     def wait_until_ready(self) -> None:
-        wait_for(lambda: self.running.verb("status").returncode == 0, "all services")
+        wait_for(lambda: self.running.verb("status").returncode == 0, "all services", 600)
 
     def give_slots_back(self) -> None:
         """Free the slots of killed runs, which the server does by itself after five minutes."""
