@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_stack import FaultyStack, remove
+from faulty_stack import HEARTBEAT, FaultyStack, remove
 from retrain_project import TEST_CLIPS, make_checkout
 from running_stack import RunningStack
 
@@ -42,6 +42,7 @@ def faulty(
     if small_disk:
         small_disk.chmod(0o711)  # PostgreSQL's own account must pass through
     running = RunningStack(small_disk / "state" if small_disk else None)
+    running.environment["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] = str(HEARTBEAT)  # a worker gives its runs its own
     env = environment | running.environment
     checkout = make_checkout(running.root, fresh_project, env, fresh_base, project_params)
     try:

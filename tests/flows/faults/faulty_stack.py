@@ -1,7 +1,6 @@
 """Retrainings of a small project through a real stack, and what may have gone wrong with them."""
 
 import hashlib
-import os
 import shutil
 import signal
 import time
@@ -11,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import psutil
-from retrain_project import ROOT, Checkout
+from retrain_project import ROOT, TEST_CLIPS, Checkout
 from running_stack import RunningStack, command_line, wait_for
 
 from infra.automations import LIMITS, zombie_automation
@@ -44,7 +43,7 @@ class FaultyStack:
             "entrypoint": "flows.retraining.retraining",
             "pull_steps": [{"prefect.deployments.steps.set_working_directory": directory}],
             "work_pool_name": _POOL,
-            "job_variables": {"env": env | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT)}},
+            "job_variables": {"env": env},
             "concurrency_limit": 1,
             "concurrency_options": {"collision_strategy": "CANCEL_NEW"},
         }
@@ -75,10 +74,25 @@ class FaultyStack:
         """Let the hanging stage go on."""
         self.note.unlink()
 
-    def kill_stage(self) -> None:
-        """Kill the hanging stage with all its relatives, as a machine that fails does."""
-        os.killpg(os.getpgid(self.hanging() or 0), signal.SIGKILL)
-        self.note.unlink()
+    def kill_run(self, run: str, spare_stage: bool = False) -> None:
+        """Kill the worker and all of a run's processes at once, as a failing machine does; or all but the stage's."""
+        victims = [self.running.service("prefect", "worker"), *self._processes_of(run)]
+        if spare_stage:
+            victims = [each for each in victims if "prefect" in command_line(each)]
+        for signal_number in (signal.SIGSTOP, signal.SIGKILL):  # so that none sees another die, and tells of it
+            for each in victims:
+                each.send_signal(signal_number)
+        psutil.wait_procs(victims, timeout=30)
+
+    def _processes_of(self, run: str) -> list[psutil.Process]:
+        found = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("PREFECT__FLOW_RUN_ID", "").replace("-", "") == run.replace("-", ""):
+                    found.append(process)
+            except (psutil.Error, OSError):
+                continue
+        return found
 
     def state(self, run: str) -> dict[str, Any]:
         return self.running.prefect(f"/flow_runs/{run}")["state"]
@@ -109,14 +123,15 @@ class FaultyStack:
         """The stack's processes with all words in their command line."""
         return [each for each in self.running.processes() if all(word in command_line(each) for word in words)]
 
-    def registered(self) -> dict[str, dict[str, str]]:
-        """The versions of the model as MLflow's server has them: {version: tags}."""
+    def registered(self, complete: bool = False) -> dict[str, dict[str, str]]:
+        """The versions of the model, all or the complete ones, as MLflow's server has them: {version: tags}."""
         path = "/api/2.0/mlflow/model-versions/search?filter=name%3D'cac-reward-model'&max_results=100"
         found = ask(self.running.stack.settings.mlflow_port, path) or {}
-        return {
+        tags = {
             each["version"]: {tag["key"]: tag["value"] for tag in each.get("tags", ())}
             for each in found.get("model_versions", ())
         }
+        return {key: value for key, value in tags.items() if not complete or value["registration"] == "complete"}
 
     def aliases(self) -> dict[str, str]:
         path = "/api/2.0/mlflow/registered-models/get?name=cac-reward-model"
@@ -149,6 +164,12 @@ class FaultyStack:
         for path in objects:
             expected = path.parent.name + path.name.removesuffix(".dir")
             assert hashlib.md5(path.read_bytes()).hexdigest() == expected, path
+
+    def new_data(self) -> None:
+        """Commit another dataset, so that all stages are to be done again."""
+        (self.checkout.root / "data" / "note.txt").write_text(f"{time.monotonic_ns()}")
+        self.checkout.commit_data(TEST_CLIPS)
+        self.checkout.ran()
 
     def change(self, seed: int) -> None:
         """Commit other settings, so that all stages but the validation are to be done again."""
