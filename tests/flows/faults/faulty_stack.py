@@ -5,7 +5,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -81,7 +81,8 @@ class FaultyStack:
             victims = [each for each in victims if "prefect" in command_line(each)]
         for signal_number in (signal.SIGSTOP, signal.SIGKILL):  # so that none sees another die, and tells of it
             for each in victims:
-                each.send_signal(signal_number)
+                with suppress(psutil.NoSuchProcess):
+                    each.send_signal(signal_number)
         psutil.wait_procs(victims, timeout=30)
 
     def _processes_of(self, run: str) -> list[psutil.Process]:
