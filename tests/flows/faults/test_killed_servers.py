@@ -2,21 +2,19 @@
 
 import hashlib
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from faulty_stack import FaultyStack, measured
-from retrain_project import ROOT, STAGES, TEST_CLIPS
+from retrain_project import STAGES, TEST_CLIPS
 from running_stack import wait_for
+from small_training import STEPS, finish, prepare, read_until, train
 
 from infra.stack.web import ask
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
-_STEPS = 14
 _BALLAST = 192 << 20
 SERVERS = {
     "mlflow": ("mlflow", "server"),
@@ -27,44 +25,23 @@ SERVERS = {
 
 
 @pytest.fixture
-def training(tmp_path: Path, small_dataset: Path) -> Path:
-    """A folder in which the first stage trains for so many steps, with a checkpoint at every fourth."""
-    shutil.copytree(small_dataset, tmp_path / "data")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["single_frame_sft"] |= {"steps": _STEPS, "batch_size": 2, "save_every": 4, "log_every": 1}
-    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+def folder(tmp_path: Path, small_dataset: Path) -> Path:
+    prepare(tmp_path, small_dataset)
     return tmp_path
 
 
-def _train(folder: Path, env: dict[str, str]) -> subprocess.Popen[str]:
-    command = (sys.executable, "-m", "cac.cli", "train", "single_frame_sft")
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-    return subprocess.Popen(command, cwd=folder, env=env, text=True, **pipes)
-
-
-def _read_until(process: subprocess.Popen[str], words: str) -> list[str]:
-    assert process.stdout is not None
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if words in line:
-            return seen
-    pytest.fail("".join(seen))
-
-
 @pytest.mark.parametrize("server", ["mlflow", "postgres"])
-def test_training_goes_on_when_its_log_is_killed(faulty: FaultyStack, training: Path, server: str) -> None:
-    process = _train(training, dict(faulty.running.environment))
-    seen = _read_until(process, f" 3/{_STEPS}")
+def test_training_goes_on_when_its_log_is_killed(faulty: FaultyStack, folder: Path, server: str) -> None:
+    process = train(folder, faulty.running.environment)
+    seen = read_until(process, f" 3/{STEPS}")
     faulty.running.service(*SERVERS[server]).kill()
     with measured(f"{server} killed while training logs: until the next step is logged"):
-        seen += _read_until(process, f" 5/{_STEPS}")
-    rest, _ = process.communicate()
-    assert process.returncode == 0, "".join(seen) + rest
+        seen += read_until(process, f" 5/{STEPS}")
+    finish(process, seen)
     run = _runs(faulty)[0]
     assert run["info"]["status"] == "FINISHED"
-    assert _losses(faulty, run["info"]["run_id"]) == list(range(1, _STEPS + 1))
-    assert (training / "models" / "single_frame_sft").is_dir()
+    assert _losses(faulty, run["info"]["run_id"]) == list(range(1, STEPS + 1))
+    assert (folder / "models" / "single_frame_sft").is_dir()
 
 
 def _runs(faulty: FaultyStack) -> list[dict]:
@@ -79,11 +56,10 @@ def _losses(faulty: FaultyStack, run: str) -> list[int]:
     return [each["step"] for each in ask(faulty.running.stack.settings.mlflow_port, path)["metrics"]]
 
 
-def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, training: Path) -> None:
+def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, folder: Path) -> None:
     """The server stays away for longer than its client waits, here four tries."""
-    env = faulty.running.environment | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"}
-    process = _train(training, env)
-    _read_until(process, f" 6/{_STEPS}")
+    process = train(folder, faulty.running.environment | {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3"})
+    read_until(process, f" 6/{STEPS}")
     _suspended(faulty, "mlflow")
     out, _ = process.communicate()
     faulty.running.supervisor().resume()
@@ -92,10 +68,8 @@ def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, tr
     assert "MLflow's server at 127.0.0.1" in out.splitlines()[-1]
     assert "Traceback" not in out
     with measured("MLflow away for long: the stage run again, from its checkpoint"):
-        process = _train(training, dict(faulty.running.environment))
-        seen = _read_until(process, "going on at step 4")
-        rest, _ = process.communicate()
-    assert process.returncode == 0, "".join(seen) + rest
+        said = finish(train(folder, faulty.running.environment))
+    assert "going on at step 4" in said
     assert [run["info"]["status"] for run in _runs(faulty)[:2]] == ["FINISHED", "KILLED"]
 
 
