@@ -38,7 +38,7 @@ class RunningStack:
 
     def verb(self, name: str) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "infra.stack", "--root", str(self.root), name)
-        return subprocess.run(command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, timeout=1200)
 
     def start(self) -> str:
         done = self.verb("start")
