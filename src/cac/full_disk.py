@@ -18,7 +18,7 @@ def explain_full_disk(error: BaseException) -> str | None:
         return f"no space left on the disk{f' of {told.filename}' if told.filename else ''}. {_ADVICE}"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         if shutil.disk_usage(folder).free < _NOTHING:
-            return f"no space left on the disk of {folder} ({type(error).__name__}: {error}). {_ADVICE}"
+            return f"no space left on the disk of {folder}. {_ADVICE}"
     return None
 
 
