@@ -1,12 +1,14 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run ingest reproduce test lint ablate improve ui stack stack-stop stack-test lock clean
+.PHONY: help install data run ingest reproduce test lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
+AUDIT_VERSION := 2.10.1
+FAKETIME_VERSION := 3.0.1
 STORE := $(CURDIR)/.mlflow
 BRANCH := ingested
 
@@ -71,6 +73,19 @@ stack-stop: $(INSTALLED) ## stop them, and everything they started
 
 stack-test: $(INSTALLED) ## use real services, kill them, start them again (minutes)
 	$(BIN)/python -m pytest -m stack
+
+fault-test: $(INSTALLED) ## kill servers, worker and stages, fill the disk, set the clock (an hour); see docs/reference/faults.md
+	$(BIN)/uv pip install --quiet --target .scratch/libfaketime libfaketime==$(FAKETIME_VERSION)
+	rm -f .scratch/fault-times.txt
+	$(BIN)/python -m pytest -m fault
+	cat .scratch/fault-times.txt
+
+audit: $(INSTALLED) ## ask PyPI for known vulnerabilities of the pinned packages; fails if it cannot tell
+	$(BIN)/uv tool run --from pip-audit==$(AUDIT_VERSION) \
+	  pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
+
+digests: $(INSTALLED) ## name the images of infra/ by the digests their registry has now
+	@$(BIN)/python -m infra.image.digests
 
 lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit stay
 	$(BIN)/uv pip compile pyproject.toml --extra stack --extra test --universal --python-version 3.11 --generate-hashes \

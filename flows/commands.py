@@ -1,12 +1,14 @@
 """Running one command at a time, its output passed on line by line, and stopping it on Ctrl-C.
 
 A command gets a process group of its own, so that a Ctrl-C in the terminal reaches it once, through us, whoever the
-terminal sends it to. The first one asks it to end (SIGINT), the second one kills it.
+terminal sends it to. The first one asks it to end (SIGINT), the second one kills it. A time limit, for a command that
+hangs, does the one and a minute later the other.
 """
 
 import os
 import signal
 import subprocess
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,15 +21,23 @@ from typing import Any
 from flows.lock import RunLock
 
 _TAIL = 200  # lines kept for the message at the end
+_GRACE_SECONDS = 60.0  # for a command whose time is over to end by itself
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
 class Finished:
-    """How a command ended: its exit code (negative: the signal that killed it), and its last lines."""
+    """How a command ended.
+
+    Attributes:
+        code: its exit code; negative: the signal that killed it.
+        tail: its last lines.
+        timed_out: whether it was stopped because its time was over.
+    """
 
     code: int
     tail: tuple[str, ...]
+    timed_out: bool = False
 
 
 class Commands:
@@ -45,21 +55,24 @@ class Commands:
         self.last: Finished | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def run(self, command: Sequence[str], show: Callable[[str], Any], cwd: Path) -> Finished:
+    def run(
+        self, command: Sequence[str], show: Callable[[str], Any], cwd: Path, limit: float | None = None
+    ) -> Finished:
         """Run a command to its end, showing each line of its output, errors included, as it comes.
 
-        A progress bar that overwrites its line is shown as it stands when the line ends.
+        A progress bar that overwrites its line is shown as it stands when the line ends. After `limit` seconds the
+        command is stopped; None lets it take what it takes.
         """
         if self.interrupted:
             return Finished(-signal.SIGINT, ())
         tail: deque[str] = deque(maxlen=_TAIL)
-        with self._started(command, cwd) as process:
+        with self._started(command, cwd) as process, _limited(process, limit) as over:
             assert process.stdout is not None
             for line in TextIOWrapper(process.stdout, errors="replace", newline="\n"):
                 tail.append(line.rstrip("\r\n").rsplit("\r", 1)[-1])
                 show(tail[-1])
             code = process.wait()
-        self.last = Finished(code, tuple(tail))
+        self.last = Finished(code, tuple(tail), over.is_set())
         return self.last
 
     @contextmanager
@@ -102,8 +115,34 @@ class Commands:
         self.interrupted = True
 
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._process.poll() is None:
-            os.killpg(self._process.pid, number)
+        if self._process is not None:
+            _signal_group(self._process, number)
+
+
+@contextmanager
+def _limited(process: subprocess.Popen[bytes], limit: float | None) -> Iterator[threading.Event]:
+    """Stop the process when `limit` seconds are over; yield the event that tells that they were."""
+    over, ended = threading.Event(), threading.Event()
+
+    def stop() -> None:
+        if ended.wait(limit):
+            return
+        over.set()
+        _signal_group(process, signal.SIGINT)
+        if not ended.wait(_GRACE_SECONDS):
+            _signal_group(process, signal.SIGKILL)
+
+    if limit is not None:
+        threading.Thread(target=stop, daemon=True).start()
+    try:
+        yield over
+    finally:
+        ended.set()
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, number)
 
 
 COMMANDS = Commands()

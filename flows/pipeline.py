@@ -67,11 +67,12 @@ def send_what_is_left() -> None:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def run_stage(stage: str) -> State:
-    """Bring one DVC stage up to date; nothing runs if nothing changed."""
+def run_stage(stage: str, limit_seconds: float | None = None) -> State:
+    """Bring one DVC stage up to date; nothing runs if nothing changed. It is stopped after `limit_seconds`, if any."""
     root = Path.cwd()
     before = stage_inputs(root, stage)
-    state = _run(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
+    command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage)
+    state = _run(stage, command, limit=limit_seconds)
     if state.is_completed() and (changed := differences(before, locked_stages(root)[stage].inputs)):
         false = f"{named(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
         return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
@@ -100,10 +101,12 @@ def promote(remeasure_champion: bool = False) -> State:
     return state
 
 
-def _run(step: str, command: tuple[str, ...], also_fine: int = 0) -> State:
-    finished = COMMANDS.run(command, _log_line, Path.cwd())
+def _run(step: str, command: tuple[str, ...], also_fine: int = 0, limit: float | None = None) -> State:
+    finished = COMMANDS.run(command, _log_line, Path.cwd(), limit)
     if COMMANDS.interrupted:
         return Cancelled(message=f"{step} was interrupted")
+    if finished.timed_out:
+        return Failed(name="TimedOut", message=f"{step} was stopped: it had not ended after {limit:g} s")
     if finished.code in (0, also_fine):
         return Completed(message=f"{step} is done")
     ended = f"exit code {finished.code}" if finished.code > 0 else signal.Signals(-finished.code).name

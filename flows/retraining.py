@@ -50,6 +50,7 @@ LOCK = SCRATCH / "retraining.lock"
 EVENTS = "cac.retraining"
 NOTHING_NEW, PROMOTED, REFUSED = "NothingNew", "Promoted", "Refused"
 _LONGEST_WINDOW = 7 * 24 * 3600
+_LONGEST_STAGE = 28 * 24 * 3600
 _DELAYS = [2.0, 5.0, 15.0]  # seconds, before a transfer is tried again
 
 
@@ -58,6 +59,7 @@ class Settings(BaseModel):
 
     Attributes:
         veto_seconds: how long a registered version waits for `cac veto` before it is put to the gate.
+        stage_seconds: how long a stage may take before it is taken to hang and stopped; None for as long as it likes.
         push: whether what the stages made goes to the default DVC remote before it is committed.
         git_remote: where commits are fetched from and the results' branch is pushed to; None for neither.
     """
@@ -65,6 +67,7 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     veto_seconds: Annotated[int, Field(ge=0, le=_LONGEST_WINDOW)] = 0
+    stage_seconds: Annotated[int, Field(ge=1, le=_LONGEST_STAGE)] | None = None
     push: bool = True
     git_remote: Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w./-]*$")] | None = None
 
@@ -125,7 +128,7 @@ def _work(tree: Worktree, settings: Settings) -> State:
     fetch(default_remote(tree.project) is not None)
     ensure_data(Path.cwd())
     show_dataset_diff(tree)
-    state = _run_stages()
+    state = _run_stages(settings.stage_seconds)
     if not state.is_completed():
         return state
     if settings.push:
@@ -170,10 +173,10 @@ def _dvc(command: tuple[str, ...]) -> None:
         raise CacError(f"`dvc {' '.join(command)}` failed: " + "\n".join(finished.tail[-5:]))
 
 
-def _run_stages() -> State:
+def _run_stages(limit_seconds: int | None) -> State:
     with _slot("training"):
         for stage in STAGES:
-            state = run_stage.with_options(task_run_name=stage)(stage, return_state=True)
+            state = run_stage.with_options(task_run_name=stage)(stage, limit_seconds, return_state=True)
             if not state.is_completed():
                 return state
     return Completed()

@@ -29,11 +29,17 @@ def make_databases(server: str, passwords: Mapping[str, str]) -> None:
         databases = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
         for name, password in passwords.items():
             verb = sql.SQL("ALTER" if name in roles else "CREATE")
-            role = sql.Identifier(name)
-            connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(password)))
+            role, secret = sql.Identifier(name), _scrambled(connection, name, password)
+            connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(secret)))
             if name not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
+
+
+def _scrambled(connection: Any, role: str, password: str) -> str:
+    """Return what PostgreSQL keeps of a password, which its log, that may hold statements, must not get."""
+    made: bytes = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    return made.decode()
 
 
 def make_buckets(client: Any, names: Sequence[str]) -> None:

@@ -20,6 +20,8 @@ from infra.stack.web import ask
 _MODULE = (sys.executable, "-m")
 _WORKER = "local"
 _SET_UP_SECONDS = 300
+# Uvicorn kills a worker that says nothing for 5 s; where the cores are busy, one that starts needs longer, every time.
+_WORKER_SECONDS = 120
 
 
 def waves(stack: Stack) -> tuple[tuple[Service, ...], ...]:
@@ -73,6 +75,7 @@ def mlflow(stack: Stack) -> Service:
             *(*_MODULE, "mlflow", "server", "--host", HOST, "--port", str(port), "--workers", "2"),
             *("--allowed-hosts", ",".join(hosts)),
             *("--cors-allowed-origins", ",".join(f"http://{host}" for host in hosts)),
+            *("--uvicorn-opts", f"--timeout-worker-healthcheck {_WORKER_SECONDS}"),
         ),
         environment=stack.service_environment() | stack.s3_environment() | environment,
         is_ready=lambda since: ask(port, "/api/2.0/mlflow/experiments/search", {"max_results": 1}) is not None,

@@ -22,7 +22,7 @@ from infra.stack.processes import MARK, end
 from infra.stack.service import Service
 from infra.stack.services import waves
 
-_READY_SECONDS = 300  # the first start makes the tables; minutes where the cores are busy
+_READY_SECONDS = 900  # the first start makes the tables; many minutes where the cores are busy
 _STOP_SECONDS = 20
 _POLL_SECONDS = 0.2
 _RESTARTS = 5

@@ -41,6 +41,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print(f"Interrupted. {args.kept}", file=sys.stderr)
         return EXIT_INTERRUPTED
+    except Exception as error:
+        if not (explanation := _explain(error)):
+            raise
+        from cac.console import print_error
+
+        print_error(explanation)
+        return EXIT_MISTAKE
+
+
+def _explain(error: Exception) -> str | None:
+    """Return what to tell the user if the machine is at fault, not the program: a full disk, a server that is gone."""
+    from cac.full_disk import explain_full_disk
+    from cac.registry.gone_server import explain_gone_server
+
+    return explain_full_disk(error) or explain_gone_server(error)
 
 
 def build_parser() -> argparse.ArgumentParser:

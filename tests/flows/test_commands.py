@@ -106,3 +106,22 @@ def test_signal_handlers_are_put_back(commands):
     with commands.stopped_by_signals():
         assert signal.getsignal(signal.SIGINT) != before
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_command_whose_time_is_over_is_asked_to_end(commands, tmp_path):
+    program = "import time\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
+    finished = commands.run(python(program), print, tmp_path, limit=1)
+    assert (finished.code, finished.tail, finished.timed_out) == (130, ("kept",), True)
+    assert not commands.interrupted
+
+
+def test_one_that_does_not_listen_is_killed(commands, tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.commands._GRACE_SECONDS", 0.2)
+    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    finished = commands.run(python(program), print, tmp_path, limit=1)
+    assert (finished.code, finished.timed_out) == (-signal.SIGKILL, True)
+
+
+def test_one_that_ends_in_time_is_left_alone(commands, tmp_path):
+    finished = commands.run(python("print('done')"), print, tmp_path, limit=60)
+    assert (finished.code, finished.timed_out) == (0, False)

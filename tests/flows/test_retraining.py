@@ -1,33 +1,29 @@
 """The retraining with real git, DVC, Prefect server and MLflow store; only the stages are such that cost nothing."""
 
-import json
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from flow_project import Project
+from retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_checkout
 
-from benchmarks.tiny_versions import Tiny, answers
-from cac.annotations import Clip, write_clips
 from cac.params import Params
-from cac.video import encode
 from flows.server import local_server
 
-ROOT = Path(__file__).parents[2]
-STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
-TEST_CLIPS = answers(Tiny(pairs=10)).clips
-TRAIN_CLIPS = [clip.model_copy(update={"clip_id": f"t-{clip.clip_id}", "split": "train"}) for clip in TEST_CLIPS[:2]]
+SECRETS = {  # what a worker's environment holds, and nobody else must read
+    "AWS_SECRET_ACCESS_KEY": "plantedAwsKey7Q2",
+    "HF_TOKEN": "plantedHfToken7Q2",
+    "MLFLOW_TRACKING_PASSWORD": "plantedMlflow7Q2",
+    "PREFECT_API_AUTH_STRING": "cac:plantedPrefect7Q2",
+}
+GIT_SECRET = "plantedGit7Q2"
 
 
 @pytest.fixture(scope="module")
@@ -49,64 +45,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]
             yield address
 
 
-@dataclass(frozen=True)
-class Checkout(Project):
-    """A project under git, with a DVC remote."""
-
-    def git(self, *arguments: str) -> str:
-        identity = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
-        done = subprocess.run(
-            ("git", *identity, *arguments), cwd=self.root, env=self.env, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout.rstrip("\n")
-
-    def commit_data(self, clips: list[Clip]) -> str:
-        (self.root / "data").mkdir(exist_ok=True)
-        (self.root / "data" / "annotations.jsonl").unlink(missing_ok=True)
-        write_clips(self.root / "data", clips)
-        for clip in clips:  # the model card draws some of them
-            _write_video(self.root / "data" / clip.path, clip)
-        self.dvc("add", "--quiet", "data")
-        self.git("add", "--all")
-        self.git("commit", "--quiet", "--message", f"Data: {len(clips)} clips")
-        return self.git("rev-parse", "HEAD")
-
-    def start(self, revision: str = "main", hang: str = "", **settings: Any) -> subprocess.Popen[str]:
-        parameters = json.dumps({"revision": revision, "settings": settings})
-        command = (sys.executable, str(ROOT / "tests" / "flows" / "retrain_once.py"), parameters)
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
-        return subprocess.Popen(command, cwd=self.root, env=self.env | {"CAC_TEST_HANG": hang}, text=True, **pipes)
-
-    def retrain(self, revision: str = "main", **settings: Any) -> dict[str, str]:
-        out, _ = self.start(revision, **settings).communicate(timeout=900)
-        try:
-            return json.loads(out.splitlines()[-1])
-        except (ValueError, IndexError):
-            pytest.fail(out)
-
-    def branches(self) -> list[str]:
-        return self.git("for-each-ref", "--format=%(refname:short)", "refs/heads/retraining").split()
-
-    def ran(self) -> list[str]:
-        log = Path(self.env["CAC_TEST_RAN"])
-        stages = log.read_text().split() if log.exists() else []
-        log.unlink(missing_ok=True)
-        return stages
-
-    def aliases(self) -> dict[str, str]:
-        """The model's aliases as the store has them, {alias: version}."""
-        with sqlite3.connect(self.root / ".mlflow" / "mlflow.db") as database:
-            rows = database.execute("select alias, version from registered_model_aliases")
-            return {alias: str(version) for alias, version in rows}
-
-
-def _write_video(path: Path, clip: Clip) -> None:
-    if not path.exists():
-        path.parent.mkdir(exist_ok=True)
-        encode(path, np.zeros((clip.frame_count, clip.height, clip.width, 3), np.uint8), fps=clip.fps)
-
-
 @pytest.fixture(scope="module")
 def checkout(
     tmp_path_factory: pytest.TempPathFactory,
@@ -118,40 +56,13 @@ def checkout(
 ) -> Checkout:
     """A checkout whose stages leave a registrable model, on the branch main; its data is pushed nowhere yet."""
     folder = tmp_path_factory.mktemp("retraining")
-    root = folder / "project"
-    shutil.copytree(fresh_project, root)
-    names = {"CAC_TEST_RAN": str(folder / "ran"), "CAC_TEST_ADAPTER": str(_adapter(folder, fresh_base, project_params))}
-    made = Checkout(root, environment | server | names)
-    made.env.pop("MLFLOW_TRACKING_URI", None)
-    _write_project(root, fresh_base)
-    made.git("checkout", "--quiet", "-b", "main")
+    env = environment | server | SECRETS
+    env.pop("MLFLOW_TRACKING_URI", None)
+    made = make_checkout(folder / "project", fresh_project, env, fresh_base, project_params)
+    made.git("remote", "add", "origin", f"https://somebody:{GIT_SECRET}@git.invalid/cac.git")
     made.dvc("remote", "add", "--quiet", "--default", "store", str(folder / "store"))
     made.commit_data(TEST_CLIPS)
     return made
-
-
-def _adapter(folder: Path, base: Path, params: Params) -> Path:
-    from transformers import Qwen3VLForConditionalGeneration
-
-    from cac.model.adapters import new_adapter, save_adapter
-    from cac.model.loading import base_identity
-
-    model = Qwen3VLForConditionalGeneration.from_pretrained(base)
-    identity = base_identity(params.model.model_copy(update={"base": str(base)}))
-    save_adapter(new_adapter(model, params.adapter.model_copy(update={"rank": 2})), folder / "adapter", identity)
-    return folder / "adapter"
-
-
-def _write_project(root: Path, base: Path) -> None:
-    graph = (root / "dvc.yaml").read_text()
-    (root / "dvc.yaml").write_text(graph.replace("python cheap_stage.py", "python retrain_stage.py"))
-    shutil.copy(Path(__file__).with_name("retrain_stage.py"), root)
-    shutil.copy(ROOT / ".gitignore", root)
-    params = yaml.safe_load((root / "params.yaml").read_text())
-    params["model"]["base"] = str(base)
-    params["evaluation"] |= {"max_turn_tokens": 8, "bootstrap_samples": 50}
-    params["registry"]["gate"] |= {"max_seconds_per_clip": 1e6, "max_expected_calibration_error": 1.0}
-    (root / "params.yaml").write_text(yaml.safe_dump(params))
 
 
 def _wait_for(process: subprocess.Popen[str], found: Any, patience: float = 600) -> None:
@@ -277,3 +188,17 @@ def test_an_unknown_revision_fails_with_a_clear_message(checkout: Checkout) -> N
     ended = checkout.retrain("nowhere")
     assert ended["type"] == "FAILED"
     assert "names no commit" in ended["message"]
+
+
+def test_secrets_of_the_environment_are_written_nowhere(checkout: Checkout) -> None:
+    """Everything a retraining leaves: runs and their tags, logs, models, cards, commits, the remote."""
+    checkout.retrain()
+    failed = checkout.retrain(git_remote="origin")
+    assert failed["type"] == "FAILED"
+    assert "planted" not in failed["message"]
+    places = (checkout.root.parent, Path(checkout.env["PREFECT_HOME"]))
+    files = [path for place in places for path in place.rglob("*") if path.is_file() and path.name != "config"]
+    assert {"mlflow.db", "prefect.db", "MLmodel"} <= {path.name for path in files}
+    assert not [path for path in files if b"planted" in path.read_bytes()]
+    commits = checkout.git("log", "--all", "--patch")
+    assert "planted" not in commits

@@ -9,7 +9,9 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import httpx
 import psutil
 
 from infra.stack.place import Stack, open_stack
@@ -17,17 +19,18 @@ from infra.stack.processes import MARK
 from infra.stack.settings import make_settings, write_settings
 
 PROJECT = Path(__file__).parents[2]
-_PATIENCE = 240
+_PATIENCE = 600
 
 
 class RunningStack:
-    """The stack of a small project with one flow in `steps.py`."""
+    """The stack of a small project with one flow in `steps.py`; `state` is where its data are to lie."""
 
-    def __init__(self) -> None:
+    def __init__(self, state: Path | None = None) -> None:
         self.root = Path(tempfile.mkdtemp(prefix="cac-stack-"))
         self.root.chmod(0o711)  # where root runs the tests, PostgreSQL's own account must pass through
         ports = dict(zip(("postgres", "s3", "mlflow", "prefect"), _free_ports(4), strict=True))
         settings = make_settings().model_copy(update={f"{name}_port": port for name, port in ports.items()})
+        settings = settings.model_copy(update={"state": state})
         write_settings(settings, self.root / "infra" / ".env")
         shutil.copy(Path(__file__).with_name("steps.py"), self.root)
         self.stack: Stack = open_stack(self.root)
@@ -35,7 +38,7 @@ class RunningStack:
 
     def verb(self, name: str) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "infra.stack", "--root", str(self.root), name)
-        return subprocess.run(command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, timeout=600)
+        return subprocess.run(command, env=self.environment, cwd=PROJECT, capture_output=True, text=True, timeout=1200)
 
     def start(self) -> str:
         done = self.verb("start")
@@ -56,6 +59,14 @@ class RunningStack:
         """The service's own process: the supervisor's child with all `words` in its command line."""
         children = self.supervisor().children()
         return next(child for child in children if all(word in command_line(child) for word in words))
+
+    def prefect(self, path: str, body: object = None, method: str = "POST") -> Any:
+        """Ask Prefect's API and return its answer."""
+        auth = ("cac", self.stack.settings.prefect_password)
+        url = f"{self.stack.prefect_url}/api{path}"
+        answer = httpx.request(method if body is not None else "GET", url, json=body, auth=auth, timeout=60)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
 
     def remove(self) -> None:
         self.verb("stop")

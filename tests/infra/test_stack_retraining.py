@@ -24,7 +24,7 @@ _SMALL: dict[str, dict[str, Any]] = {
     "validation": {"min_clips_per_split": 1, "min_clips_per_family": 1},
     "single_frame_sft": {"steps": 1, "batch_size": 2},
     "multi_frame_sft": {"steps": 1, "batch_size": 2},
-    "two_turn_grpo": {"steps": 1, "prompts_per_step": 2, "generations": 2, "max_turn_tokens": 16},
+    "two_turn_grpo": {"steps": 1, "prompts_per_step": 2, "generations": 2, "batch_size": 4, "max_turn_tokens": 16},
     "evaluation": {"max_turn_tokens": 16, "bootstrap_samples": 20, "report_clips": 1},
 }
 _OPEN_GATE = {

@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -132,14 +133,24 @@ def test_settings_are_applied_once(running: RunningStack) -> None:
     assert again.stdout == "nothing to change\n", again.stdout + again.stderr
 
 
-def test_secrets_are_in_no_command_line_and_no_log(running: RunningStack) -> None:
+def test_secrets_are_in_no_command_line_no_log_and_no_data(running: RunningStack) -> None:
     dumped = running.stack.settings.model_dump()
     secrets = [value for name, value in dumped.items() if name.endswith(("password", "key"))]
     assert len(secrets) == 6
     commands = [command_line(process) for process in psutil.process_iter()]
     text = "\n".join((*commands, running.said()))
     assert not [secret for secret in secrets if secret in text]
+    kept = list(_contents(running.stack.state))
+    assert len(kept) > 100
+    assert not [secret for secret in secrets for content in kept if secret.encode() in content]
     assert stat.S_IMODE((running.root / "infra" / ".env").stat().st_mode) == 0o600
+
+
+def _contents(folder: Path) -> Iterator[bytes]:
+    """What is in the folder's files, those left out that go while they are looked at."""
+    for path in folder.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):
+            yield path.read_bytes()
 
 
 def test_a_second_start_leaves_the_first_alone(running: RunningStack) -> None:

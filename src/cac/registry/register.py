@@ -19,7 +19,8 @@ from cac.registry.candidate import Candidate, assemble
 from cac.registry.logged_model import check_loads, log_model
 from cac.registry.measured_store import keep, run_of
 from cac.registry.model_card import summary
-from cac.registry.tracking import StageRun, connect, stage_run
+from cac.registry.orphans import end_orphans
+from cac.registry.tracking import StageRun, connect, experiment_id, stage_run
 from cac.registry.version_tags import (
     COMPLETE,
     INCOMPLETE,
@@ -60,6 +61,7 @@ def register(root: Path, params: Params) -> RegisteredVersion:
         CacError: an input is missing, incomplete or out of date, or MLflow's store cannot be used.
     """
     client = connect()
+    end_orphans(client, experiment_id(client, params.registry.experiment))
     with TemporaryDirectory(prefix="cac-register-") as scratch:
         candidate = assemble(root, params, Path(scratch))
         known = _known_version(client, candidate)

@@ -16,14 +16,17 @@ from typing import TYPE_CHECKING, Any
 from cac.errors import CacError
 from cac.params import Params
 from cac.registry.fingerprint import UNKNOWN, Fingerprint, fingerprint
+from cac.registry.gone_server import is_gone
 from cac.registry.lineage import unchanged
+from cac.registry.orphans import PROCESS_TAG, end_orphans
+from cac.registry.orphans import named as named_process
 from cac.training import processes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
-_TRAINING = ("compute", "frames", "model", "adapter")
+_TRAINING = ("compute", "frames", "model", "adapter", "portions")
 _SECTIONS: dict[str, tuple[str, ...]] = {
     "validate": ("validation",),
     "single_frame_sft": (*_TRAINING, "single_frame_sft"),
@@ -154,29 +157,44 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
 def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     """Open the MLflow run of a stage: tagged with what it was made from, its settings logged flat.
 
-    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error. The project's root is the current folder. What
-    the stage reads is written down as it begins, and must be the same at the end.
+    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error; one of this machine whose process was killed is
+    ended as KILLED by the next. The project's root is the current folder. What the stage reads is written down as it
+    begins, and must be the same at the end.
 
     Raises:
         CacError: the store cannot be used; or, at the end, what the stage reads has changed.
     """
     client, root = connect(), Path.cwd()
-    import mlflow
-
     state = fingerprint(root, params)
     experiment = experiment_id(client, params.registry.experiment)
-    tags = {"stage": stage, "processes": str(processes.count()), **state.tags()}
-    run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags=tags)
-    status = "FAILED"
-    try:
+    end_orphans(client, experiment)
+    own = {"stage": stage, "processes": str(processes.count()), PROCESS_TAG: named_process(os.getpid())}
+    with _run(experiment, {**own, **state.tags()}) as run_id:
+        import mlflow
+
         mlflow.log_params(flat_params(stage, params))
         _log_data(stage, state)
         with unchanged(root, stage) as inputs:
-            client.log_dict(run.info.run_id, inputs, "inputs.json")
-            yield StageRun(run.info.run_id, client)
+            client.log_dict(run_id, inputs, "inputs.json")
+            yield StageRun(run_id, client)
+
+
+@contextmanager
+def _run(experiment: str, tags: dict[str, str]) -> Iterator[str]:
+    """Open MLflow's active run, yield its id, and end it."""
+    import mlflow
+
+    run = mlflow.start_run(experiment_id=experiment, run_name=tags["stage"], tags=tags)
+    status = "FAILED"
+    try:
+        yield run.info.run_id
         status = "FINISHED"
     except KeyboardInterrupt:
         status = "KILLED"
+        raise
+    except Exception as error:
+        if is_gone(error):
+            os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # it was waited for long enough
         raise
     finally:
         mlflow.end_run(status)

@@ -1,0 +1,36 @@
+"""A server that is really not there, asked by MLflow's own client."""
+
+import pytest
+
+from cac.registry.gone_server import explain_gone_server, is_gone
+
+
+@pytest.fixture
+def error(monkeypatch) -> Exception:
+    import mlflow
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:Secret@127.0.0.1:9")
+    with pytest.raises(mlflow.exceptions.MlflowException) as error:
+        mlflow.MlflowClient("http://127.0.0.1:9").search_experiments()
+    return error.value
+
+
+def test_it_is_told_with_its_address_and_without_its_password(error):
+    told = explain_gone_server(error)
+    assert told is not None
+    assert "127.0.0.1:9" in told
+    assert "Secret" not in told
+
+
+def test_it_is_found_behind_other_errors(error):
+    with pytest.raises(ValueError, match="training") as other:
+        raise ValueError("while training") from error
+    assert is_gone(other.value)
+
+
+def test_other_errors_are_left_alone():
+    import mlflow
+
+    assert not is_gone(mlflow.exceptions.MlflowException("Run 'x' not found"))
+    assert explain_gone_server(ConnectionError("API request to x failed with exception y")) is None
