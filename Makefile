@@ -73,7 +73,7 @@ stack-test: $(INSTALLED) ## use real services, kill them, start them again (minu
 	$(BIN)/python -m pytest -m stack
 
 lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit stay
-	$(BIN)/uv pip compile pyproject.toml --all-extras --universal --python-version 3.11 --generate-hashes \
+	$(BIN)/uv pip compile pyproject.toml --extra stack --extra test --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## remove caches and scratch files; keeps data, models, metrics, the MLflow store and .venv

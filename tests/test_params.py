@@ -46,7 +46,10 @@ def test_settings_cannot_be_changed() -> None:
     ("change", "expected"),
     [
         (lambda v: v.update(coputer={}), "coputer: unknown key; allowed here: compute, procedural_data,"),
-        (lambda v: v["compute"].update(sed=7), "compute.sed: unknown key; allowed here: seed, threads"),
+        (
+            lambda v: v["compute"].update(sed=7),
+            "compute.sed: unknown key; allowed here: seed, threads, accelerate, gradient_checkpointing",
+        ),
         (
             lambda v: v["two_turn_grpo"]["reward_weights"].update(acuracy=1.0),
             "two_turn_grpo.reward_weights.acuracy: unknown key; allowed here: accuracy, temporal_iou,",

@@ -60,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score_verb(verbs)
     add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
     _add_ablate_verbs(verbs)
+    _add_params_verbs(verbs)
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser
 
@@ -100,6 +101,24 @@ def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
     table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where table.md and table.png go")
 
 
+def _add_params_verbs(verbs: argparse._SubParsersAction) -> None:
+    params = verbs.add_parser("params", help="change settings", description="Work on the settings.")
+    apply = _add_verb(
+        params.add_subparsers(metavar="VERB", required=True), "apply", _apply, "write an overlay into them"
+    )
+    apply.add_argument("overlay", type=Path, metavar="OVERLAY", help="a YAML file of settings, such as those in conf/")
+
+
+def _apply(args: argparse.Namespace) -> int:
+    from cac.overlays import apply_overlay
+
+    changes = apply_overlay(args.params, args.overlay)
+    for change in changes:
+        print(f"{change.key}: {change.before} -> {change.after}")
+    print(f"{len(changes)} settings of {args.params} changed; `dvc status` says what is to run again")
+    return 0
+
+
 def _ablate_run(args: argparse.Namespace) -> int:
     from cac.params import load_params
 
@@ -117,6 +136,9 @@ def _train(args: argparse.Namespace) -> int:
     from cac.params import load_params
 
     params = load_params(args.params)
+    launcher = import_module("cac.training.launch")
+    if params.compute.accelerate and not launcher.is_launched():
+        return launcher.launch(Path(params.compute.accelerate), ["--params", str(args.params), "train", args.stage])
     import_module(f"cac.training.{args.stage}").train(params, Path.cwd())
     return 0
 

@@ -27,7 +27,9 @@ class Compute(_Section):
     """What the same bytes depend on besides the inputs."""
 
     seed: Annotated[int, Field(ge=0)]
-    threads: Count  # CPU threads; results are the same to the byte only for the same number.
+    threads: Count  # CPU threads of a process; results are the same to the byte only for the same number.
+    accelerate: str | None  # an accelerate config: train in the processes it names; null: in one
+    gradient_checkpointing: bool  # compute activations twice instead of keeping them; for bases that fill the memory
 
 
 class ProceduralData(_Section):
@@ -87,6 +89,12 @@ class Model(_Section):
     base: str
     revision: str | None
     dtype: Literal["float32", "bfloat16"]
+
+
+class Portions(_Section):
+    """What of the train split each stage learns from."""
+
+    reinforcement_share: Fraction  # of the pairs, kept from the supervised stages; 0: both learn from all
 
 
 class Adapter(_Section):
@@ -211,6 +219,7 @@ class Params(_Section):
     frames: Frames
     model: Model
     adapter: Adapter
+    portions: Portions
     single_frame_sft: Sft
     multi_frame_sft: Sft
     two_turn_grpo: Grpo

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from scripted import script_rollouts
 
 from cac.errors import CacError
 from cac.model.adapters import load_adapter
@@ -165,32 +166,6 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     assert row["tools/failure_frequency"] == 0
 
 
-def script_rollouts(trainer, tokenizer) -> set[int]:
-    """Let the policy's words be scripted, differing within a group; returns the numbers of images trained on."""
-    arguments = '{"name": "concentrate", "arguments": {"windows": [[0.5, 1.0]]}}'
-    call = f"0.0 clear\n<tool_call>\n{arguments}\n</tool_call><|im_end|>"
-    looks = [
-        "0.5 none\nattribution none verdict clean<|im_end|>",
-        "0.5 seen 1 1 9 9\nattribution teleport verdict anomalous<|im_end|>",
-    ]
-    images: set[int] = set()
-    score = trainer._generate_and_score_completions
-
-    def scripted(prompt_ids, images=None, multimodal_fields=None, num_generations=1, has_tool_images=False):
-        texts = [looks[i % 2] if has_tool_images else call for i in range(len(prompt_ids))]
-        return [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts], None
-
-    def counted(inputs):
-        output = score(inputs)
-        images.add(sum(output["num_images"]))
-        return output
-
-    trainer.max_completion_length = 400
-    trainer._generate_single_turn = scripted
-    trainer._generate_and_score_completions = counted
-    return images
-
-
 def test_grpo_runs_as_a_stage(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
@@ -207,3 +182,16 @@ def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, 
         multi_frame_sft.train(params, root)
     with pytest.raises(CacError, match=r"no adapter at .*multi_frame_sft"):
         two_turn_grpo.train(params, root)
+
+
+def test_each_stage_learns_from_its_own_portion(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    shutil.copytree(trained / "models", root / "models")
+    for share, train, purpose in (
+        (1.0, single_frame_sft.train, "supervised learning"),
+        (1.0, multi_frame_sft.train, "supervised learning"),
+        (1e-9, two_turn_grpo.train, "reinforcement"),
+    ):
+        portions = params.portions.model_copy(update={"reinforcement_share": share})
+        with pytest.raises(CacError, match=f"no clip of the train split for {purpose}"):
+            train(params.model_copy(update={"portions": portions}), root)

@@ -4,18 +4,21 @@ What cannot be scored gets a row with the reason and keeps no other from its sco
 such a reason: the run ends then, and the next one goes on. Left out: adding new files to a finished table.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.batch.listing import Source, open_source
+from cac.batch.listing import open_source
 from cac.batch.plan import BatchSettings, Plan, difference
 from cac.batch.rows import part_rows
 from cac.batch.table import join_parts, read_columns, read_made_with, write_part
 from cac.batch.work import Work
 from cac.errors import CacError
 
-__all__ = ["BatchSettings", "Summary", "score_batch"]
+__all__ = ["BatchSettings", "Engine", "Summary", "score_batch"]
+
+# Makes the rows of the parts with these numbers, in any order: (number, rows).
+Engine = Callable[[Plan, Sequence[int]], Iterator[tuple[int, list[dict]]]]
 
 _ANEW = "Give --restart to begin anew, or name another --out."
 
@@ -37,7 +40,19 @@ class Summary:
     written: bool
 
 
-def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, restart: bool = False) -> Summary:
+def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
+    """Make the rows of parts here, one part after the other."""
+    from cac.rl.pinned import pin
+
+    pinned = pin(plan.model, plan.settings.device)
+    parts = plan.parts
+    rows = part_rows(pinned, open_source(plan.source), plan.settings, [parts[number] for number in numbers])
+    yield from zip(numbers, rows, strict=True)
+
+
+def score_batch(
+    source: str, out: Path, uri: str, settings: BatchSettings, restart: bool = False, engine: Engine = one_process
+) -> Summary:
     """Score the videos below `source` into the table `out`, going on with a run that was cut off.
 
     Args:
@@ -46,6 +61,7 @@ def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, resta
         uri: `models:/NAME/NUMBER` or `models:/NAME@ALIAS`, resolved once.
         settings: how videos are read and judged.
         restart: throw away what an earlier run left, the table included.
+        engine: what makes the rows; it may be another one when a run that was cut off goes on.
 
     Raises:
         CacError: there is nothing to score, no such version, `out` is of another run, or a store does not answer.
@@ -53,8 +69,7 @@ def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, resta
     from cac.rl.pinned import resolve_version
 
     settings.check()
-    reader = open_source(source)
-    plan = Plan(source, resolve_version(uri), settings, tuple(reader.videos()))
+    plan = Plan(source, resolve_version(uri), settings, tuple(open_source(source).videos()))
     if not plan.videos:
         raise CacError(f"no videos below {source}. Name a folder of videos, or s3://bucket/prefix.")
     work = Work(out)
@@ -68,7 +83,7 @@ def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, resta
             _check_finished(out, plan)
             return _summary(out, plan.model, written=False)
         _begin(work, begun, plan)
-        _score_missing(work, plan, reader)
+        _score_missing(work, plan, engine)
         join_parts([work.part(number) for number in range(len(plan.parts))], out, work.joined, plan.made_with())
         work.clear()
     return _summary(out, plan.model, written=True)
@@ -92,29 +107,25 @@ def _check_finished(out: Path, plan: Plan) -> None:
         raise CacError(f"{out} exists, and is of other videos than are below {plan.source} now. {_ANEW}")
 
 
-def _score_missing(work: Work, plan: Plan, reader: Source) -> None:
+def _score_missing(work: Work, plan: Plan, engine: Engine) -> None:
     missing = [number for number in range(len(plan.parts)) if not work.part(number).is_file()]
     if not missing:
         return
-    from cac.rl.pinned import pin
-
-    pinned = pin(plan.model, plan.settings.device)
-    done = len(plan.videos) - sum(len(plan.parts[number]) for number in missing)
-    parts = [plan.parts[number] for number in missing]
-    rows = part_rows(pinned, reader, plan.settings, parts)
-    for number, written in zip(missing, _with_progress(rows, done, len(plan.videos)), strict=True):
-        write_part(work.part(number), written)
+    parts = plan.parts
+    done = len(plan.videos) - sum(len(parts[number]) for number in missing)
+    for number, rows in _with_progress(engine(plan, missing), done, len(plan.videos)):
+        write_part(work.part(number), rows)
 
 
-def _with_progress(parts: Iterator[list[dict]], done: int, total: int) -> Iterator[list[dict]]:
+def _with_progress(parts: Iterator[tuple[int, list[dict]]], done: int, total: int) -> Iterator[tuple[int, list[dict]]]:
     """Pass the parts on, and show on stderr how many videos are done."""
     from rich.console import Console
     from rich.progress import Progress
 
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task("scoring videos", total=total, completed=done)
-        for rows in parts:
-            yield rows
+        for number, rows in parts:
+            yield number, rows
             progress.advance(task, len(rows))
 
 

@@ -31,7 +31,7 @@ from cac.layout import (
     TRAINING_STAGES,
 )
 from cac.model.adapters import load_adapter, require_adapter
-from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.loading import base_identity, best_device, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
 from cac.params import Params
 from cac.training.checkpoints import discard, fingerprint, prepare
@@ -121,7 +121,8 @@ def _checkpoint(name: str, params: Params, root: Path) -> RewardModel:
     model, processor = load_base(params.model)
     if name in TRAINING_STAGES:
         model = load_adapter(model, root / MODELS / name, base_identity(params.model), trainable=False)
-    return RewardModel(model.eval(), processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
+    model = model.eval().to(best_device())
+    return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
 
 
 def _judge_baselines(train: Sequence[Clip], store: ClipStore, parts: dict[Split, _Part]) -> Judgements:

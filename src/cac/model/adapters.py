@@ -4,6 +4,7 @@ An adapter records the base it was trained on; loading it onto another base is a
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -84,9 +85,12 @@ def require_adapter(folder: Path) -> None:
         raise CacError(f"no adapter at {folder} (no {CONFIG_FILE}). Run the stage that makes it: `dvc repro`.")
 
 
-def save_adapter(model: Any, folder: Path, base: str) -> None:
-    """Write an adapter as safetensors and a config without machine paths or unordered lists."""
-    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False)
+def save_adapter(model: Any, folder: Path, base: str, weights: Mapping[str, Any] | None = None) -> None:
+    """Write an adapter as safetensors and a config without machine paths or unordered lists.
+
+    `weights` are the model's, by name, where the model itself holds only a part of them.
+    """
+    model.save_pretrained(str(folder), selected_adapters=["default"], save_embedding_layers=False, state_dict=weights)
     (folder / "README.md").unlink(missing_ok=True)
     config_file = folder / CONFIG_FILE
     config = json.loads(config_file.read_text(encoding="utf-8"))

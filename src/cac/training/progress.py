@@ -40,13 +40,13 @@ class ProgressCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Note where and when this run of the stage starts."""
         self._began = (time.monotonic(), state.global_step)
-        if state.global_step:
+        if state.global_step and state.is_world_process_zero:
             print(f"{self.stage}: going on at step {state.global_step}", flush=True)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Print and send one log line."""
         metrics = kept_metrics(logs or {})
-        if not metrics or "train_runtime" in (logs or {}):
+        if not metrics or "train_runtime" in (logs or {}) or not state.is_world_process_zero:
             return
         self.send(metrics, state.global_step)
         shown = "  ".join(f"{_short(name)} {metrics[name]:.3g}" for name in self.shown if name in metrics)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from cac.training.collator import IGNORED
 from cac.training.evidence import READ_LAYER, WORDS, evidence_loss
 
 DECISIONS = ("odd", "clear", "seen", *WORDS)
@@ -45,40 +46,60 @@ class EvidenceSFTTrainer(SFTTrainer):
     ) -> Any:
         """Return TRL's loss plus those of the decisions and of the evidence, from the same forward pass."""
         evidence = inputs.pop("evidence", None)
+        tokens = self._tokens_of_all(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
         if return_outputs or self.decision_weight == self.evidence_weight == 0:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            return super().compute_loss(model, inputs, return_outputs, tokens)
         outputs: list[Any] = []
 
         def recorded(**kwargs: Any) -> Any:
             outputs.append(model(**kwargs))
             return outputs[-1]
 
-        with self._read_layer(model) as states:
-            loss = super().compute_loss(recorded, inputs, num_items_in_batch=num_items_in_batch)
+        with self._read_layer() as states:
+            loss = super().compute_loss(recorded, inputs, num_items_in_batch=tokens)
         added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
         if self.evidence_weight and evidence is not None:
             image = inputs["input_ids"] == self.image_token
-            added = added + self.evidence_weight * evidence_loss(_base(model), states[0][image], evidence, self.words)
+            shown = evidence_loss(self._base(), states[0][image], evidence, self.words, self._over_all)
+            added = added + self.evidence_weight * shown
         # With a token count from outside, the caller leaves averaging over accumulated batches to the loss.
         parts = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
         return loss + added / parts
 
+    def _tokens_of_all(self, labels: torch.Tensor) -> torch.Tensor | None:
+        """Return how many tokens all processes learn from; None if there is but one, which counts its own.
+
+        The trainer counts them itself only for models whose `forward` takes the count, and Qwen3-VL's does not: the
+        mean of the processes' means would weigh the tokens of short answers more.
+        """
+        if self.accelerator.num_processes == 1:
+            return None
+        return self.accelerator.reduce((labels[:, 1:] != IGNORED).sum(), "sum")
+
     def _decision_loss(self, log_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         decisive = torch.isin(labels, torch.tensor(self.decisions, device=labels.device))
-        return -log_probs[decisive].sum() / decisive.sum().clamp(min=1)
+        least = 1 / self.accelerator.num_processes  # one in all processes together
+        return -log_probs[decisive].sum() / self._over_all(decisive.sum()).clamp(min=least)
+
+    def _over_all(self, number: torch.Tensor) -> torch.Tensor:
+        """Return what a sum is to be divided by to give this process's part of a mean over all processes' samples.
+
+        That is the total of the number in all of them by their count, because gradients are averaged among them.
+        """
+        processes = self.accelerator.num_processes
+        return number if processes == 1 else self.accelerator.reduce(number.float(), "sum") / processes
 
     @contextmanager
-    def _read_layer(self, model: Any) -> Iterator[list[torch.Tensor]]:
+    def _read_layer(self) -> Iterator[list[torch.Tensor]]:
         """Collect what the layer gives that evidence is read off."""
         states: list[torch.Tensor] = []
-        layer = _base(model).model.language_model.layers[READ_LAYER]
+        layer = self._base().model.language_model.layers[READ_LAYER]
         hook = layer.register_forward_hook(lambda _module, _inputs, output: states.append(output))
         try:
             yield states
         finally:
             hook.remove()
 
-
-def _base(model: Any) -> Any:
-    """Return the model without its adapter's wrapper."""
-    return model.get_base_model() if hasattr(model, "get_base_model") else model
+    def _base(self) -> Any:
+        """Return the model without its adapter's wrapper."""
+        return self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model

@@ -13,8 +13,9 @@ from cac.layout import DATASET, HISTORIES, MODELS
 from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
-from cac.training import checkpoints
+from cac.training import checkpoints, processes
 from cac.training.collator import collate, training_template
+from cac.training.portions import supervised_clips
 from cac.training.samples import build_dialogue, draw_specs
 
 SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
@@ -37,7 +38,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     Raises:
         CacError: the dataset, the base or the previous adapter is missing or does not fit.
     """
-    from cac.registry.tracking import stage_run
+    from cac.registry.tracking import shared_run
     from cac.training.progress import report_progress, write_history
 
     make_deterministic(params.compute)
@@ -49,20 +50,25 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
     if not stage.settings.train_vision:
         freeze_vision(model)
-    folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
-    with stage_run(stage.name, params) as run:
+    with processes.main_first():
+        folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
+    with shared_run(stage.name, params) as run:
         trainer = _trainer(stage, params, root, (model, processor, folder))
         report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
-    save_adapter(trainer.model, root / MODELS / stage.name, identity)
-    write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
-    checkpoints.discard(folder)
+    weights = processes.whole_weights(trainer)
+    if processes.is_main():
+        save_adapter(trainer.model, root / MODELS / stage.name, identity, weights)
+        write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
+        checkpoints.discard(folder)
+    processes.wait()
 
 
 def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
     """Hash what the stage's result depends on, besides the code."""
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
         stage.name: stage.settings,
     }  # fmt: skip
     inputs = [root / DATASET / "annotations.jsonl"]
@@ -81,7 +87,7 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
 
     model, processor, folder = parts
     settings = stage.settings
-    clips = read_clips(root / DATASET, "train")
+    clips = supervised_clips(read_clips(root / DATASET, "train"), params.portions)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     template = training_template(processor)
@@ -92,7 +98,7 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
 
     config = SFTConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=processes.share(settings.batch_size, f"{stage.name}.batch_size"),
         gradient_accumulation_steps=settings.gradient_accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
@@ -101,10 +107,9 @@ def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Pa
         max_grad_norm=settings.max_grad_norm,
         seed=params.compute.seed,
         train_sampling_strategy="sequential",  # the samples are drawn in order, each batch of one kind
-        gradient_checkpointing=False,
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
+        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
     )
     trainer = EvidenceSFTTrainer(
         model=model,

@@ -17,11 +17,13 @@ from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.generation import forbidden_token_ids
+from cac.model.image_memory import encode_images_once
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Frames, Params
-from cac.training import checkpoints
+from cac.training import checkpoints, processes
 from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
+from cac.training.portions import reinforcement_clips
 from cac.training.rewards import Reward, reward_functions
 
 SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
@@ -36,31 +38,41 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
-    from cac.registry.tracking import stage_run
+    from cac.registry.tracking import shared_run
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
         raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
+    if processes.share_the_model():
+        raise CacError(
+            f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
+            "compute.accelerate to conf/accelerate/ddp.yaml."
+        )
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
     model = load_adapter(base, root / MODELS / previous, identity, trainable=True)
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
-    folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
-    with stage_run(TWO_TURN_GRPO, params) as run:
+        encode_images_once(model)
+    with processes.main_first():
+        folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
+    with shared_run(TWO_TURN_GRPO, params) as run:
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
-    write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
-    checkpoints.discard(folder)
+    if processes.is_main():
+        save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
+        write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
+        checkpoints.discard(folder)
+    processes.wait()
 
 
 def _fingerprint(params: Params, root: Path, previous: str) -> str:
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
         TWO_TURN_GRPO: params.two_turn_grpo,
     }  # fmt: skip
     inputs = [root / DATASET / "annotations.jsonl", root / MODELS / previous]
@@ -77,14 +89,14 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
 
     model, processor, folder = parts
     settings = params.two_turn_grpo
-    clips = read_clips(root / DATASET, "train")
+    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.portions)
     rollouts = settings.prompts_per_step * settings.generations
     rewards = reward_functions(settings)
     weights = settings.reward_weights.model_dump()
     samples: list[str] = []
     config = GRPOConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=settings.batch_size,
+        per_device_train_batch_size=processes.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,
@@ -98,9 +110,8 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         max_completion_length=settings.max_turn_tokens + tool_response_tokens(processor, params.frames),
         max_tool_calling_iterations=1,
         generation_kwargs={"suppress_tokens": forbidden_token_ids(processor.tokenizer)},
-        gradient_checkpointing=False,
         seed=params.compute.seed,
-        **checkpoints.trainer_arguments(folder, settings.save_every, settings.log_every),
+        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
     )
     trainer = TwoTurnGRPOTrainer(
         model=model,

@@ -1,0 +1,127 @@
+"""The rows of parts made by a pool of Ray actors, each with a model of its own: on this machine or on a cluster.
+
+Ray Data hands out the parts, starts an actor anew that has died, and gives its part to another. The rows come back to
+this process, which writes them as `run.py` does: so a run may be cut off, go on, and change its engine, and the table
+has the same bytes. Left out: shuffling, Ray's own writers, and the environment of the cluster's nodes, which must have
+this package, the videos at the same place, and the keys of S3 if they are there.
+"""
+
+import importlib.util
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.batch.listing import open_source
+from cac.batch.plan import Plan
+from cac.batch.rows import part_rows
+from cac.errors import CacError
+from cac.s3 import SCHEME
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_MOST_BLOCKS = 5000  # what Ray Data plans with; each is handed out and comes back as one
+_STORE_BYTES = 200_000_000  # of Ray's object store on this machine: rows are small
+
+
+class PartScorer:
+    """An actor: a model, and the run it makes parts of."""
+
+    def __init__(self, plan: Plan, tracking_uri: str, threads: int) -> None:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri  # the default depends on the current folder, which is another
+        import torch
+
+        from cac.rl.pinned import pin
+
+        torch.set_num_threads(threads)  # sums are rounded differently by more or fewer
+        self._plan = plan
+        self._parts = plan.parts
+        self._source = open_source(plan.source)
+        self._pinned = pin(plan.model, plan.settings.device)
+
+    def __call__(self, batch: dict[str, "np.ndarray"]) -> dict[str, list[Any]]:
+        """Return the rows of the parts whose numbers are in `batch["part"]` as JSON, or what was wrong."""
+        numbers = [int(number) for number in batch["part"]]
+        made = [self._make(number) for number in numbers]
+        return {"part": numbers, "rows": [rows for rows, _ in made], "error": [error for _, error in made]}
+
+    def _make(self, number: int) -> tuple[str, str]:
+        try:
+            rows = next(part_rows(self._pinned, self._source, self._plan.settings, [self._parts[number]]))
+        except CacError as error:
+            return "", str(error)
+        return json.dumps(rows), ""
+
+
+def ray_engine(actors: int) -> Any:
+    """Return an engine that makes parts with so many actors.
+
+    An actor on a GPU has one to itself. RAY_ADDRESS names a cluster; without it one is started here, and ended.
+
+    Raises:
+        CacError: Ray is not installed, or fewer than one actor is asked for.
+    """
+    if importlib.util.find_spec("ray") is None:
+        raise CacError("--engine ray needs Ray, which is not installed. Install it with: uv pip install -e '.[ray]'")
+    if actors < 1:
+        raise CacError("--actors must be 1 or more.")
+
+    def engine(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
+        with _ray():
+            yield from _made(plan, numbers, actors)
+
+    return engine
+
+
+@contextmanager
+def _ray() -> Iterator[None]:
+    """Have Ray running, quietly."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    own = {} if os.environ.get("RAY_ADDRESS") else {"object_store_memory": _STORE_BYTES, "include_dashboard": False}
+    ray.init(logging_level="ERROR", **own)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _made(plan: Plan, numbers: Sequence[int], actors: int) -> Iterator[tuple[int, list[dict]]]:
+    """Yield parts as they are done.
+
+    Raises:
+        CacError: the source does not answer.
+    """
+    import ray.data
+    import torch
+
+    from cac.registry.tracking import tracking_uri
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    items = [{"part": number} for number in numbers]
+    parts = ray.data.from_items(items, override_num_blocks=min(len(items), _MOST_BLOCKS))
+    done = parts.map_batches(
+        PartScorer,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=min(actors, len(items))),
+        num_gpus=1 if plan.settings.device.startswith("cuda") else 0,
+        fn_constructor_args=(_with_absolute_source(plan), tracking_uri(), torch.get_num_threads()),
+    )
+    for row in done.iter_rows():
+        if row["error"]:
+            raise CacError(row["error"])
+        yield int(row["part"]), json.loads(row["rows"])
+
+
+def _with_absolute_source(plan: Plan) -> Plan:
+    if plan.source.startswith(SCHEME):
+        return plan
+    return Plan(str(Path(plan.source).absolute()), plan.model, plan.settings, plan.videos)
