@@ -55,7 +55,7 @@ lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/mypy
 
 ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
-	PATH="$(CURDIR)/$(BIN):$$PATH" dvc repro ablations/dvc.yaml
+	PATH="$(CURDIR)/$(BIN):$$PATH" dvc --cd ablations repro
 
 improve: $(INSTALLED) ## train a small generator against the champion and measure what it truly does (20 minutes)
 	@$(BIN)/python -m flows.downstream_rl

@@ -19,12 +19,12 @@ from prefect.events import Event
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import quote
 
-from cac.data.bucket import Bucket
 from cac.data.deliveries import Delivery
 from cac.data.quarantine import Row
 from cac.data.versions.comparing import Comparison
 from cac.data.versions.groups import Shares
 from cac.errors import CacError
+from cac.s3 import Bucket
 from flows.checkout import open_checkout
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cac.annotations import read_clips
-from cac.data.bucket import Bucket
 from cac.data.deliveries import MOST_BYTES, Delivery, fetch, is_ingested, look, write_receipt
 from cac.data.intake import Intake, judge, write_accepted
 from cac.data.quarantine import Row, list_quarantine, quarantine
@@ -25,6 +24,7 @@ from cac.data.versions.merging import merge_datasets
 from cac.data.versions.revisions import read_version
 from cac.errors import CacError
 from cac.params import load_params
+from cac.s3 import Bucket
 from flows.checkout import Checkout
 
 ANNOUNCED = "_announced.json"

@@ -1,3 +1,6 @@
+import subprocess
+import sys
+from functools import reduce
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,28 @@ def test_a_variant_changes_what_it_says_and_nothing_else(project_params: Params,
     assert VARIANTS[name].against in VARIANTS
 
 
+STAGES = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
+
+
 def test_the_graph_runs_every_variant() -> None:
-    graph = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())
-    assert graph["stages"]["run"]["matrix"]["variant"] == list(VARIANTS)
+    assert STAGES["run"]["matrix"]["variant"] == list(VARIANTS)
+
+
+def test_what_the_graph_names_is_there(project_params: Params) -> None:
+    named = [dep for stage in STAGES.values() for dep in stage["deps"] if dep.startswith("../src/")]
+    assert named
+    assert [dep for dep in named if not (ROOT / "ablations" / dep).exists()] == []
+    for key in STAGES["run"]["params"][0]["../params.yaml"]:
+        reduce(getattr, key.split("."), project_params)
+
+
+def stages_seen_from(folder: Path) -> set[str]:
+    command = (sys.executable, "-m", "dvc", "stage", "list", "--all", "--name-only")
+    answer = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return {line.split(":")[-1] for line in answer.stdout.split()}
+
+
+def test_the_pipelines_graph_and_this_one_do_not_see_each_other() -> None:
+    runs = {f"run@{variant}-{seed}" for variant in VARIANTS for seed in STAGES["run"]["matrix"]["seed"]}
+    assert stages_seen_from(ROOT / "ablations") == {*runs, "table"}
+    assert not stages_seen_from(ROOT) & {*runs, "table"}

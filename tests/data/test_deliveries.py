@@ -6,7 +6,6 @@ import pytest
 from delivery_cases import files, make_dataset
 
 from cac.annotations import CARD_NAME, MANIFEST_NAME
-from cac.data.bucket import Bucket
 from cac.data.deliveries import (
     MARKER,
     RECEIPT,
@@ -18,6 +17,7 @@ from cac.data.deliveries import (
     write_receipt,
 )
 from cac.errors import CacError
+from cac.s3 import Bucket
 
 URL = "s3://team/landing"
 

@@ -6,10 +6,10 @@ import pytest
 from delivery_cases import make_dataset
 
 from cac.annotations import MANIFEST_NAME, read_clips
-from cac.data.bucket import Bucket
 from cac.data.deliveries import deliver, fetch, look
 from cac.data.intake import Intake, Refused
 from cac.data.quarantine import list_quarantine, quarantine
+from cac.s3 import Bucket
 
 PLACE = "landing/_quarantine/monday/"
 

@@ -15,8 +15,8 @@ import boto3  # noqa: F401
 import dvc.api  # noqa: F401
 import great_expectations  # noqa: F401
 
-from cac.data.bucket import Bucket
 from cac.data.versions.groups import Shares
+from cac.s3 import Bucket
 from flows import landing
 from flows.checkout import Checkout, open_checkout
 

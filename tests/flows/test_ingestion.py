@@ -18,8 +18,8 @@ import pytest
 from delivery_cases import change, files, make_dataset
 
 from cac.annotations import read_clips
-from cac.data.bucket import Bucket
 from cac.data.deliveries import deliver
+from cac.s3 import Bucket
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).with_name("killed_ingestion.py")

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cac.data.exchange.videos import VIDEO_SUFFIXES
 from cac.errors import CacError
-from cac.s3 import SCHEME, list_objects, read_object, split_address
+from cac.s3 import SCHEME, Bucket
 from cac.video import BeyondLimitsError
 
 
@@ -82,25 +82,17 @@ class FolderSource:
 
 @dataclass(frozen=True)
 class S3Source:
-    """The objects below `s3://bucket/prefix`."""
+    """The objects below a folder of a bucket."""
 
-    address: str
+    bucket: Bucket
 
     def videos(self) -> list[Listed]:
-        """List the videos by key; as `cac.s3.list_objects`."""
-        cut = len(self._prefix)
-        found = [one for one in list_objects(self.address) if _is_video(one.key)]
-        return [Listed(one.key[cut:], one.size, one.etag) for one in found]
+        """List the videos by key; as `Bucket.objects`."""
+        return [Listed(one.key, one.size, one.etag) for one in self.bucket.objects() if _is_video(one.key)]
 
     def read(self, video: Listed, most_bytes: int) -> bytes:
-        """Return an object's content; as `cac.s3.read_object`."""
-        bucket, _ = split_address(self.address)
-        return read_object(f"{SCHEME}{bucket}/{self._prefix}{video.name}", most_bytes)
-
-    @property
-    def _prefix(self) -> str:
-        _, prefix = split_address(self.address)
-        return f"{prefix.rstrip('/')}/" if prefix else ""
+        """Return an object's content; as `Bucket.fetch`."""
+        return self.bucket.fetch(video.name, most_bytes)
 
 
 def open_source(source: str) -> Source:
@@ -110,8 +102,7 @@ def open_source(source: str) -> Source:
         CacError: it is neither.
     """
     if source.startswith(SCHEME):
-        split_address(source)
-        return S3Source(source)
+        return S3Source(Bucket(source))
     if not Path(source).is_dir():
         raise CacError(f"no folder at {source}. Name a folder of videos, or s3://bucket/prefix.")
     return FolderSource(Path(source))

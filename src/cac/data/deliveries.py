@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from cac.annotations import CARD_NAME, MANIFEST_NAME, read_clips
-from cac.data.bucket import Bucket, Stored
 from cac.data.transfers import digest_of, download, upload
 from cac.data.versions.cards import read_card
 from cac.errors import CacError
+from cac.s3 import Bucket, Stored
 
 MARKER = "delivered.json"
 RECEIPT = "ingested.json"

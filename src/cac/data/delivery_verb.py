@@ -17,8 +17,8 @@ def add_delivery_verb(add: AddVerb) -> None:
 
 
 def _deliver(args: argparse.Namespace) -> int:
-    from cac.data.bucket import Bucket
     from cac.data.deliveries import deliver
+    from cac.s3 import Bucket
 
     bucket = Bucket(args.landing)
     name = args.name if args.name is not None else args.dataset.resolve().name

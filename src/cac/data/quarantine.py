@@ -15,10 +15,10 @@ from collections import Counter
 from pathlib import Path
 
 from cac.annotations import CARD_NAME, MANIFEST_NAME
-from cac.data.bucket import Bucket
 from cac.data.deliveries import MARKER, MOST_BYTES, Delivery, is_clip_path
 from cac.data.exchange.reading import shown
 from cac.data.intake import Intake, Refused
+from cac.s3 import Bucket
 
 FOLDER = "_quarantine"
 _REASON = "reason.json"

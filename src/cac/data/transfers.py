@@ -10,8 +10,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from cac.data.bucket import Bucket, attempts, md5_of
 from cac.errors import CacError
+from cac.s3 import Bucket, attempts, md5_of
 
 _MOST_PARTS = 10_000
 _CHUNK = 1024**2

@@ -2,12 +2,14 @@
 
 import json
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from exchange_cases import FILES, Importer
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from cac.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
 from cac.data.exchange.exporting import export_dataset
@@ -80,6 +82,89 @@ def there_and_back(name: str, clips: list[Clip], videos: Path, folder: Path) -> 
     export_dataset(name, folder, folder / "exported")
     import_dataset(Import(name, folder / "exported", videos, None, folder / "again", 0.15, 0.2))
     return read_clips(folder / "again")
+
+
+@st.composite
+def evidence(draw: st.DrawFn) -> Anomaly:
+    """What Skyra can say: one box for the whole window."""
+    one = draw(anomalies())
+    still = tuple(FrameBox(frame=each.frame, box=one.boxes[0].box) for each in one.boxes)
+    return one.model_copy(update={"boxes": still, "saliency": 1.0})
+
+
+def write_skyra(folder: Path, found: list[Anomaly]) -> None:
+    said = (
+        f"<type>{one.leaf}</type> in <t>[{one.window[0]}, {one.window[1]}]</t> at <bbox>{list(one.boxes[0].box)}</bbox>"
+        for one in found
+    )
+    record = {"video": "a.mp4", "text": "; ".join(said) or "nothing is wrong"}
+    (folder / "skyra.json").write_text(json.dumps([record]))
+
+
+@few
+@given(found=st.lists(evidence(), max_size=4, unique_by=repr), name=st.sampled_from(FORMATS))
+def test_what_skyra_says_survives_import_export_import(videos: Path, found: list[Anomaly], name: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_skyra(folder, found)
+        first, second = twice("skyra", folder / "skyra.json", name, videos, folder)
+    assert sorted(first, key=repr) == sorted(found, key=repr)
+    assert second == first
+
+
+Masks = list[tuple[int, int, int, int] | None]  # of each frame: left, top, right, bottom in pixels
+MASK_SIZE = (64, 48)
+
+
+@st.composite
+def masks(draw: st.DrawFn) -> Masks:
+    """A mask a frame; some of them empty."""
+    spans = [st.lists(st.integers(0, side), min_size=2, max_size=2, unique=True).map(sorted) for side in MASK_SIZE]
+    areas = st.tuples(*spans).map(lambda found: (found[0][0], found[1][0], found[0][1], found[1][1]))
+    return draw(st.lists(st.none() | areas, min_size=FRAMES, max_size=FRAMES))
+
+
+def write_masks(folder: Path, areas: Masks, leaf: str) -> None:
+    (folder / "a").mkdir(parents=True)
+    for frame, area in enumerate(areas):
+        image = Image.new("L", MASK_SIZE)
+        if area:
+            image.paste(255, area)
+        image.save(folder / "a" / f"{frame:05d}.png")
+    (folder / "labels.json").write_text(json.dumps({"a": leaf}))
+
+
+def boxes_of(areas: Masks) -> dict[int, Box]:
+    width, height = MASK_SIZE
+    sides = {frame: area for frame, area in enumerate(areas) if area}
+    return {
+        frame: (round(x1 / width, 6), round(y1 / height, 6), round(x2 / width, 6), round(y2 / height, 6))
+        for frame, (x1, y1, x2, y2) in sides.items()
+    }
+
+
+@few
+@given(areas=masks(), leaf=st.sampled_from(list(LEAVES)), name=st.sampled_from(FORMATS))
+def test_what_masks_show_survives_import_export_import(videos: Path, areas: Masks, leaf: str, name: str) -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        write_masks(folder / "masks", areas, leaf)
+        first, second = twice("masks", folder / "masks", name, videos, folder)
+    assert {each.frame: each.box for one in first for each in one.boxes} == boxes_of(areas)
+    assert {one.leaf for one in first} <= {leaf}
+    assert all(after.boxes[0].frame > before.boxes[-1].frame + 1 for before, after in pairwise(first))
+    assert second == first
+
+
+def twice(
+    form: str, source: Path, name: str, videos: Path, folder: Path
+) -> tuple[tuple[Anomaly, ...], tuple[Anomaly, ...]]:
+    """Import the one clip of a source, and again by way of an export; return its anomalies after each import."""
+    import_dataset(Import(form, source, videos, None, folder / "first", 0.15, 0.2))
+    export_dataset(name, folder / "first", folder / "exported")
+    import_dataset(Import(name, folder / "exported", folder / "first/clips", None, folder / "second", 0.15, 0.2))
+    (first,), (second,) = read_clips(folder / "first"), read_clips(folder / "second")
+    return first.anomalies, second.anomalies
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from version_cases import CARD, anomaly, clip, dataset, files
 from cac import cli
 from cac.annotations import Clip, read_clips, write_clips
 from cac.data.clip_facts import gather_facts
+from cac.data.opinions import OPINIONS_NAME
 from cac.data.versions.cards import read_card
 from cac.data.versions.comparing import compare, version_of
 from cac.data.versions.groups import Shares
@@ -182,6 +183,53 @@ def test_a_card_that_cannot_be_used_is_named(tmp_path: Path, card: str, said: st
 
     with pytest.raises(CacError, match=rf"b/dataset\.json.*{said}"):
         merge_datasets([a, b], tmp_path / "out")
+
+
+def say(folder: Path, *opinions: tuple[str, str, list]) -> None:
+    """Write the opinions (clip, annotator, anomalies) of a dataset."""
+    lines = (
+        {"clip_id": name, "annotator": who, "anomalies": [one.model_dump(mode="json") for one in found]}
+        for name, who, found in opinions
+    )
+    (folder / OPINIONS_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def test_opinions_come_along_under_the_names_their_clips_have_then(tmp_path: Path) -> None:
+    first, second = anomaly(), anomaly("teleport", (1.0, 1.5))
+    a = dataset(tmp_path / "a", clip("x", "scene"), clip("y"), contents={"x": "scene"})
+    b = dataset(tmp_path / "b", clip("v", "scene"), clip("w"), contents={"v": "scene"})
+    say(a, ("x", "ben", []), ("x", "anna", [first, second]))
+    say(b, ("v", "anna", [second, first]), ("v", "carla", [first]), ("w", "anna", []))
+    _, report = merged(a, b)
+    lines = [json.loads(line) for line in (tmp_path / "merged" / OPINIONS_NAME).read_text().splitlines()]
+
+    assert [(one["clip_id"], one["annotator"], len(one["anomalies"])) for one in lines] == [
+        ("w", "anna", 0), ("x", "anna", 2), ("x", "ben", 0), ("x", "carla", 1)
+    ]  # fmt: skip
+    assert report["opinions"] == {"in": 5, "kept": 4, "duplicates": 1}
+
+
+def test_opinions_that_cannot_be_merged_are_all_listed_and_nothing_is_written(tmp_path: Path) -> None:
+    a, b = dataset(tmp_path / "a", clip("1")), dataset(tmp_path / "b", clip("1"))
+    say(a, ("1", "anna", []), ("gone", "anna", []))
+    say(b, ("1", "anna", [anomaly()]))
+    with (b / OPINIONS_NAME).open("a") as file:
+        file.write('{"clip_id": "1"}\n[\n')
+
+    with pytest.raises(CacError) as refused:
+        merge_datasets([a, b], tmp_path / "out")
+    first, *lines = str(refused.value).splitlines()
+    assert first.startswith("4 opinions cannot be merged")
+    assert lines[0] == f"  {a}/opinions.jsonl:2: no clip of the dataset is called 'gone'"
+    assert lines[1] == f"  {b}/opinions.jsonl:1: anna says something else of 1 in {a}/opinions.jsonl:1"
+    assert "annotator: Field required" in lines[2]
+    assert "not valid JSON" in lines[3]
+    assert not (tmp_path / "out").exists()
+
+
+def test_datasets_without_opinions_leave_no_file_of_them(tmp_path: Path) -> None:
+    merged(dataset(tmp_path / "a", clip("1")), dataset(tmp_path / "b", clip("2")))
+    assert not (tmp_path / "merged" / OPINIONS_NAME).exists()
 
 
 def test_the_command_shows_what_came_of_each(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

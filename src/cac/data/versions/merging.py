@@ -1,8 +1,9 @@
 """`cac data merge`: one dataset of several, whole or not at all, and a report of what came of each.
 
 The same clip is taken once, under the name of the dataset that was named first. Pairs that share a clip become one
-pair, so that no clip loses its twin. Nothing is renamed or chosen otherwise: what contradicts itself is refused
-(`conflicts.py`). Left out: checking the result (`cac data validate`).
+pair, so that no clip loses its twin. What annotators said of the clips comes along (`merged_opinions.py`). Nothing is
+renamed or chosen otherwise: what contradicts itself is refused (`conflicts.py`). Left out: checking the
+result (`cac data validate`).
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from cac.data.place import new_dataset, refuse_nesting, restore
 from cac.data.versions.cards import Card, merge_cards, read_card, write_card
 from cac.data.versions.conflicts import Sourced, refuse_conflicts, refuse_torn_groups
 from cac.data.versions.groups import Shares, assign_splits
+from cac.data.versions.merged_opinions import Merged, Origin, merge_opinions, write_opinions
 from cac.errors import CacError
 
 REPORT_NAME = "merge_report.json"
@@ -41,11 +43,13 @@ class MergeReport:
         sources: in the order they were named.
         joined_pairs: {pair: the pair it became part of}, of pairs that share a clip.
         other_names: {clip id kept: what else a duplicate calls it}.
+        opinions: how many opinions of annotators came in, and how many were kept.
     """
 
     sources: list[SourceReport]
     joined_pairs: dict[str, str] = field(default_factory=dict)
     other_names: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    opinions: tuple[int, int] = (0, 0)
 
     def to_dict(self) -> dict[str, object]:
         """Return the report as plain values."""
@@ -60,6 +64,7 @@ class MergeReport:
             ],
             "joined_pairs": self.joined_pairs,
             "other_names": self.other_names,
+            "opinions": _counts(*self.opinions, self.opinions[0] - self.opinions[1]),
         }
 
 
@@ -79,8 +84,8 @@ def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = N
     """Merge datasets into `out`, which may be one of them; with `shares` all are split anew.
 
     Raises:
-        CacError: a dataset cannot be read or a file of it is not what its manifest says; clips contradict each other;
-            without `shares`, a group of linked clips is in two splits; or `out` cannot be written.
+        CacError: a dataset cannot be read or a file of it is not what its manifest says; clips or opinions contradict
+            each other; without `shares`, a group of linked clips is in two splits; or `out` cannot be written.
     """
     for folder in folders:
         refuse_nesting(folder, out)
@@ -91,6 +96,8 @@ def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = N
         refuse_torn_groups(found)
     _check_files(sources)
     kept, report = _take_once(sources)
+    said = _merge_opinions(sources, [clip for _, clip in kept])
+    report.opinions = (said.came_in, len(said.opinions))
     clips = _join_pairs([clip for _, clip in kept], report)
     card = merge_cards([source.card for source in sources])
     if shares is not None:
@@ -100,6 +107,7 @@ def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = N
         _copy_files(kept, place)
         write_clips(place, sorted(clips, key=lambda clip: clip.clip_id))
         write_card(place, card)
+        write_opinions(place, said.opinions)
         text = json.dumps(report.to_dict(), indent=2, sort_keys=True) + "\n"
         (place / REPORT_NAME).write_text(text, encoding="utf-8")
     return report
@@ -154,6 +162,13 @@ def _take_once(sources: Sequence[_Source]) -> tuple[list[tuple[Path, Clip]], Mer
                 _note_names(report, first, clip)
     report.joined_pairs = pairs.joined()
     return list(taken.values()), report
+
+
+def _merge_opinions(sources: Sequence[_Source], kept: Sequence[Clip]) -> Merged:
+    names = {clip.sha256: clip.clip_id for clip in kept}
+    return merge_opinions(
+        [Origin(one.name, one.folder, {clip.clip_id: names[clip.sha256] for clip in one.clips}) for one in sources]
+    )
 
 
 class _Pairs:

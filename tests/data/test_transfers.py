@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from cac.data.bucket import Bucket
 from cac.data.transfers import download, upload
 from cac.errors import CacError
+from cac.s3 import Bucket
 
 URL = "s3://team/landing"
 PART = 5 * 1024**2
@@ -62,7 +62,7 @@ def test_a_folder_whose_name_begins_alike_is_another(bucket):
 
 def test_an_object_that_should_be_small_is_refused_if_it_is_not(bucket):
     bucket.write("a", b"123")
-    with pytest.raises(CacError, match="larger than 2 bytes"):
+    with pytest.raises(CacError, match="3 bytes, of 2 allowed"):
         bucket.read("a", 2)
 
 
@@ -147,7 +147,7 @@ def test_a_download_goes_on_when_the_server_was_killed_in_the_middle(bucket, s3,
 def test_a_download_gives_up_when_the_server_stays_away_and_keeps_what_came(bucket, s3, tmp_path):
     store(s3, CONTENT)
     bucket.tick = Counting(4, s3.kill)
-    with pytest.raises(CacError, match="goes on where it was"):
+    with pytest.raises(CacError, match="run again"):
         download(bucket, "film.mp4", tmp_path / "film.mp4", DIGEST)
     assert (tmp_path / PARTIAL).stat().st_size >= 3 * 1024**2
     assert not (tmp_path / "film.mp4").exists()
@@ -156,7 +156,7 @@ def test_a_download_gives_up_when_the_server_stays_away_and_keeps_what_came(buck
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from cac.data.bucket import Bucket
+from cac.s3 import Bucket
 from cac.data.transfers import download
 ticks = []
 def tick():
