@@ -2,7 +2,8 @@
 
 Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
 Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate, or the leak check's bar was missed;
-130 interrupted. Anything else that escapes is a bug of ours and keeps its traceback.
+4 something asks for attention (`cac status --exit-code`); 130 interrupted. Anything else that escapes is a bug of ours
+and keeps its traceback.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.layout import TRAINING_STAGES
 from cac.registry.verbs import add_registry_verbs
 from cac.serving.verbs import add_serving_verbs
+from cac.status.verb import add_status_verb
 
 CHAMPION = "models:/cac-reward-model@champion"
 
@@ -60,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score_verb(verbs)
     add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
     _add_ablate_verbs(verbs)
+    add_status_verb(partial(_add_verb, verbs))
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser
 
