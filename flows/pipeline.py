@@ -71,7 +71,7 @@ def run_stage(stage: str) -> State:
     """Bring one DVC stage up to date; nothing runs if nothing changed."""
     root = Path.cwd()
     before = stage_inputs(root, stage)
-    state = _run(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
+    state = run_command(stage, (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage))
     if state.is_completed() and (changed := differences(before, locked_stages(root)[stage].inputs)):
         false = f"{named(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
         return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
@@ -85,7 +85,7 @@ def run_stage(stage: str) -> State:
 @task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register() -> State:
     """Register the trained model; a model that is registered already stays as it is."""
-    return _run("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
+    return run_command("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
@@ -94,13 +94,14 @@ def promote(remeasure_champion: bool = False) -> State:
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
     more = ("--remeasure-champion",) if remeasure_champion else ()
-    state = _run("promote", (*command, *more), also_fine=EXIT_REFUSED)
+    state = run_command("promote", (*command, *more), also_fine=EXIT_REFUSED)
     if state.is_completed():
         _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
     return state
 
 
-def _run(step: str, command: tuple[str, ...], also_fine: int = 0) -> State:
+def run_command(step: str, command: tuple[str, ...], also_fine: int = 0) -> State:
+    """Run a step's command in the current folder, its lines in the log; the exit code `also_fine` is no failure."""
     finished = COMMANDS.run(command, _log_line, Path.cwd())
     if COMMANDS.interrupted:
         return Cancelled(message=f"{step} was interrupted")

@@ -18,6 +18,7 @@ from cac.data.verbs import add_data_verbs
 from cac.errors import CacError
 from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.layout import TRAINING_STAGES
+from cac.monitoring.verbs import add_drift_verbs
 from cac.registry.verbs import add_registry_verbs
 from cac.serving.verbs import add_serving_verbs
 from cac.status.verb import add_status_verb
@@ -62,6 +63,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_score_verb(verbs)
     add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
     _add_ablate_verbs(verbs)
+    drift = verbs.add_parser(
+        "drift", help="watch what the champion says of recent clips", description="Watch production."
+    )
+    add_drift_verbs(partial(_add_verb, drift.add_subparsers(metavar="VERB", required=True)))
     add_status_verb(partial(_add_verb, verbs))
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.batch.listing import Source, open_source
+from cac.batch.listing import Source, open_source, sample
 from cac.batch.plan import BatchSettings, Plan, difference
 from cac.batch.rows import part_rows
 from cac.batch.table import join_parts, read_columns, read_made_with, write_part
@@ -37,7 +37,9 @@ class Summary:
     written: bool
 
 
-def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, restart: bool = False) -> Summary:
+def score_batch(
+    source: str, out: Path, uri: str, settings: BatchSettings, restart: bool = False, most: int | None = None
+) -> Summary:
     """Score the videos below `source` into the table `out`, going on with a run that was cut off.
 
     Args:
@@ -46,6 +48,7 @@ def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, resta
         uri: `models:/NAME/NUMBER` or `models:/NAME@ALIAS`, resolved once.
         settings: how videos are read and judged.
         restart: throw away what an earlier run left, the table included.
+        most: score so many of the videos, if there are more (`listing.sample`).
 
     Raises:
         CacError: there is nothing to score, no such version, `out` is of another run, or a store does not answer.
@@ -54,7 +57,7 @@ def score_batch(source: str, out: Path, uri: str, settings: BatchSettings, resta
 
     settings.check()
     reader = open_source(source)
-    plan = Plan(source, resolve_version(uri), settings, tuple(reader.videos()))
+    plan = Plan(source, resolve_version(uri), settings, tuple(sample(reader.videos(), most)))
     if not plan.videos:
         raise CacError(f"no videos below {source}. Name a folder of videos, or s3://bucket/prefix.")
     work = Work(out)

@@ -5,27 +5,34 @@ the clips as what production looks like. Tags are written after the files, so wh
 """
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
+from cac.errors import CacError
+from cac.monitoring.clips import Seen, from_lines, to_lines
 from cac.params import Params
-from cac.registry.tracking import connect
+from cac.registry.tracking import connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
+    from cac.monitoring.check import Report
+
 STAGE = "monitoring"
 DRIFT, NO_DRIFT, TOO_FEW, KNOWN = "drift", "no drift", "too few clips", "known"
-REPORT, PICTURE, SCORES = "report.json", "drift.png", "clips.parquet"
+REPORT, PICTURE, CLIPS = "report.json", "drift.png", "clips.jsonl"
 
 OUTCOME_TAG = "monitoring.outcome"
 PLACE_TAG = "monitoring.place"
 VERSION_TAG = "monitoring.model_version"
 CLIPS_TAG = "monitoring.clips"
 DRIFTED_TAG = "monitoring.drifted"
+LISTING_TAG = "monitoring.listing"
 ANNOUNCED_TAG = "monitoring.announced"
 ACCEPTED_TAG = "monitoring.accepted"
 _MOST = 1000  # runs that are looked through
@@ -89,3 +96,85 @@ def _record(run: "Run") -> Record:
         announced=tags.get(ANNOUNCED_TAG) == "true",
         accepted=tags.get(ACCEPTED_TAG) == "true",
     )
+
+
+def keep(params: Params, report: "Report", clips: Sequence[Seen], reference: Sequence[Seen], work: Path) -> str:
+    """Keep a monitoring as an MLflow run and return its id; `work` is a scratch folder, for the files."""
+    import mlflow
+
+    from cac.monitoring.picture import draw
+
+    client = connect()
+    (work / REPORT).write_text(json.dumps(asdict(report), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (work / CLIPS).write_text(to_lines(clips), encoding="utf-8")
+    if reference:
+        draw(report, reference, clips, work / PICTURE)
+    tags = {
+        PLACE_TAG: report.place,
+        VERSION_TAG: report.version,
+        LISTING_TAG: report.listing,
+        CLIPS_TAG: str(report.clips),
+        DRIFTED_TAG: json.dumps(report.drifted),
+        OUTCOME_TAG: report.outcome,
+    }
+    experiment = experiment_id(client, params.registry.experiment)
+    with mlflow.start_run(experiment_id=experiment, run_name=STAGE, tags={"stage": STAGE}) as run:
+        mlflow.log_metrics({f"drift.{one.measure}": one.part for one in report.measures if one.part is not None})
+        for name in (REPORT, CLIPS, PICTURE):
+            if (work / name).is_file():
+                mlflow.log_artifact(str(work / name))
+        mlflow.set_tags(tags)
+    return run.info.run_id
+
+
+def report_of(client: "MlflowClient", run_id: str) -> dict[str, Any]:
+    """Return the report of a monitoring, as JSON has it."""
+    return json.loads(_read(client, run_id, REPORT))
+
+
+def clips_of(client: "MlflowClient", run_id: str) -> list[Seen]:
+    """Return the clips that were judged."""
+    return from_lines(_read(client, run_id, CLIPS))
+
+
+def fetch_picture(client: "MlflowClient", run_id: str, folder: Path) -> Path | None:
+    """Bring the picture of a monitoring to a folder; None if it has none, as clips were too few."""
+    if not any(artifact.path == PICTURE for artifact in client.list_artifacts(run_id)):
+        return None
+    return Path(client.download_artifacts(run_id, PICTURE, str(folder)))
+
+
+def is_announced(run_id: str) -> bool:
+    """Tell whether the alarm of a monitoring was sent."""
+    return connect().get_run(run_id).data.tags.get(ANNOUNCED_TAG) == "true"
+
+
+def mark_announced(run_id: str) -> None:
+    """Note that the alarm of a monitoring was sent."""
+    connect().set_tag(run_id, ANNOUNCED_TAG, "true")
+
+
+def accept(params: Params, run_id: str) -> Record:
+    """Take the clips of a monitoring for what production looks like, and return it.
+
+    Raises:
+        CacError: there is no such monitoring, or it judged no clips.
+    """
+    client = connect()
+    found = next((one for one in records(client, params) if one.run_id == run_id), None)
+    if found is None:
+        raise CacError(f"{run_id} is no monitoring. `cac drift check` prints its run; MLflow lists them as `{STAGE}`.")
+    if found.outcome not in (DRIFT, NO_DRIFT):
+        raise CacError(f"monitoring {run_id} ended as {found.outcome!r}: it compared nothing. Accept one that did.")
+    client.set_tag(run_id, ACCEPTED_TAG, "true")
+    return found
+
+
+def _read(client: "MlflowClient", run_id: str, name: str) -> str:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        with TemporaryDirectory(prefix="cac-monitoring-") as scratch:
+            return Path(client.download_artifacts(run_id, name, scratch)).read_text(encoding="utf-8")
+    except (MlflowException, OSError) as error:
+        raise CacError(f"cannot read {name} of MLflow run {run_id}: {error}. Restore it from a backup.") from error
