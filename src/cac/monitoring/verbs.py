@@ -25,7 +25,7 @@ def add_drift_verbs(add: AddVerb) -> None:
     check.add_argument("--out", type=Path, metavar="FILE", help="write the report to FILE as JSON")
     check.add_argument("--picture", type=Path, metavar="PNG", help="write the picture to PNG")
     accept = add("accept", _accept, "take a monitoring's clips for what production looks like", "Nothing was changed.")
-    accept.add_argument("run", metavar="RUN", help="the MLflow run that `cac drift check` printed")
+    accept.add_argument("run_id", metavar="RUN", help="the MLflow run that `cac drift check` printed")
 
 
 def _check(args: argparse.Namespace) -> int:
@@ -47,7 +47,7 @@ def _accept(args: argparse.Namespace) -> int:
     from cac.monitoring.records import accept
     from cac.params import load_params
 
-    record = accept(load_params(args.params), args.run)
+    record = accept(load_params(args.params), args.run_id)
     print(f"version {record.model_version} is compared with the {record.clips} clips of {record.place} from now on")
     return 0
 

@@ -23,9 +23,9 @@ _COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _W
 _WIDTH = 110
 _REASONS = 3  # of a stage, before they are counted
 _METRICS = {
-    "balanced_accuracy": "balanced acc.",
-    "specificity": "specificity",
-    "expected_calibration_error": "calibration err.",
+    "balanced_accuracy": "bal. acc.",
+    "specificity": "specif.",
+    "expected_calibration_error": "calib. err.",
     "seconds_per_clip": "s/clip",
 }
 
@@ -105,13 +105,18 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     rows = {"champion": told.models.champion, "previous": told.models.previous, "challenger": told.models.challenger}
     if not any(rows.values()):
         return _mark(_WARN, "no champion yet", f"{told.models.versions} versions in {told.models.source}")
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), show_edge=False, header_style=_FAINT)
-    for heading in ("", "version", *_METRICS.values(), "code", "data", "registered", ""):
-        table.add_column(heading, no_wrap=heading != "", justify="right" if heading in _METRICS.values() else "left")
+    table = Table.grid(padding=(0, 2))
+    headings = ("", "version", *_METRICS.values(), "code", "data", "registered")
+    for heading in headings:
+        table.add_column(no_wrap=True, justify="right" if heading in _METRICS.values() else "left")
+    table.add_row(*(Text(heading, style=_FAINT) for heading in headings))
     for role, version in rows.items():
         if version is not None:
             table.add_row(*_version(role, version, told, now))
-    return table
+    challenger = told.models.challenger
+    if challenger is None:
+        return table
+    return Group(table, Text(f"  version {challenger.version}: {standing(challenger, now)}", style=_WARN))
 
 
 def _version(role: str, version: "Listed", told: Overview, now: datetime) -> list[RenderableType]:
@@ -119,9 +124,8 @@ def _version(role: str, version: "Listed", told: Overview, now: datetime) -> lis
     same = version.data_md5 == told.data.md5
     numbers = ["–" if (value := version.metrics.get(name)) is None else f"{value:.3f}" for name in _METRICS]
     colour = {"champion": _GOOD, "challenger": _WORKING}.get(role, _FAINT)
-    said = standing(version, now) if role == "challenger" else ""
     data = Text(version.data_md5[:8] + ("" if same else " (other)"), style="" if same else _WARN)
-    return [_mark(colour, role), version.version, *numbers, code, data, _ago(version.created, now), said]
+    return [_mark(colour, role), version.version, *numbers, code, data, _ago(version.created, now)]
 
 
 def _runs(told: Overview, now: datetime) -> RenderableType:
