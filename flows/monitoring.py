@@ -27,6 +27,7 @@ from flows.environment import SCRATCH, prepare, stay_offline
 from flows.events import News, send
 from flows.lock import run_lock
 from flows.pipeline import run_command
+from flows.run_ids import known_by
 
 EVENT = "cac.drift.found"
 RESOURCE = "cac.drift"
@@ -58,7 +59,8 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
             stay_offline()
         with run_lock(root / FOLDER / "lock") as lock:
             COMMANDS.lock = lock
-            return _monitor(dated(named), tell)
+            with known_by(root):
+                return _monitor(dated(named), tell)
     except CacError as error:
         return Failed(message=str(error))
     finally:

@@ -33,7 +33,8 @@ from flows.data import ensure_data
 from flows.environment import SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
 from flows.pipeline import REGISTERED_FILE, promote, register, run_stage
-from flows.retraining_artifacts import Rivals, show_dataset_diff, show_outcome, show_rivals
+from flows.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
+from flows.run_ids import known_by
 from flows.steps import STAGES
 from flows.worktree import (
     Worktree,
@@ -123,9 +124,14 @@ def _work(tree: Worktree, settings: Settings) -> State:
     get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
+    with known_by(tree.path):
+        return _retrain_in(tree, settings)
+
+
+def _retrain_in(tree: Worktree, settings: Settings) -> State:
     fetch(default_remote(tree.project) is not None)
     ensure_data(Path.cwd())
-    show_dataset_diff(tree)
+    show_new_data(tree)
     state = _run_stages()
     if not state.is_completed():
         return state

@@ -155,6 +155,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     state = fingerprint(root, params)
     experiment = experiment_id(client, params.registry.experiment)
     run = mlflow.start_run(experiment_id=experiment, run_name=stage, tags={"stage": stage, **state.tags()})
+    print(_who(stage, run.info.run_id, state), flush=True)
     status = "FAILED"
     try:
         mlflow.log_params(flat_params(stage, params))
@@ -168,6 +169,12 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         raise
     finally:
         mlflow.end_run(status)
+
+
+def _who(stage: str, run_id: str, state: Fingerprint) -> str:
+    """Return the line by which a stage's log is found again: its MLflow run, and what it works on."""
+    facts = {"stage": stage, "mlflow_run": run_id, "git_commit": state.git_commit, "data_md5": state.data_md5}
+    return " ".join(f"{name}={value}" for name, value in facts.items())
 
 
 def flat_params(stage: str, params: Params) -> dict[str, Any]:

@@ -27,6 +27,7 @@ LOCKS = {
     "pipeline": SCRATCH / "run.lock",
     "retraining": SCRATCH / "retraining.lock",
     "ingestion": SCRATCH / "ingestion" / "lock",
+    "monitoring": SCRATCH / "monitoring" / "lock",
 }
 _LOCKS_OF_LINUX = Path("/proc/locks")
 _SHOWN = 5
