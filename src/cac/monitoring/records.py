@@ -36,6 +36,7 @@ LISTING_TAG = "monitoring.listing"
 ANNOUNCED_TAG = "monitoring.announced"
 ACCEPTED_TAG = "monitoring.accepted"
 _MOST = 1000  # runs that are looked through
+_LATELY = 50  # runs, for the last one that judged anything
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,10 @@ def records(
 
 
 def last_record(params: Params) -> Record | None:
-    """Return the last monitoring; None if there was none."""
-    return next(iter(records(connect(), params, most=10)), None)
+    """Return the last monitoring that judged anything, else the last at all; None if there was none."""
+    found = records(connect(), params, most=_LATELY)
+    judged = (one for one in found if one.outcome in (DRIFT, NO_DRIFT))
+    return next(judged, found[0] if found else None)
 
 
 def _record(run: "Run") -> Record:
