@@ -5,7 +5,7 @@ The same clips give the same bytes: Matplotlib's object interface with its defau
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cac.monitoring.clips import Seen
 from cac.monitoring.drift import CATEGORIES, NUMBERS, Moved
@@ -51,7 +51,7 @@ def draw(report: "Report", reference: Sequence[Seen], recent: Sequence[Seen], pa
                 _draw_numbers(axes[one.measure], one, take(reference), take(recent))
             else:
                 _draw_shares(axes[one.measure], one)
-        patches = [Patch(color=_BEFORE, label="reference"), Patch(color=_NOW, label="recent", alpha=0.7)]
+        patches = [Patch(color=_BEFORE, label="reference"), Patch(color=_NOW, label="recent")]
         figure.legend(handles=patches, loc="upper right", ncols=2, frameon=False)
         figure.savefig(path, format="png", metadata={"Software": None})
 
@@ -80,15 +80,17 @@ def _draw_numbers(axes: "Axes", one: Moved, before: Sequence[float], now: Sequen
 
     values = [*before, *now]
     if values:
-        edges = np.histogram_bin_edges(values, bins=_BINS, range=(0, 1) if one.measure == "score" else None)
-        for numbers, colour, alpha in ((before, _BEFORE, 1.0), (now, _NOW, 0.6)):
-            if numbers:
-                axes.hist(
-                    numbers, bins=list(edges), weights=[1 / len(numbers)] * len(numbers), color=colour, alpha=alpha
-                )
+        edges = np.histogram_bin_edges(values, bins=_BINS, range=(0, 1) if one.measure == "score" else None).tolist()
+        _draw_histogram(axes, before, edges, {"histtype": "stepfilled", "color": _BEFORE})
+        _draw_histogram(axes, now, edges, {"histtype": "step", "color": _NOW, "linewidth": 2})
     else:
         axes.text(0.5, 0.5, "nothing to show", ha="center", transform=axes.transAxes)
     _finish(axes, _TITLES[one.measure])
+
+
+def _draw_histogram(axes: "Axes", numbers: Sequence[float], edges: Sequence[float], style: dict[str, Any]) -> None:
+    if numbers:
+        axes.hist(numbers, bins=list(edges), weights=[1 / len(numbers)] * len(numbers), **style)
 
 
 def _draw_shares(axes: "Axes", one: Moved) -> None:
@@ -97,7 +99,7 @@ def _draw_shares(axes: "Axes", one: Moved) -> None:
     for shares, colour, shift in ((one.before, _BEFORE, -0.2), (one.after, _NOW, 0.2)):
         heights = [shares[name] if isinstance(shares, dict) else 0.0 for name in names]
         axes.bar([place + shift for place in places], heights, width=0.4, color=colour)
-    axes.set_xticks(places, [name.replace("_", "\n").replace(" ", "\n") for name in names], fontsize=9)
+    axes.set_xticks(places, [name.replace("_", "\n").replace(" ", "\n") for name in names], fontsize=8)
     axes.set_ylim(0, 1)
     _finish(axes, _TITLES[one.measure])
 
