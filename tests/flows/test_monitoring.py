@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from cac.registry.tracking import connect
 from cac.registry.version_tags import COMPLETE
 from cac.status.flow_runs import flow_runs
 from cac.video import encode
+from flows.monitoring import dated
 from flows.server import local_server
 
 ROOT = Path(__file__).parents[2]
@@ -147,3 +148,9 @@ def _status_sees_it(watched: Watched, alarm: dict[str, Any]) -> None:
     assert all(run.seconds and run.seconds > 0 for run in from_file.runs)
     tags = connect().get_run(alarm["payload"]["mlflow_run"]).data.tags
     assert f"prefect.flow-run.{tags['prefect.flow_run_id']}" == alarm["related"][0]["prefect.resource.id"]
+
+
+def test_a_place_may_name_the_day_before() -> None:
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    assert dated("s3://production/{date}/clips") == f"s3://production/{yesterday:%Y-%m-%d}/clips"
+    assert dated("clips") == "clips"
