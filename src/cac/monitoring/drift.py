@@ -86,21 +86,20 @@ def compare(reference: Sequence[Seen], recent: Sequence[Seen], settings: Monitor
 
 
 def _numbers(name: str, old: list[float], new: list[float], most: float, level: float) -> Moved:
-    middles = [median(values) if values else None for values in (old, new)]
+    before, after = (median(values) if values else None for values in (old, new))
     if min(len(old), len(new)) < _FEWEST:
-        return Moved(name, *middles, len(old), len(new), None, None, False)
+        return Moved(name, before, after, len(old), len(new), None, None, False)
     from scipy.stats import ks_2samp
 
     found = ks_2samp(old, new)
     part, p_value = float(found.statistic), float(found.pvalue)
-    return Moved(name, *middles, len(old), len(new), part, p_value, part > most and p_value < level)
+    return Moved(name, before, after, len(old), len(new), part, p_value, part > most and p_value < level)
 
 
 def _counts(name: str, old: Counter[str], new: Counter[str], most: float, level: float) -> Moved:
-    shares = [_shares(name, counts) for counts in (old, new)]
-    before, after = shares
+    before, after = _shares(name, old), _shares(name, new)
     if before is None or after is None or min(old.total(), new.total()) < _FEWEST:
-        return Moved(name, *shares, old.total(), new.total(), None, None, False)
+        return Moved(name, before, after, old.total(), new.total(), None, None, False)
     part = sum(abs(before[category] - after[category]) for category in before) / 2
     p_value = _chi_squared(old, new)
     return Moved(name, before, after, old.total(), new.total(), part, p_value, part > most and p_value < level)
