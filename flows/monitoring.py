@@ -15,7 +15,7 @@ from typing import Any
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, Failed, State
+from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.errors import CacError
 from cac.monitoring.check import Report
@@ -27,6 +27,7 @@ from flows.environment import SCRATCH, prepare, stay_offline
 from flows.events import News, send
 from flows.lock import run_lock
 from flows.pipeline import run_command
+from flows.run import own_error
 from flows.run_ids import known_by
 
 EVENT = "cac.drift.found"
@@ -75,8 +76,11 @@ def dated(place: str) -> str:
 
 def _monitor(place: str, tell: bool) -> State:
     state = check(place, return_state=True)
+    if COMMANDS.interrupted:
+        return Cancelled(message="interrupted; the scores so far are kept")
     if not state.is_completed():
-        return state
+        said = own_error(COMMANDS.last.tail if COMMANDS.last else ())
+        return Failed(message="\n".join(said).removeprefix("error: ") or state.message)
     checked = json.loads(REPORT.read_text(encoding="utf-8"))
     report, run_id = Report.from_dict(checked["report"]), checked["run_id"]
     text = summary(report)

@@ -19,7 +19,7 @@ from benchmarks.tiny_versions import Tiny, answers
 from cac.evaluation.calibration import Calibration
 from cac.params import Params, load_params
 from cac.registry.aliases import CHAMPION
-from cac.registry.measured_store import EVALUATION_SET_TAG, keep
+from cac.registry.measured_store import EVALUATION_SET_TAG, keep, run_of
 from cac.registry.tracking import connect
 from cac.registry.version_tags import COMPLETE
 from cac.status.flow_runs import flow_runs
@@ -38,9 +38,12 @@ class Watched:
     root: Path
     env: dict[str, str]
 
-    def monitor(self, place: Path) -> str:
+    def start(self, place: Path) -> subprocess.CompletedProcess[str]:
         command = (sys.executable, "-m", "flows.monitor", str(place))
-        done = subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=900)
+        return subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=900)
+
+    def monitor(self, place: Path) -> str:
+        done = self.start(place)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
@@ -93,9 +96,8 @@ def _crown(params: Params, folder: Path, project_params: Params) -> None:
     settings = PackageSettings(params.model, params.frames, Calibration(), 4)
     write_package(folder / "package", folder / "adapter", settings)
     client, name = connect(), params.registry.model_name
-    client.create_experiment(params.registry.experiment, (Path(".mlflow") / "artifacts").absolute().as_uri())
     register_package(client, folder / "package", COMPLETE)
-    run = client.create_run(client.get_experiment_by_name(params.registry.experiment).experiment_id).info.run_id
+    run = run_of(client.get_model_version(name, "1"))
     measured = answers(Tiny(pairs=20))
     for tag, value in {EVALUATION_SET_TAG: measured.evaluation_set, **keep(client, run, measured)}.items():
         client.set_model_version_tag(name, "1", tag, value)
@@ -112,6 +114,9 @@ def _videos(folder: Path) -> Path:
 
 @pytest.mark.timeout(1800)
 def test_the_same_clips_are_one_alarm(watched: Watched, tmp_path: Path, project_params: Params) -> None:
+    failed = watched.start(tmp_path / "nowhere")
+    assert failed.returncode == 1
+    assert "error: no folder at" in failed.stderr.splitlines()[-1]
     place = _videos(tmp_path / "production")
     assert "drift in" in watched.monitor(place)
     [alarm] = watched.alarms()
@@ -120,7 +125,7 @@ def test_the_same_clips_are_one_alarm(watched: Watched, tmp_path: Path, project_
     assert "drift in" in alarm["payload"]["message"]
     assert "told before" in watched.monitor(place)
     assert watched.alarms() == [alarm]
-    assert watched.states() == ["Drift", "Known"]
+    assert watched.states() == ["Failed", "Drift", "Known"]
     assert {one["key"] for one in watched.ask("/artifacts/filter")} >= {"drift", "monitoring"}
     _status_sees_it(watched, alarm, project_params)
 
@@ -129,13 +134,14 @@ def _status_sees_it(watched: Watched, alarm: dict[str, Any], params: Params) -> 
     """In the server and in its file alike, and in the MLflow run, which names the flow run that made it."""
     told = overview(watched.root, params)
     assert told.runs is not None
-    assert [(run.flow, run.state_name) for run in told.runs.runs] == [("monitoring", "Known"), ("monitoring", "Drift")]
+    assert {run.flow for run in told.runs.runs} == {"monitoring"}
+    assert [run.state_name for run in told.runs.runs] == ["Known", "Drift", "Failed"]
     assert told.drift is not None
     assert told.drift.outcome == "drift"
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("PREFECT_API_URL")
         from_file = flow_runs(watched.root, datetime.now(UTC))
-    assert [run.state_name for run in from_file.runs] == ["Known", "Drift"]
+    assert [run.state_name for run in from_file.runs] == ["Known", "Drift", "Failed"]
     assert all(run.seconds and run.seconds > 0 for run in from_file.runs)
     tags = connect().get_run(alarm["payload"]["mlflow_run"]).data.tags
     assert f"prefect.flow-run.{tags['prefect.flow_run_id']}" == alarm["related"][0]["prefect.resource.id"]

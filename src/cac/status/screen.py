@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 _GOOD, _WARN, _BAD, _FAINT, _WORKING = "green", "yellow", "red", "bright_black", "cyan"
 _COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _WARN, "CANCELLING": _WARN}
-_WIDTH = 110
+_WIDTH = 116
 _REASONS = 3  # of a stage, before they are counted
 _METRICS = {
     "balanced_accuracy": "bal. acc.",
-    "specificity": "specif.",
-    "expected_calibration_error": "calib. err.",
+    "specificity": "spec.",
+    "expected_calibration_error": "calib.",
     "seconds_per_clip": "s/clip",
 }
 
@@ -106,7 +106,7 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     if not any(rows.values()):
         return _mark(_WARN, "no champion yet", f"{told.models.versions} versions in {told.models.source}")
     table = Table.grid(padding=(0, 2))
-    headings = ("", "version", *_METRICS.values(), "code", "data", "registered")
+    headings = ("", "version", *_METRICS.values(), "code", "data", "made")
     for heading in headings:
         table.add_column(no_wrap=True, justify="right" if heading in _METRICS.values() else "left")
     table.add_row(*(Text(heading, style=_FAINT) for heading in headings))
