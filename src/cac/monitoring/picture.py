@@ -62,7 +62,7 @@ def _draw_moved(axes: "Axes", measures: Sequence[Moved]) -> None:
     colours = [_DRIFTED if one.drifted else _QUIET for one in measures]
     axes.barh(rows, [one.part or 0.0 for one in measures], color=colours)
     for row, one in zip(rows, measures, strict=True):
-        said = "too few" if one.part is None else f"{one.part:.2f}, p = {_p(one.p_value)}"
+        said = "too few" if one.part is None else f"{one.part:.2f}, {_p(one.p_value)}"
         axes.text((one.part or 0.0) + 0.02, row, said, va="center", fontsize=9)
     axes.set_yticks(rows, [one.measure for one in measures])
     axes.invert_yaxis()
@@ -72,7 +72,7 @@ def _draw_moved(axes: "Axes", measures: Sequence[Moved]) -> None:
 
 
 def _p(value: float | None) -> str:
-    return "–" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
 def _draw_numbers(axes: "Axes", one: Moved, before: Sequence[float], now: Sequence[float]) -> None:

@@ -76,7 +76,7 @@ def _print(found: "Checked") -> None:
         table = Table("measure", "reference", "recent", "elsewhere", "p", "drifted", box=box.SIMPLE_HEAD)
         for one in report.measures:
             table.add_row(
-                one.measure, *_values(one), _number(one.part), _number(one.p_value), "YES" if one.drifted else "no"
+                one.measure, *_values(one), _number(one.part), _p(one.p_value), "YES" if one.drifted else "no"
             )
         Console(width=110).print(table)
     told = f", {report.left_out} more left out that an alarm was sent about" if report.left_out else ""
@@ -99,3 +99,7 @@ def _value(value: float | dict[str, float] | None) -> str:
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
+
+
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value)
