@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run ingest reproduce test lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
+.PHONY: help install data run ingest monitor reproduce test lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ reproduce: $(INSTALLED) ## make a registered version again, and compare: make re
 ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=ingested]
 	@test -n "$(LANDING)" || { echo "error: say from where: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
 	@$(BIN)/python -m flows.ingest "$(LANDING)" --branch "$(BRANCH)"
+
+monitor: $(INSTALLED) ## compare recent clips with what the champion was measured on: make monitor PLACE=s3://BUCKET/FOLDER
+	@$(BIN)/python -m flows.monitor $(PLACE)
 
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest

@@ -7,15 +7,11 @@ is sent at least once and with an id that follows from the commit, so that one t
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from uuid import NAMESPACE_URL, uuid5
 
-from prefect import flow, get_run_logger, runtime, task
+from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.orchestration import get_client
-from prefect.events import Event
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import quote
 
@@ -28,7 +24,8 @@ from cac.s3 import Bucket
 from flows.checkout import open_checkout
 from flows.commands import COMMANDS
 from flows.environment import SCRATCH
-from flows.landing import Announcement, Ingestion, Taken, remember, take_in, unannounced, waiting
+from flows.events import News, send
+from flows.landing import Ingestion, Taken, remember, take_in, unannounced, waiting
 from flows.lock import run_lock
 
 EVENT = "cac.dataset.version-added"
@@ -134,28 +131,12 @@ def announce(work: Ingestion, tell: bool) -> State:
             return Completed(message="no new version")
         show_comparison(told.comparison)
         if tell:
-            send(told)
+            send(News(EVENT, RESOURCE, told.branch, told.revision, told.payload()))
             remember(work, told)
     except CacError as error:
         return Failed(message=str(error))
     untold = "" if tell else "; the event waits for a run with a Prefect server (PREFECT_API_URL)"
     return Completed(message=f"the branch {told.branch} is now {told.revision[:8]}{untold}")
-
-
-def send(told: Announcement) -> None:
-    """Send the event, and return only when the server has taken it."""
-    run = {"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}", "prefect.resource.role": "flow-run"}
-    event = Event.model_validate({
-        "id": uuid5(NAMESPACE_URL, f"{RESOURCE}:{told.revision}"),
-        "event": EVENT,
-        "occurred": datetime.now(UTC),
-        "resource": {"prefect.resource.id": RESOURCE, "prefect.resource.name": told.branch},
-        "related": [run],
-        "payload": told.payload(),
-    })  # fmt: skip
-    with get_client(sync_client=True) as client:
-        client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
-    get_run_logger().info(f"sent {EVENT}: {told.payload()}")
 
 
 def show_comparison(found: Comparison) -> None:

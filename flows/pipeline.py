@@ -9,23 +9,23 @@ import json
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed, State
 
-from cac.console import REPORT_FILE, metric_rows
 from cac.exit_codes import EXIT_REFUSED
-from cac.layout import DATA_DOCS, DECISION, EVALUATION_METRICS, VALIDATION_RESULT
-from cac.registry.dvc_files import locked_stages, stage_inputs
-from cac.registry.gate import Decision
+from cac.layout import DATASET, DECISION
+from cac.params import PARAMS_FILE, load_params
+from cac.registry.dvc_files import LOCK, POINTER, locked_stages, stage_inputs
 from cac.registry.lineage import differences, named
+from flows.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
 from flows.commands import COMMANDS
+from flows.dataset_diff import show_dataset_diff
 from flows.environment import SCRATCH
+from flows.run_ids import known_by
 from flows.steps import STAGES, STEPS
 
 REGISTERED_FILE = SCRATCH / "registered.json"
@@ -44,14 +44,30 @@ _DVC_ADVICE = (
 @flow(name="pipeline", persist_result=False)
 def pipeline(until: str = STEPS[-1]) -> State:
     """Run the steps in order, to the one named and no further, in the current folder."""
+    with known_by(Path.cwd()):
+        _show_new_data(Path.cwd())
+        return _run_steps(until)
+
+
+def _show_new_data(root: Path) -> None:
+    lock = (root / LOCK).read_text(encoding="utf-8") if (root / LOCK).is_file() else None
+    show_dataset_diff(root, lock, (root / POINTER).read_text(encoding="utf-8"), str(root / DATASET))
+
+
+def _run_steps(until: str) -> State:
     for step in STEPS[: STEPS.index(until) + 1]:
+        if step == "promote":
+            _show_versions()
         state = _start(step)
         if not state.is_completed():
             return Cancelled(message=f"{step} was interrupted") if COMMANDS.interrupted else state
-        if step == "evaluate":
-            report = (Path.cwd() / REPORT_FILE).as_uri()
-            create_link_artifact(report, key="report", link_text="Evaluation report")
     return Completed(message=f"done, to {until}")
+
+
+def _show_versions() -> None:
+    """Show what was registered beside the champion, before the gate moves the alias."""
+    params, registered = load_params(PARAMS_FILE), json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))
+    show_versions(params, *rivals(params, registered["version"]))
 
 
 def _start(step: str) -> State:
@@ -72,21 +88,21 @@ def run_stage(stage: str, limit_seconds: float | None = None) -> State:
     root = Path.cwd()
     before = stage_inputs(root, stage)
     command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage)
-    state = _run(stage, command, limit=limit_seconds)
+    state = run_command(stage, command, limit=limit_seconds)
     if state.is_completed() and (changed := differences(before, locked_stages(root)[stage].inputs)):
         false = f"{named(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
         return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
     if stage == "evaluate" and state.is_completed():
-        _show_metrics(root)
+        show_evaluation(root)
     if stage == "validate":
-        _show_validation(root)
+        show_validation(root)
     return state
 
 
 @task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register() -> State:
     """Register the trained model; a model that is registered already stays as it is."""
-    return _run("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
+    return run_command("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
@@ -95,13 +111,17 @@ def promote(remeasure_champion: bool = False) -> State:
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
     more = ("--remeasure-champion",) if remeasure_champion else ()
-    state = _run("promote", (*command, *more), also_fine=EXIT_REFUSED)
+    state = run_command("promote", (*command, *more), also_fine=EXIT_REFUSED)
     if state.is_completed():
-        _show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
+        show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
     return state
 
 
-def _run(step: str, command: tuple[str, ...], also_fine: int = 0, limit: float | None = None) -> State:
+def run_command(step: str, command: tuple[str, ...], also_fine: int = 0, limit: float | None = None) -> State:
+    """Run a step's command in the current folder, its lines in the log.
+
+    The exit code `also_fine` is no failure; after `limit` seconds the command is stopped.
+    """
     finished = COMMANDS.run(command, _log_line, Path.cwd(), limit)
     if COMMANDS.interrupted:
         return Cancelled(message=f"{step} was interrupted")
@@ -117,35 +137,3 @@ def _log_line(line: str) -> None:
     """Log a line of a command's output, unless it is DVC's advice on committing by hand."""
     if line.strip() and not line.strip().startswith(_DVC_ADVICE):
         get_run_logger().info(line)
-
-
-def _show_metrics(root: Path) -> None:
-    metrics = json.loads((root / EVALUATION_METRICS).read_text(encoding="utf-8"))
-    for split, models in metrics.items():
-        create_table_artifact(
-            metric_rows(models),
-            key=f"metrics-{split.replace('_', '-')}",  # Prefect allows no underscore in a key
-            description=f"Metrics on {split}, 95 % intervals",
-        )
-
-
-def _show_validation(root: Path) -> None:
-    """Show which checks failed, with a link to the Data Docs: also, and above all, if the data was refused."""
-    if not (root / VALIDATION_RESULT).is_file():
-        return  # interrupted, or no dataset to check
-    checks = json.loads((root / VALIDATION_RESULT).read_text(encoding="utf-8"))["checks"]
-    failed = [
-        {name: check[name] for name in ("check", "suite", "expected", "unexpected_count", "observed")}
-        for check in checks
-        if not check["passed"]
-    ]
-    create_table_artifact(failed, key="validation", description=f"Data checks that failed, of {len(checks)}")
-    if (root / DATA_DOCS).is_file():
-        create_link_artifact((root / DATA_DOCS).as_uri(), key="data-docs", link_text="Data Docs")
-
-
-def _show_decision(data: dict[str, Any]) -> None:
-    decision = Decision.from_dict(data)
-    outcome = "is the champion" if decision.passed else "is refused"
-    text = f"{decision.model_name} version {decision.version} {outcome}.\n\n{decision.table()}"
-    create_markdown_artifact(text, key="promotion", description="The gate's decision")

@@ -25,14 +25,16 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cac.errors import CacError
 from cac.layout import DECISION
-from cac.params import PARAMS_FILE, load_params
+from cac.params import PARAMS_FILE, Params, load_params
 from cac.registry.gate import Decision
+from cac.registry.veto import open_window
 from flows.commands import COMMANDS
 from flows.data import ensure_data
 from flows.environment import SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
 from flows.pipeline import REGISTERED_FILE, promote, register, run_stage
-from flows.retraining_artifacts import Rivals, show_dataset_diff, show_outcome, show_rivals
+from flows.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
+from flows.run_ids import known_by
 from flows.steps import STAGES
 from flows.worktree import (
     Worktree,
@@ -125,9 +127,14 @@ def _work(tree: Worktree, settings: Settings) -> State:
     get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
+    with known_by(tree.path):
+        return _retrain_in(tree, settings)
+
+
+def _retrain_in(tree: Worktree, settings: Settings) -> State:
     fetch(default_remote(tree.project) is not None)
     ensure_data(Path.cwd())
-    show_dataset_diff(tree)
+    show_new_data(tree)
     state = _run_stages(settings.stage_seconds)
     if not state.is_completed():
         return state
@@ -197,9 +204,10 @@ def _slot(limit: str) -> Iterator[None]:
 def _decide(tree: Worktree, settings: Settings) -> State:
     """Give people time for a veto, put the registered version to the gate, and tell the outcome."""
     registered = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))
-    rivals = show_rivals(load_params(PARAMS_FILE), registered["version"])
+    params = load_params(PARAMS_FILE)
+    rivals = show_rivals(params, registered["version"])
     if not rivals.is_decided:
-        _wait_for_veto(rivals, settings.veto_seconds)
+        _wait_for_veto(params, rivals, settings.veto_seconds)
     with _slot("promotion"):
         state = promote(remeasure_champion=rivals.on_other_clips, return_state=True)
     if not state.is_completed():
@@ -213,7 +221,8 @@ def _decide(tree: Worktree, settings: Settings) -> State:
     return Completed(name=name, message=text)
 
 
-def _wait_for_veto(rivals: Rivals, seconds: int) -> None:
+def _wait_for_veto(params: Params, rivals: Rivals, seconds: int) -> None:
+    open_window(params, rivals.challenger, seconds)
     text = f"version {rivals.challenger} is registered. It is put to the gate in {seconds} s; to keep it from that: "
     text += f"cac veto --version {rivals.challenger} --reason TEXT"
     get_run_logger().info(text)

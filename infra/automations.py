@@ -104,16 +104,16 @@ def zombie_automation(after: timedelta) -> "AutomationCore":
 
 
 def notify_automations(block: "UUID") -> list["AutomationCore"]:
-    """Return the automations that send a message by a notification block: on failed runs, and on a retraining's events.
+    """Return the automations that send a message by a notification block: on failed runs, retrainings, and drift.
 
-    A retraining tells of itself by events named `cac.retraining.…` with a `message` (flows/retraining.py).
+    These carry a `message`: `cac.retraining.…` (flows/retraining.py), `cac.drift.found` (flows/monitoring.py).
     """
     failed = {f"prefect.flow-run.{state}" for state in ("Failed", "Crashed", "TimedOut")}
     about_failure = "{{ flow.name }} {{ flow_run.name }}", "{{ flow_run.state.name }}: {{ flow_run.state.message }}"
     about_retraining = "{{ event.event }}", "{{ event.payload.message }}"
     return [
         _message(FAILURES, failed, about_failure, block),
-        _message(RETRAININGS, {"cac.retraining.*"}, about_retraining, block),
+        _message(RETRAININGS, {"cac.retraining.*", "cac.drift.found"}, about_retraining, block),
     ]
 
 

@@ -2,7 +2,8 @@
 
 Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
 Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate, or the leak check's bar was missed;
-130 interrupted. Anything else that escapes is a bug of ours and keeps its traceback.
+4 something asks for attention (`cac status --exit-code`); 130 interrupted. Anything else that escapes is a bug of ours
+and keeps its traceback.
 """
 
 import argparse
@@ -17,8 +18,10 @@ from cac.data.verbs import add_data_verbs
 from cac.errors import CacError
 from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.layout import TRAINING_STAGES
+from cac.monitoring.verbs import add_drift_verbs
 from cac.registry.verbs import add_registry_verbs
 from cac.serving.verbs import add_serving_verbs
+from cac.status.verb import add_status_verb
 
 CHAMPION = "models:/cac-reward-model@champion"
 
@@ -76,6 +79,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
     _add_ablate_verbs(verbs)
     _add_params_verbs(verbs)
+    drift = verbs.add_parser(
+        "drift", help="watch what the champion says of recent clips", description="Watch production."
+    )
+    add_drift_verbs(partial(_add_verb, drift.add_subparsers(metavar="VERB", required=True)))
+    add_status_verb(partial(_add_verb, verbs))
     _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
     return parser
 

@@ -210,6 +210,22 @@ class Registry(_Section):
     gate: Gate
 
 
+class Monitoring(_Section):
+    """When recent clips of production count as drifted. No stage reads it."""
+
+    place: str | None  # a folder or s3:// prefix; "{date}" in it is the day before, such as 2026-11-23
+    min_clips: Annotated[int, Field(ge=20)]  # fewer are not judged
+    max_clips: Count  # of more, so many are judged
+    max_drift: Fraction  # the part of the clips that may be elsewhere than in the reference, by any measure
+    significance: Annotated[float, Field(gt=0, lt=1)]  # how often chance alone may raise an alarm
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Monitoring":
+        if self.max_clips < self.min_clips:
+            raise ValueError("max_clips must be at least min_clips")
+        return self
+
+
 class Params(_Section):
     """All of `params.yaml`."""
 
@@ -225,6 +241,7 @@ class Params(_Section):
     two_turn_grpo: Grpo
     evaluation: Evaluation
     registry: Registry
+    monitoring: Monitoring
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:

@@ -11,8 +11,10 @@ from prefect.events.schemas.deployment_triggers import DeploymentEventTrigger
 from prefect.exceptions import ParameterTypeError
 from prefect.flows import load_flow_from_entrypoint
 
+from flows import monitoring
+
 ROOT = Path(__file__).parents[2]
-DEPLOYMENT = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"][0]
+DEPLOYMENT, WATCH = yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +45,14 @@ def test_other_parameters_are_refused(flow, wrong):
 
 
 def test_the_schedule_is_a_cron_line():
-    [schedule] = DEPLOYMENT["schedules"]
-    CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+    for deployment in (DEPLOYMENT, WATCH):
+        [schedule] = deployment["schedules"]
+        CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
 
 
-def test_it_runs_alone_and_drops_what_comes_meanwhile():
-    assert DEPLOYMENT["concurrency_limit"] == {"limit": 1, "collision_strategy": ConcurrencyLimitStrategy.CANCEL_NEW}
+@pytest.mark.parametrize("deployment", [DEPLOYMENT, WATCH])
+def test_it_runs_alone_and_drops_what_comes_meanwhile(deployment):
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": ConcurrencyLimitStrategy.CANCEL_NEW}
 
 
 def test_new_data_and_drift_fire_it(flow):
@@ -56,8 +60,15 @@ def test_new_data_and_drift_fire_it(flow):
     data, drift = triggers["retrain-on-new-data"], triggers["retrain-on-drift"]
     assert data.expect == {"cac.dataset.version-added"}
     assert data.match.root == {"prefect.resource.id": "cac.dataset"}
-    assert drift.expect == {"cac.drift.found"}
+    assert drift.expect == {monitoring.EVENT}
+    assert drift.match.root == {"prefect.resource.id": monitoring.RESOURCE}
     for trigger in (data, drift):
         assert set(trigger.parameters) <= set(flow.parameters.properties)
         for value in trigger.parameters.values():
             assert re.fullmatch(r"[\w ]+|\{\{ event\.payload\.\w+ \}\}", value)
+
+
+def test_monitoring_takes_what_its_deployment_gives():
+    watch = load_flow_from_entrypoint(str(ROOT / WATCH["entrypoint"]), use_placeholder_flow=False)
+    assert watch.name == "monitoring"
+    assert watch.validate_parameters(WATCH["parameters"]) == {"place": None, "tell": True}

@@ -34,7 +34,9 @@ def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     assert project.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"]
     assert "0.75 [0.70, 0.80]" in done.stdout
     assert "What next" in done.stdout
-    assert _artifacts(prefect_home) >= {"metrics-test", "metrics-val", "report", "validation", "data-docs"}
+    shown = {"dataset-diff", "validation", "validation-summary", "data-docs", "metrics-test", "metrics-val", "report"}
+    assert _artifacts(prefect_home) >= shown
+    assert "git_commit=" in done.stdout + done.stderr
     assert _table(prefect_home, "validation") == ["pair"]
     assert _states(prefect_home) == ["CANCELLED", "COMPLETED"]
 

@@ -96,7 +96,16 @@ def _the_first_retraining_makes_a_champion(checkout: Checkout) -> None:
     assert _tags(checkout, "1") >= {("git_commit", checkout.git("rev-parse", branch)), ("git_dirty", "false")}
     assert checkout.git("status", "--porcelain") == ""
     assert not (checkout.root / ".retraining").exists()
-    assert _artifacts(checkout) >= {"dataset-diff", "champion-challenger", "promotion", "retraining"}
+    shown = {
+        "dataset-diff",
+        "validation-summary",
+        "metrics-test",
+        "report",
+        "champion-challenger",
+        "promotion",
+        "retraining",
+    }
+    assert _artifacts(checkout) >= shown
     lost = checkout.root / ".dvc" / "cache"  # what was pushed is all that the results need
     shutil.rmtree(lost)
     checkout.git("checkout", "--quiet", branch)

@@ -3,7 +3,9 @@
 Files that are not named like videos are no part of it. Left out: anything that changes the source.
 """
 
+import hashlib
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -106,6 +108,14 @@ def open_source(source: str) -> Source:
     if not Path(source).is_dir():
         raise CacError(f"no folder at {source}. Name a folder of videos, or s3://bucket/prefix.")
     return FolderSource(Path(source))
+
+
+def sample(videos: Sequence[Listed], most: int | None) -> list[Listed]:
+    """Return at most so many videos, in their order. Which ones follows from a hash of their names alone."""
+    if most is None or len(videos) <= most:
+        return list(videos)
+    chosen = set(sorted(videos, key=lambda video: hashlib.sha256(video.name.encode()).digest())[:most])
+    return [video for video in videos if video in chosen]
 
 
 def _is_video(name: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.batch.listing import open_source
+from cac.batch.listing import open_source, sample
 from cac.batch.plan import BatchSettings, Plan, difference
 from cac.batch.rows import part_rows
 from cac.batch.table import join_parts, read_columns, read_made_with, write_part
@@ -51,7 +51,13 @@ def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[
 
 
 def score_batch(
-    source: str, out: Path, uri: str, settings: BatchSettings, restart: bool = False, engine: Engine = one_process
+    source: str,
+    out: Path,
+    uri: str,
+    settings: BatchSettings,
+    restart: bool = False,
+    most: int | None = None,
+    engine: Engine = one_process,
 ) -> Summary:
     """Score the videos below `source` into the table `out`, going on with a run that was cut off.
 
@@ -61,6 +67,7 @@ def score_batch(
         uri: `models:/NAME/NUMBER` or `models:/NAME@ALIAS`, resolved once.
         settings: how videos are read and judged.
         restart: throw away what an earlier run left, the table included.
+        most: score so many of the videos, if there are more (`listing.sample`).
         engine: what makes the rows; it may be another one when a run that was cut off goes on.
 
     Raises:
@@ -69,7 +76,8 @@ def score_batch(
     from cac.rl.pinned import resolve_version
 
     settings.check()
-    plan = Plan(source, resolve_version(uri), settings, tuple(open_source(source).videos()))
+    videos = tuple(sample(open_source(source).videos(), most))
+    plan = Plan(source, resolve_version(uri), settings, videos)
     if not plan.videos:
         raise CacError(f"no videos below {source}. Name a folder of videos, or s3://bucket/prefix.")
     work = Work(out)

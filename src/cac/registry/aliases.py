@@ -24,6 +24,7 @@ GATE_TAG = "gate"
 PASSED, FAILED = "passed", "failed"
 ROLLED_BACK_TAG = "rolled_back"
 VETO_TAG = "vetoed"
+VETO_UNTIL_TAG = "veto_until"  # when a retraining puts it to the gate; ISO 8601, UTC
 _LONGEST_LINE = 100
 
 

@@ -1,10 +1,11 @@
 """What `cac registry` lists: every version with its aliases, numbers, the gate's answer, and what it was made from."""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cac.params import Params
-from cac.registry.aliases import GATE_TAG, aliases, rollback_reason
+from cac.registry.aliases import GATE_TAG, VETO_UNTIL_TAG, aliases, rollback_reason, veto_reason
 from cac.registry.fingerprint import UNKNOWN
 from cac.registry.gate import CEILINGS, FLOORS
 from cac.registry.measured_store import EVALUATION_SET_TAG
@@ -26,6 +27,9 @@ class Listed:
         gate: "passed", "failed", or None if it was never put through it.
         gate_reasons: the checks that failed.
         rolled_back: why it was rolled back; None if it was not.
+        vetoed: why a person said no to it; None if nobody did.
+        veto_until: until when it waits, or waited, for a veto (ISO 8601, UTC); None if it never did.
+        created: when it was registered (ISO 8601, UTC).
         metrics: what the gate reads, {name: value}; None where it is not known.
         evaluation_set, git_commit, git_dirty, data_md5: what it was measured on and made from, or "unknown".
     """
@@ -36,6 +40,9 @@ class Listed:
     gate: str | None
     gate_reasons: str | None
     rolled_back: str | None
+    vetoed: str | None
+    veto_until: str | None
+    created: str
     metrics: dict[str, float | None]
     evaluation_set: str
     git_commit: str
@@ -63,6 +70,9 @@ def _listed(version: "ModelVersion", held: tuple[str, ...]) -> Listed:
         gate=tags.get(GATE_TAG),
         gate_reasons=tags.get("gate_reasons"),
         rolled_back=rollback_reason(version),
+        vetoed=veto_reason(version),
+        veto_until=tags.get(VETO_UNTIL_TAG),
+        created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
         metrics={name: _number(tags.get(value_tag(name))) for name in (*FLOORS, *CEILINGS)},
         evaluation_set=tags.get(EVALUATION_SET_TAG, UNKNOWN),
         git_commit=tags.get("git_commit", UNKNOWN),

@@ -172,6 +172,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     with _run(experiment, {**own, **state.tags()}) as run_id:
         import mlflow
 
+        print(_who(stage, run_id, state), flush=True)
         mlflow.log_params(flat_params(stage, params))
         _log_data(stage, state)
         with unchanged(root, stage) as inputs:
@@ -212,6 +213,12 @@ def shared_run(stage: str, params: Params) -> Iterator[StageRun | SilentRun]:
         return
     with stage_run(stage, params) as run:
         yield run
+
+
+def _who(stage: str, run_id: str, state: Fingerprint) -> str:
+    """Return the line by which a stage's log is found again: its MLflow run, and what it works on."""
+    facts = {"stage": stage, "mlflow_run": run_id, "git_commit": state.git_commit, "data_md5": state.data_md5}
+    return " ".join(f"{name}={value}" for name, value in facts.items())
 
 
 def flat_params(stage: str, params: Params) -> dict[str, Any]:

@@ -1,17 +1,18 @@
 """Veto: a person says no to a registered version before it becomes champion.
 
 It is a tag of the version, so it holds whoever asks the gate next, and whenever: a check of the gate refuses the
-version until `cac promote --despite-veto`. Left out: taking back what is champion already, which is a rollback
-(`rollback.py`).
+version until `cac promote --despite-veto`. A retraining leaves a window for it; when that ends is a tag as well, so
+whoever looks at the registry, on any machine, sees what waits. Left out: taking back what is champion already, which is
+a rollback (`rollback.py`).
 """
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.aliases import CHAMPION, VETO_TAG, aliases, version_of
+from cac.registry.aliases import CHAMPION, VETO_TAG, VETO_UNTIL_TAG, aliases, version_of
 from cac.registry.tracking import connect
 
 _LONGEST_REASON = 2000  # characters
@@ -42,3 +43,16 @@ def veto(params: Params, version: str, reason: str) -> Veto:
     record = Veto(name, str(found.version), reason.strip(), datetime.now(UTC).isoformat(timespec="seconds"))
     client.set_model_version_tag(name, record.version, VETO_TAG, json.dumps(asdict(record), sort_keys=True))
     return record
+
+
+def open_window(params: Params, version: str, seconds: int) -> str:
+    """Write down until when a version waits for a veto, and return that moment (ISO 8601, UTC).
+
+    Raises:
+        CacError: there is no such complete version.
+    """
+    client, name = connect(), params.registry.model_name
+    version_of(client, name, version)
+    until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    client.set_model_version_tag(name, version, VETO_UNTIL_TAG, until)
+    return until

@@ -97,7 +97,7 @@ def _score_batch(args: argparse.Namespace) -> int:
 
     engine = ray_engine(args.actors) if args.engine == "ray" else one_process
     settings = BatchSettings(args.batch_size, round(args.max_mb * _MEGA), _limits(args), args.device)
-    summary = score_batch(args.source, args.out, args.model, settings, args.restart, engine)
+    summary = score_batch(args.source, args.out, args.model, settings, args.restart, engine=engine)
     _print_summary(summary, args.out)
     return EXIT_MISTAKE if summary.failures else 0
 

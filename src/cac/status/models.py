@@ -1,0 +1,121 @@
+"""Who is champion, who was before, who comes next, as MLflow has it; and that a store that is away is given up soon."""
+
+import os
+import socket
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from cac.errors import CacError
+from cac.params import Params
+from cac.registry.tracking import tracking_uri
+
+if TYPE_CHECKING:
+    from cac.registry.listing import Listed
+
+_SQLITE = "sqlite:///"
+_SECONDS = 3.0
+_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
+# MLflow tries for minutes by itself. What the user has set stays.
+_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+
+
+@dataclass(frozen=True)
+class Models:
+    """The versions that matter; None where there is none.
+
+    Attributes:
+        source: the store's address, without a password.
+        versions: how many there are.
+        champion, previous: what the aliases name.
+        challenger: the newest whole version that came after the champion.
+    """
+
+    source: str
+    versions: int
+    champion: "Listed | None"
+    previous: "Listed | None"
+    challenger: "Listed | None"
+
+
+def store_is_made() -> bool:
+    """Tell whether there is a store to ask; of a SQLite file that is not there yet there is none, and none is made.
+
+    Raises:
+        CacError: the store's machine does not answer, or MLFLOW_TRACKING_URI names no store.
+    """
+    uri = tracking_uri()
+    if uri.startswith(_SQLITE):
+        return Path(uri.removeprefix(_SQLITE)).is_file()
+    for name, value in _PATIENCE.items():
+        os.environ.setdefault(name, value)
+    _check_answers(uri)
+    return True
+
+
+def _check_answers(uri: str) -> None:
+    parts = urlsplit(uri)
+    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
+    if not parts.hostname or not port:
+        return
+    try:
+        socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
+    except OSError as error:
+        raise CacError(
+            f"the MLflow store at {_named(uri)} does not answer ({error}). Start it, or unset MLFLOW_TRACKING_URI."
+        ) from error
+
+
+def _named(uri: str) -> str:
+    """Return an address without the user and the password that may be in it."""
+    scheme, mark, rest = uri.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
+
+
+def models(params: Params) -> Models:
+    """Return the versions that matter.
+
+    Raises:
+        CacError: the store cannot be read.
+    """
+    source = _named(tracking_uri())
+    if not store_is_made():
+        return Models(source, 0, None, None, None)
+    from mlflow.exceptions import MlflowException
+
+    from cac.registry.aliases import CHAMPION, PREVIOUS
+    from cac.registry.listing import list_versions
+
+    try:
+        versions = list_versions(params)
+    except MlflowException as error:
+        raise CacError(f"the MLflow store at {source} cannot be read: {error.message}") from error
+    by_alias = {alias: version for version in versions for alias in version.aliases}
+    champion = by_alias.get(CHAMPION)
+    return Models(source, len(versions), champion, by_alias.get(PREVIOUS), _challenger(versions, champion))
+
+
+def _challenger(versions: list["Listed"], champion: "Listed | None") -> "Listed | None":
+    """Return the newest complete version after the champion; versions stand newest first."""
+    newer = (one for one in versions if champion is None or int(one.version) > int(champion.version))
+    return next((one for one in newer if one.registration == "complete"), None)
+
+
+def standing(version: "Listed", now: datetime) -> str:
+    """Say in some words where a version stands that is not the champion."""
+    if version.rolled_back:
+        return f"rolled back: {version.rolled_back}"
+    if version.vetoed:
+        return f"vetoed: {version.vetoed}"
+    if version.gate == "failed":
+        return "refused by the gate"
+    if version.gate:
+        return f"{version.gate} the gate"
+    return "waits for a veto" if in_window(version, now) else "not put to the gate yet"
+
+
+def in_window(version: "Listed", now: datetime) -> bool:
+    """Tell whether a version waits for a veto now."""
+    return not version.gate and bool(version.veto_until) and datetime.fromisoformat(str(version.veto_until)) > now
