@@ -154,6 +154,13 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, content: bytes) 
         load_params(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize("change", [lambda v: v.pop("portions"), lambda v: v["portions"].clear()])
+def test_a_missing_key_is_named_in_one_short_line(tmp_path: Path, change: Change) -> None:
+    with pytest.raises(CacError, match=r"params\.yaml: portions(\.reinforcement_share)?: missing") as caught:
+        load_changed(tmp_path, change)
+    assert len(str(caught.value)) < 400
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(CacError, match=r"no settings at .*absent\.yaml"):
         load_params(tmp_path / "absent.yaml")

@@ -288,6 +288,8 @@ def _explain(problem: dict) -> str:
     key = ".".join(map(str, problem["loc"])) or "the file"
     if problem["type"] == "float_type" and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", str(problem["input"])):
         return f"{key}: YAML reads {problem['input']} as text; write it as a decimal, such as 0.001"
+    if problem["type"] == "missing":
+        return f"{key}: missing; src/cac/params.py says what it means and what is allowed"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (found {problem['input']!r})"
     section: type[BaseModel] = Params
