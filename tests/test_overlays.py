@@ -33,11 +33,12 @@ def test_the_projects_overlays_give_valid_settings(params_file: Path, path: Path
 
 
 def test_what_is_changed_is_told_and_the_rest_stays_to_the_byte(params_file: Path) -> None:
+    rate = load_params(params_file).two_turn_grpo.learning_rate
     before = params_file.read_text()
     changes = apply_overlay(params_file, overlay(params_file.parent, "two_turn_grpo:\n  learning_rate: 0.00001\n"))
-    assert changes == [Change("two_turn_grpo.learning_rate", 0.0001, 0.00001)]
+    assert changes == [Change("two_turn_grpo.learning_rate", rate, 0.00001)]
     start = before.index("two_turn_grpo:")
-    expected = before[:start] + before[start:].replace("learning_rate: 0.0001\n", "learning_rate: 0.00001\n")
+    expected = before[:start] + before[start:].replace(f"learning_rate: {rate}\n", "learning_rate: 0.00001\n")
     assert params_file.read_text() == expected
 
 
