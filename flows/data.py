@@ -9,10 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cac.console import print_error
 from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from flows.commands import COMMANDS
+from flows.endings import guarded
 from flows.environment import LOCK_FILE, prepare
 from flows.lock import run_lock
 
@@ -69,19 +68,13 @@ def _run(root: Path, module: tuple[str, ...]) -> None:
         raise CacError("the dataset could not be made ready: " + "\n".join(finished.tail[-_SHOWN:]))
 
 
+@guarded("Interrupted. `make data` starts over.")
 def main() -> int:
     """Make the dataset ready and return the exit code."""
     prepare(Path.cwd())
-    try:
-        with run_lock(Path.cwd() / LOCK_FILE) as lock, COMMANDS.stopped_by_signals():
-            COMMANDS.lock = lock
-            ensure_data(Path.cwd())
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print("Interrupted. `make data` starts over.", file=sys.stderr)
-        return EXIT_INTERRUPTED
+    with run_lock(Path.cwd() / LOCK_FILE) as lock, COMMANDS.stopped_by_signals():
+        COMMANDS.lock = lock
+        ensure_data(Path.cwd())
     print("data/ is ready: it is what data.dvc names.")
     return 0
 

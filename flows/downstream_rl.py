@@ -8,12 +8,10 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from cac.console import print_error
-from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.params import load_params
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Run, Setup
 from cac.rl.downstream.optimise import Training
+from flows.endings import guarded, told
 from flows.environment import SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
 from flows.server import local_server
@@ -22,24 +20,18 @@ _LOCK = SCRATCH / "downstream.lock"
 _INTERRUPTED = "Interrupted. Finished runs are kept; the same command goes on from there."
 
 
+@guarded(_INTERRUPTED)
 def main(argv: Sequence[str] | None = None) -> int:
     """Make the runs that are missing, write the summary, and return the exit code."""
     args = _parser().parse_args(argv)
     root = Path.cwd()
     prepare(root)
-    try:
-        training = Training(args.updates, args.prompts, args.group)
-        setup = Setup(training, args.evaluated, args.candidates, args.reference_clips)
-        runs = _runs({WITH_MOTION: args.seeds, WITHOUT_MOTION: args.seeds_without})
-        uri = args.model or _champion(root)
-        with run_lock(root / _LOCK), local_server(root / SCRATCH / "prefect" / "downstream.log"):
-            return _run(uri, setup, runs)
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return EXIT_INTERRUPTED
+    training = Training(args.updates, args.prompts, args.group)
+    setup = Setup(training, args.evaluated, args.candidates, args.reference_clips)
+    runs = _runs({WITH_MOTION: args.seeds, WITHOUT_MOTION: args.seeds_without})
+    uri = args.model or _champion(root)
+    with run_lock(root / _LOCK), local_server(root / SCRATCH / "prefect" / "downstream.log"):
+        return _run(uri, setup, runs)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,15 +68,9 @@ def _champion(root: Path) -> str:
 def _run(uri: str, setup: Setup, runs: Sequence[Run]) -> int:
     stay_offline()  # a registered model brings its base, or names one that is in the cache
     from flows.downstream import downstream  # Prefect reads its settings here, so no sooner
-    from flows.pipeline import send_what_is_left
 
     state = downstream(uri, setup, runs, return_state=True)
-    send_what_is_left()
-    if state.is_completed():
-        print(state.message)
-        return 0
-    print_error(str(state.message))
-    return 1
+    return told(state)
 
 
 if __name__ == "__main__":

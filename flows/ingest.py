@@ -9,30 +9,22 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cac.console import print_error
-from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from flows.commands import COMMANDS
+from flows.endings import guarded, told
 from flows.environment import SCRATCH, prepare
 from flows.server import local_server
 
 _INTERRUPTED = "Interrupted. What was fetched is kept; the same command goes on from there."
 
 
+@guarded(_INTERRUPTED)
 def main(argv: Sequence[str] | None = None) -> int:
     """Take in what lies in a landing place and return the exit code."""
     args = _parser().parse_args(argv)
     prepare(Path.cwd())
     has_server = bool(os.environ.get("PREFECT_API_URL"))  # the temporary one has nobody who listens
-    try:
-        with local_server(Path.cwd() / SCRATCH / "prefect" / "server.log"):
-            return _run(args, has_server)
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return EXIT_INTERRUPTED
+    with local_server(Path.cwd() / SCRATCH / "prefect" / "server.log"):
+        return _run(args, has_server)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -46,18 +38,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(args: argparse.Namespace, tell: bool) -> int:
     from flows.ingestion import ingestion  # Prefect reads its settings here, so no sooner
-    from flows.pipeline import send_what_is_left
 
     with COMMANDS.stopped_by_signals():
         state = ingestion(args.landing, args.branch, args.val_share, args.test_share, tell, return_state=True)
-    send_what_is_left()
-    if COMMANDS.interrupted:
-        raise KeyboardInterrupt
-    if state.is_completed():
-        print(state.message)
-        return 0
-    print_error(str(state.message))
-    return 1
+    return told(state)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cac.console import print_error
-from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from flows.commands import COMMANDS
+from flows.endings import guarded, told
 from flows.environment import SCRATCH, prepare
 from flows.server import local_server
 
 _INTERRUPTED = "Interrupted. The clips scored so far are kept; the same command goes on from there."
 
 
+@guarded(_INTERRUPTED)
 def main(argv: Sequence[str] | None = None) -> int:
     """Monitor the clips of a place and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.monitor", description="Watch recent clips of production.")
@@ -28,31 +27,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     prepare(Path.cwd())
     has_server = bool(os.environ.get("PREFECT_API_URL"))  # the temporary one has nobody who listens
-    try:
-        with local_server(Path.cwd() / SCRATCH / "prefect" / "server.log"):
-            return _run(args.place, has_server)
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return EXIT_INTERRUPTED
+    with local_server(Path.cwd() / SCRATCH / "prefect" / "server.log"):
+        return _run(args.place, has_server)
 
 
 def _run(place: str | None, tell: bool) -> int:
     from flows.monitoring import monitoring  # Prefect reads its settings here, so no sooner
-    from flows.pipeline import send_what_is_left
 
     with COMMANDS.stopped_by_signals():
         state = monitoring(place, tell, return_state=True)
-    send_what_is_left()
-    if COMMANDS.interrupted:
-        raise KeyboardInterrupt
-    if state.is_completed():
-        print(state.message)
-        return 0
-    print_error(str(state.message))
-    return 1
+    return told(state)
 
 
 if __name__ == "__main__":

@@ -24,12 +24,12 @@ from typing import Any
 
 from cac.console import print_error, print_reproduction
 from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.git import read_git
 from cac.registry.dvc_files import GRAPH, POINTER, locked_stages, read_yaml
 from cac.registry.recorded import Compared, Recorded, read_recorded
 from flows.commands import COMMANDS
 from flows.data import ensure_data
+from flows.endings import guarded
 from flows.environment import SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
 
@@ -47,6 +47,7 @@ print(json.dumps({"package": cac.__file__, **state.tags()}))
 """
 
 
+@guarded(_INTERRUPTED)
 def main(argv: Sequence[str] | None = None) -> int:
     """Reproduce a version of the project in the current folder and return the exit code."""
     parser = argparse.ArgumentParser(prog="cac reproduce", description="Make a registered version again, and compare.")
@@ -56,18 +57,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     root = Path.cwd()
     prepare(root)
-    try:
-        recorded = read_recorded(root, args.version)
-        folder = (root / FOLDER / f"version-{recorded.version}").absolute()
-        with run_lock(folder.with_suffix(".lock")) as lock, COMMANDS.stopped_by_signals():
-            COMMANDS.lock = lock
-            return _reproduce(Worktree(root, folder, recorded.commit), recorded, args.use_cache, args.keep)
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return EXIT_INTERRUPTED
+    recorded = read_recorded(root, args.version)
+    folder = (root / FOLDER / f"version-{recorded.version}").absolute()
+    with run_lock(folder.with_suffix(".lock")) as lock, COMMANDS.stopped_by_signals():
+        COMMANDS.lock = lock
+        return _reproduce(Worktree(root, folder, recorded.commit), recorded, args.use_cache, args.keep)
 
 
 class Worktree:

@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cac.console import print_error, print_summary
-from cac.errors import CacError
-from cac.exit_codes import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.params import load_params
 from flows.commands import COMMANDS
 from flows.data import ensure_data
+from flows.endings import guarded
 from flows.environment import LOCK_FILE, SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
 from flows.server import local_server
@@ -25,6 +24,7 @@ _INTERRUPTED = (
 _SHOWN = 12  # lines of a failed step that are shown again at the end
 
 
+@guarded(_INTERRUPTED)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the pipeline in the current folder and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.run", description="Run the pipeline, stage by stage.")
@@ -34,16 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     root = Path.cwd()
     prepare(root)
-    try:
-        with run_lock(root / LOCK_FILE) as lock:
-            COMMANDS.lock = lock
-            return _run(root, args.until)
-    except CacError as error:
-        print_error(str(error))
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        print(_INTERRUPTED, file=sys.stderr)
-        return EXIT_INTERRUPTED
+    with run_lock(root / LOCK_FILE) as lock:
+        COMMANDS.lock = lock
+        return _run(root, args.until)
 
 
 def _run(root: Path, until: str) -> int:
