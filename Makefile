@@ -50,7 +50,7 @@ monitor: $(INSTALLED) ## compare recent clips with what the champion was measure
 	@$(BIN)/python -m flows.monitor $(PLACE)
 
 test: lint ## lint, types, and the whole test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(INSTALLED) ## lint, formatting and types
 	$(BIN)/ruff check

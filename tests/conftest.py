@@ -18,7 +18,9 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def project_params() -> Params:
-    return load_params(ROOT / "params.yaml")
+    """The repository's settings on one thread: another worker of the tests has the other cores."""
+    params = load_params(ROOT / "params.yaml")
+    return params.model_copy(update={"compute": params.compute.model_copy(update={"threads": 1})})
 
 
 @pytest.fixture(scope="session")

@@ -23,6 +23,17 @@ def test_what_a_piece_raises_is_raised() -> None:
         list(spread(doubled, range(20)))
 
 
+def slow_but_first_fails(number: int) -> None:
+    if number == 0:
+        raise ValueError("the first")
+    time.sleep(600)
+
+
+def test_a_failure_does_not_wait_for_what_the_others_are_at() -> None:
+    with pytest.raises(ValueError, match="the first"):
+        list(spread(slow_but_first_fails, range(4), processes=2, at_once=1))
+
+
 LONG_WORK = """
 import os, sys, time
 from functools import partial

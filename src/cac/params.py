@@ -103,7 +103,16 @@ class Adapter(_Section):
     rank: Count
     alpha: Count
     dropout: Fraction
+    # "sum": add the adapter to the weights once a pass, the faster for narrow models; "beside": compute it beside them,
+    # as PEFT does, which keeps no gradient of a whole weight in memory.
+    compute: Literal["sum", "beside"]
     target_modules: str  # a regular expression over module names
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> "Adapter":
+        if self.compute == "sum" and self.dropout:
+            raise ValueError("dropout must be 0 with compute: sum, where no input of the adapter alone is left to drop")
+        return self
 
     @field_validator("target_modules")
     @classmethod

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing.connection import wait
+from multiprocessing.connection import Connection, wait
 from typing import TypeVar
 
 Piece = TypeVar("Piece")
@@ -19,26 +19,43 @@ Result = TypeVar("Result")
 PIECES_AT_ONCE = 8  # handed to a process together
 
 
-def spread(work: Callable[[Piece], Result], pieces: Iterable[Piece]) -> Iterator[Result]:
+def spread(
+    work: Callable[[Piece], Result],
+    pieces: Iterable[Piece],
+    processes: int | None = None,
+    at_once: int = PIECES_AT_ONCE,
+) -> Iterator[Result]:
     """Yield `work(piece)` of each piece, in order; `work`, pieces and results must be picklable.
 
-    What a piece raises is raised here, and what has not been begun by then is dropped.
+    What a piece raises is raised here; what other processes are at by then ends unfinished, and the rest is dropped.
+
+    Args:
+        work: a function that the processes can import.
+        pieces: what it is called with.
+        processes: how many; as many as there are cores by default.
+        at_once: pieces that a process is handed together.
     """
     context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(len(os.sched_getaffinity(0)), mp_context=context, initializer=_begin)
+    told, tell = context.Pipe(duplex=False)
+    count = processes or len(os.sched_getaffinity(0))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(told,))
     try:
-        yield from pool.map(work, pieces, chunksize=PIECES_AT_ONCE)
+        yield from pool.map(work, pieces, chunksize=at_once)
+    except BaseException:
+        tell.close()
+        raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin() -> None:
+def _begin(told: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    threading.Thread(target=_end_when_told, args=(told,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
+def _end_when_told(told: Connection) -> None:
+    """End this process when the one that started it is gone, or closes its end of the pipe."""
     parent = multiprocessing.parent_process()
     assert parent is not None
-    wait([parent.sentinel])
+    wait([parent.sentinel, told])
     os._exit(1)

@@ -3,11 +3,13 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -53,8 +55,20 @@ class Watched:
         return answer.json()
 
     def alarms(self) -> list[dict[str, Any]]:
-        found = self.ask("/events/filter")["events"]
-        return [event for event in found if event["event"] == "cac.drift.found"]
+        """Return the drift events, once all that were sent are kept: the server writes them down seconds later."""
+        marker = str(uuid4())
+        self._send({"id": marker, "event": "test.marker", "resource": {"prefect.resource.id": "test"}})
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline:
+            found = self.ask("/events/filter")["events"]
+            if any(event["id"] == marker for event in found):
+                return [event for event in found if event["event"] == "cac.drift.found"]
+            time.sleep(0.5)
+        raise AssertionError("the server did not keep an event within five minutes")
+
+    def _send(self, event: dict[str, Any]) -> None:
+        sent = event | {"occurred": datetime.now(UTC).isoformat()}
+        httpx.post(self.env["PREFECT_API_URL"] + "/events", json=[sent], timeout=60).raise_for_status()
 
     def states(self) -> list[str]:
         runs = self.ask("/flow_runs/filter")

@@ -1,7 +1,7 @@
 """Evaluation: every checkpoint and both baselines on val and the test splits, the calibration, and the report.
 
-The calibration of each checkpoint is fitted on val; the test splits are read here and nowhere else. Checkpoints that
-were judged already with exactly the same inputs are not judged again after an interruption.
+The calibration of each checkpoint is fitted on val; the test splits are read here and nowhere else. How the checkpoints
+judge is in `judging.py`.
 """
 
 import json
@@ -16,6 +16,7 @@ from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.calibration import Calibration, fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
+from cac.evaluation.judging import CHECKPOINTS, Judgements, judge_checkpoints
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.judgement import Judgement
@@ -30,15 +31,13 @@ from cac.layout import (
     SCRATCH,
     TRAINING_STAGES,
 )
-from cac.model.adapters import load_adapter, require_adapter
-from cac.model.loading import base_identity, best_device, load_base, make_deterministic
-from cac.model.reward_model import RewardModel
+from cac.model.adapters import require_adapter
+from cac.model.loading import make_deterministic
 from cac.params import Params
-from cac.training.checkpoints import discard, fingerprint, prepare
+from cac.training.checkpoints import discard
 from cac.training.rewards import total_reward
 from cac.video import Video
 
-CHECKPOINTS = ("base", *TRAINING_STAGES)
 FINAL = TRAINING_STAGES[-1]
 SPLITS: tuple[Split, ...] = ("val", "test", "test_shifted")
 
@@ -55,7 +54,6 @@ class _Part:
         return [clip.is_clean for clip in self.clips]
 
 
-Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
 AllFacts = dict[Split, dict[str, Facts]]  # split -> row name -> facts of its clips
 
 
@@ -70,7 +68,7 @@ def evaluate(params: Params, root: Path) -> None:
     make_deterministic(params.compute)
     store = ClipStore(root / DATASET)
     parts = _load(root / DATASET, store)
-    judgements: Judgements = {name: _judge_checkpoint(name, params, root, parts) for name in CHECKPOINTS}
+    judgements = judge_checkpoints(params, root, list(parts))
     judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
     calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
     facts = _facts(judgements, calibrations, parts, params)
@@ -88,41 +86,6 @@ def _load(dataset: Path, store: ClipStore) -> dict[Split, _Part]:
         for split, rows in clips.items()
         if rows or split in REQUIRED_SPLITS
     }
-
-
-def _judge_checkpoint(name: str, params: Params, root: Path, parts: dict[Split, _Part]) -> dict[str, list[Judgement]]:
-    """Judge all splits with one checkpoint, or read what an interrupted evaluation has judged."""
-    folder = prepare(root, "evaluate", _fingerprint(params, root))
-    kept = folder / f"{name}.json"
-    if kept.is_file():
-        return {split: [Judgement.from_dict(d) for d in rows] for split, rows in json.loads(kept.read_text()).items()}
-    model = _checkpoint(name, params, root)
-    judged: dict[str, list[Judgement]] = {}
-    for split, part in parts.items():
-        judged[split] = []
-        for judgement in model.iter_judgements(part.videos, params.evaluation.batch_size):
-            judged[split].append(judgement)
-            if len(judged[split]) % params.evaluation.batch_size == 0 or len(judged[split]) == len(part.clips):
-                print(f"evaluate  {name}  {split}  {len(judged[split])}/{len(part.clips)} clips", flush=True)
-    partial = kept.with_suffix(".partial")
-    partial.write_text(json.dumps({split: [j.to_dict() for j in rows] for split, rows in judged.items()}))
-    partial.rename(kept)
-    return judged
-
-
-def _fingerprint(params: Params, root: Path) -> str:
-    sections = {"compute": params.compute, "frames": params.frames, "model": params.model, "e": params.evaluation}
-    return fingerprint(
-        sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in TRAINING_STAGES)]
-    )
-
-
-def _checkpoint(name: str, params: Params, root: Path) -> RewardModel:
-    model, processor = load_base(params.model)
-    if name in TRAINING_STAGES:
-        model = load_adapter(model, root / MODELS / name, base_identity(params.model), trainable=False)
-    model = model.eval().to(best_device())
-    return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
 
 
 def _judge_baselines(train: Sequence[Clip], store: ClipStore, parts: dict[Split, _Part]) -> Judgements:

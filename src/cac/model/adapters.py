@@ -59,6 +59,11 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
     return adapted
 
 
+def without_wrapper(model: Any) -> Any:
+    """Return the base model inside a `PeftModel`; a model that is not wrapped comes back as it is."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
 def freeze_vision(model: Any) -> None:
     """Keep the vision tower's part of an adapter as it is: a third of a step's time goes into its gradients.
 

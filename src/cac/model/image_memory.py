@@ -7,6 +7,8 @@ from call to call, so a result depends on its own batch alone and an interrupted
 
 from typing import Any
 
+from cac.model.adapters import without_wrapper
+
 
 def encode_images_once(model: Any) -> None:
     """Let a model's vision tower encode equal images of a call once; its weights must not be trained.
@@ -17,7 +19,7 @@ def encode_images_once(model: Any) -> None:
     Raises:
         ValueError: a weight of the tower asks for a gradient, which would then be lost.
     """
-    tower = _base(model).model.visual
+    tower = without_wrapper(model).model.visual
     if any(parameter.requires_grad for parameter in tower.parameters()):
         raise ValueError("the vision tower is being trained; its images must be encoded each time")
     encode = tower.forward
@@ -56,7 +58,3 @@ def _rows(parts: Any, chosen: list[int]) -> Any:
     import torch
 
     return torch.cat([parts[index] for index in chosen])
-
-
-def _base(model: Any) -> Any:
-    return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -58,10 +58,10 @@ def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dic
         chat_template=template,
         tokenize=True,
         return_dict=True,
-        return_tensors="pt",
+        return_tensors=None,  # with tensors, Transformers 5.23 makes the mask element by element, which takes longest
         return_assistant_tokens_mask=True,
         processor_kwargs={"padding": True, "padding_side": "right"},
-    )
+    ).convert_to_tensors("pt")
     mask = batch.pop("assistant_masks").bool()
     for row, dialogue in zip(mask, dialogues, strict=True):
         _drop_first_spans(row, dialogue.learn_from_turn)

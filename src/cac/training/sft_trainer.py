@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from trl import SFTTrainer
 
+from cac.model.adapters import without_wrapper
 from cac.training.collator import IGNORED
 from cac.training.evidence import READ_LAYER, WORDS, evidence_loss
 
@@ -60,7 +61,7 @@ class EvidenceSFTTrainer(SFTTrainer):
         added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
         if self.evidence_weight and evidence is not None:
             image = inputs["input_ids"] == self.image_token
-            shown = evidence_loss(self._base(), states[0][image], evidence, self.words, self._over_all)
+            shown = evidence_loss(without_wrapper(self.model), states[0][image], evidence, self.words, self._over_all)
             added = added + self.evidence_weight * shown
         # With a token count from outside, the caller leaves averaging over accumulated batches to the loss.
         parts = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
@@ -93,14 +94,9 @@ class EvidenceSFTTrainer(SFTTrainer):
     def _read_layer(self) -> Iterator[list[torch.Tensor]]:
         """Collect what the layer gives that evidence is read off."""
         states: list[torch.Tensor] = []
-        layer = self._base().model.language_model.layers[READ_LAYER]
+        layer = without_wrapper(self.model).model.language_model.layers[READ_LAYER]
         hook = layer.register_forward_hook(lambda _module, _inputs, output: states.append(output))
         try:
             yield states
         finally:
             hook.remove()
-
-    def _base(self) -> Any:
-        """Return the model without its adapter's wrapper."""
-        model: Any = self.model
-        return model.get_base_model() if hasattr(model, "get_base_model") else model

@@ -39,6 +39,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         CacError: the dataset, the base or the previous adapter is missing or does not fit.
     """
     from cac.registry.tracking import shared_run
+    from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     make_deterministic(params.compute)
@@ -50,6 +51,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
     if not stage.settings.train_vision:
         freeze_vision(model)
+    make_lean(model, params.adapter)
     with processes.main_first():
         folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
     with shared_run(stage.name, params) as run:

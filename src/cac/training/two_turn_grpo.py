@@ -39,6 +39,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
     from cac.registry.tracking import shared_run
+    from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
@@ -55,6 +56,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
         encode_images_once(model)
+    make_lean(model, params.adapter)
     with processes.main_first():
         folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with shared_run(TWO_TURN_GRPO, params) as run:
