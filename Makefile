@@ -29,7 +29,7 @@ $(INSTALLED): requirements.lock pyproject.toml
 	  done; \
 	  echo "error: no Python 3.11 or newer among: $(PYTHONS). Install one and run again." >&2; exit 2; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
-	$(BIN)/uv pip install --python $(BIN)/python --require-hashes -r requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --compile-bytecode --require-hashes -r requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps -e .
 	@touch $@
 

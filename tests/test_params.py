@@ -43,7 +43,7 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_an_adapter_added_to_the_weights_has_no_dropout(tmp_path: Path) -> None:
-    with pytest.raises(CacError, match="adapter: .*dropout must be 0 with compute: sum"):
+    with pytest.raises(CacError, match=r"adapter: .*dropout must be 0 with compute: sum"):
         load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="sum"))
     load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="beside"))
 

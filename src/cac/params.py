@@ -170,6 +170,7 @@ class Grpo(_Section):
     scale_rewards: Literal["group", "batch", "none"]
     advantages: Literal["turn", "trajectory"]  # credit each turn with its own rewards, or all tokens with all
     scan_verdict_share: Fraction  # with "turn": the part of the verdict's reward that the scan is credited with
+    look_credit: Fraction  # with "turn": of the look's advantages beside the scan's; 0 reinforces the scan alone
     save_every: Count
     log_every: Count
     reward_weights: RewardWeights

@@ -19,10 +19,12 @@ class TwoTurnGRPOTrainer(GRPOTrainer):
     Attributes:
         turn_weights: weight of each reward component in turn 1 and in turn 2; None gives one advantage to the whole
             trajectory, as TRL does.
+        look_credit: what the advantages of turn 2 are multiplied with, in [0, 1].
         rollout_samples: a few rollouts of the last step as text.
     """
 
     turn_weights: list[tuple[float, float]] | None = None
+    look_credit: float = 1.0
     rollout_samples: list[str]
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
@@ -46,4 +48,4 @@ class TwoTurnGRPOTrainer(GRPOTrainer):
         rows = len(output["completion_ids"])
         mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
         tool_mask = output.get("tool_mask", torch.ones_like(output["completion_ids"]))
-        return token_advantages(scan[mine], look[mine], tool_mask)
+        return token_advantages(scan[mine], self.look_credit * look[mine], tool_mask)

@@ -126,6 +126,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
     trainer.rollout_samples = samples
     if settings.advantages == "turn":
         trainer.turn_weights = turn_weights(list(rewards), weights, settings.scan_verdict_share)
+        trainer.look_credit = settings.look_credit
     return trainer
 
 
