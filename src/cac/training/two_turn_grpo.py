@@ -102,7 +102,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
+        lr_scheduler_type="cosine",
         warmup_steps=2,
         temperature=settings.temperature,
         beta=settings.beta,
