@@ -7,6 +7,9 @@ from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault(
+    "OMP_WAIT_POLICY", "PASSIVE"
+)  # threads that wait leave their core to the other worker of the tests
 
 import pytest
 from s3_server import S3Server
@@ -18,9 +21,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def project_params() -> Params:
-    """The repository's settings on one thread: another worker of the tests has the other cores."""
-    params = load_params(ROOT / "params.yaml")
-    return params.model_copy(update={"compute": params.compute.model_copy(update={"threads": 1})})
+    return load_params(ROOT / "params.yaml")
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,8 @@ def test_signal_handlers_are_put_back(commands):
 
 def test_a_command_whose_time_is_over_is_asked_to_end(commands, tmp_path):
     program = "import time\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
-    finished = commands.run(python(program), print, tmp_path, limit=1)
+    # Long enough for Python to start on busy cores: a Ctrl-C before that ends it without a word.
+    finished = commands.run(python(program), print, tmp_path, limit=10)
     assert (finished.code, finished.tail, finished.timed_out) == (130, ("kept",), True)
     assert not commands.interrupted
 
