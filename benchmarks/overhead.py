@@ -1,0 +1,88 @@
+"""What Prefect, DVC and MLflow add to the stages' own work.
+
+    python -m benchmarks.overhead [--steps N]
+
+Runs the pipeline up to `evaluate` in a clone of the current commit with this folder's clips, each stage's command timed
+from its start to its end, and MLflow's share in it. What the run takes beyond the commands is Prefect's and DVC's: the
+server, the hashes, the log. With `--steps` every stage trains so many steps only: the overhead is nearly the same, the
+whole is shorter, and the share therefore says nothing about a full run. Needs `data/`. Left out: registration and
+promotion, which are work of their own; and MLflow's thread that watches the machine.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import yaml
+
+from cac.layout import DATASET, TRAINING_STAGES
+
+ROOT = Path(__file__).parents[1]
+_TIMED = """#!/bin/sh
+start=$(date +%s.%N)
+{python} -m benchmarks.timed_cac "$@"
+code=$?
+echo "{{\\"verb\\": \\"$*\\", \\"whole\\": [$start, $(date +%s.%N)]}}" >> "$CAC_TIMES"
+exit $code
+"""
+
+
+def main() -> int:
+    """Run the pipeline once and print where its time went."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description="Time the orchestration.")
+    parser.add_argument("--steps", type=int, metavar="N", help="of each training stage (default: as in params.yaml)")
+    args = parser.parse_args()
+    with TemporaryDirectory(prefix="cac-overhead-") as scratch:
+        project = _check_out(Path(scratch), args.steps)
+        times = Path(scratch) / "times.jsonl"
+        start = time.monotonic()
+        command = (sys.executable, "-m", "flows.run", "--until", "evaluate")
+        subprocess.run(command, cwd=project, env=_environment(Path(scratch), times), check=True)
+        _report(time.monotonic() - start, [json.loads(line) for line in times.read_text().splitlines()])
+    return 0
+
+
+def _check_out(scratch: Path, steps: int | None) -> Path:
+    project = scratch / "project"
+    subprocess.run(("git", "clone", "--quiet", str(ROOT), str(project)), check=True)
+    shutil.copytree(DATASET, project / DATASET)
+    if steps is not None:
+        path = project / "params.yaml"
+        params = yaml.safe_load(path.read_text())
+        for stage in TRAINING_STAGES:
+            params[stage]["steps"] = steps
+        path.write_text(yaml.safe_dump(params))
+    return project
+
+
+def _environment(scratch: Path, times: Path) -> dict[str, str]:
+    """Return an environment whose `cac` notes down how long it takes."""
+    program = scratch / "bin" / "cac"
+    program.parent.mkdir()
+    program.write_text(_TIMED.format(python=sys.executable))
+    program.chmod(0o755)
+    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    known = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    return known | {"PATH": path, "PYTHONPATH": str(ROOT), "CAC_TIMES": str(times)}
+
+
+def _report(wall: float, entries: list[dict]) -> None:
+    commands = {entry["verb"]: entry["whole"][1] - entry["whole"][0] for entry in entries if "whole" in entry}
+    tracked = {entry["verb"]: entry["mlflow"] for entry in entries if "mlflow" in entry}
+    for verb, seconds in commands.items():
+        print(f"{verb:<28}{seconds:8.1f} s, of it MLflow {tracked.get(verb, 0.0):.1f} s")
+    around, inside = wall - sum(commands.values()), sum(tracked.values())
+    print(f"{'around them: Prefect, DVC':<28}{around:8.1f} s")
+    print(f"{'the whole run':<28}{wall:8.1f} s")
+    overhead, bare = around + inside, sum(commands.values()) - inside
+    print(f"overhead: {overhead:.1f} s, {100 * overhead / bare:.1f} % of the bare commands' {bare:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
