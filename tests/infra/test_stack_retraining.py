@@ -20,7 +20,14 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 _PATIENCE = 3000
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 _SMALL: dict[str, dict[str, Any]] = {
-    "procedural_data": {"pairs": 18, "shifted_pairs": 0, "min_frames": 16, "max_frames": 18},
+    "procedural_data": {
+        "pairs": 18,
+        "shifted_pairs": 0,
+        "min_frames": 16,
+        "max_frames": 18,
+        "val_share": 0.15,
+        "test_share": 0.2,
+    },
     "validation": {"min_clips_per_split": 1, "min_clips_per_family": 1},
     "single_frame_sft": {"steps": 1, "batch_size": 2},
     "multi_frame_sft": {"steps": 1, "batch_size": 2},
