@@ -29,6 +29,7 @@ from flows.lock import run_lock
 from flows.pipeline import run_command
 from flows.run import own_error
 from flows.run_ids import known_by
+from flows.unheard import go_on_unheard
 
 EVENT = "cac.drift.found"
 RESOURCE = "cac.drift"
@@ -49,6 +50,7 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
     """
     root = Path.cwd()
     prepare(root)
+    go_on_unheard()
     try:
         params = load_params(PARAMS_FILE)
         named = place or params.monitoring.place

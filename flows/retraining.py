@@ -32,10 +32,11 @@ from flows.commands import COMMANDS
 from flows.data import ensure_data
 from flows.environment import SCRATCH, prepare, stay_offline
 from flows.lock import run_lock
-from flows.pipeline import REGISTERED_FILE, promote, register, run_stage
+from flows.pipeline import REGISTERED_FILE, of_the_flow, promote, register, run_stage
 from flows.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
 from flows.run_ids import known_by
 from flows.steps import STAGES
+from flows.unheard import go_on_unheard
 from flows.worktree import (
     Worktree,
     branch_of,
@@ -88,6 +89,7 @@ def retraining(revision: str = "main", reason: str = "by hand", settings: Settin
     """
     project = Path.cwd()
     prepare(project)
+    go_on_unheard()
     get_run_logger().info("retraining of %s, asked for: %s", revision, reason)
     try:
         with run_lock(project / LOCK) as lock:
@@ -114,8 +116,9 @@ def _retrain(project: Path, revision: str, settings: Settings) -> State:
     tree = open_worktree(project, commit, branch)
     with tree.entered():
         state = _work(tree, settings)
-    if state.is_completed():
-        close(tree)
+    if not state.is_completed():
+        return of_the_flow(state)
+    close(tree)
     return state
 
 

@@ -74,9 +74,11 @@ def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, fo
 
 
 def _suspended(faulty: FaultyStack, server: str) -> None:
-    """Kill a server and keep the supervisor from starting it again."""
+    """Kill a server with all its workers, and keep the supervisor from starting it again."""
     faulty.running.supervisor().suspend()
-    faulty.running.service(*SERVERS[server]).kill()
+    process = faulty.running.service(*SERVERS[server])
+    for each in (*process.children(recursive=True), process):
+        each.kill()
 
 
 def test_a_retraining_outlives_all_servers_killed_at_once(faulty: FaultyStack) -> None:
@@ -99,8 +101,13 @@ def test_s3_killed_in_a_push_loses_nothing(faulty: FaultyStack) -> None:
     faulty.checkout.ran()
     run = faulty.begin()
     wait_for(lambda: bool(faulty.processes("dvc", "push")) or faulty.has_ended(run), "the push", 900)
-    partial = faulty.running.stack.state / "s3"
-    wait_for(lambda: any(partial.rglob(".rclone_temp_put*")) or faulty.has_ended(run), "an object on its way", 300)
+    server = faulty.running.service(*SERVERS["s3"])
+    before = server.io_counters().read_chars
+
+    def arriving() -> bool:
+        return server.io_counters().read_chars - before > _BALLAST // 4
+
+    wait_for(lambda: arriving() or faulty.has_ended(run), "an object on its way", 300)
     assert not faulty.has_ended(run), faulty.explain(run)
     with measured("S3 killed in a push, away for 20 s: until the retraining has ended"):
         _suspended(faulty, "s3")
