@@ -71,7 +71,9 @@ def test_a_failing_stage_ends_the_run_with_its_own_message(project):
     (project.root / "fail-single_frame_sft").touch()
     done = project.command("flows.run", "--until", "evaluate")
     assert done.returncode == 1
-    assert done.stderr.rstrip().splitlines()[-1] == "error: clip 17 is broken. Mend it."
+    *_, which, why = done.stderr.rstrip().splitlines()
+    assert "single_frame_sft failed" in which
+    assert why == "error: clip 17 is broken. Mend it."
     assert "Traceback" not in done.stdout + done.stderr
     assert project.ran() == ["validate"]
 
