@@ -1,8 +1,8 @@
 """What Prefect, DVC and MLflow add to the stages' own work.
 
-    python -m benchmarks.overhead [--steps N]
+    python -m benchmarks.overhead [--steps N] [--until STAGE]
 
-Runs the pipeline up to `evaluate` in a clone of the current commit with this folder's clips, each stage's command timed
+Runs the pipeline up to a stage in a clone of the current commit with this folder's clips, each stage's command timed
 from its start to its end, and MLflow's share in it. What the run takes beyond the commands is Prefect's and DVC's: the
 server, the hashes, the log. With `--steps` every stage trains so many steps only: the overhead is nearly the same, the
 whole is shorter, and the share therefore says nothing about a full run. Needs `data/`. Left out: registration and
@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 import yaml
 
 from cac.layout import DATASET, TRAINING_STAGES
+from flows.steps import STAGES
 
 ROOT = Path(__file__).parents[1]
 _TIMED = """#!/bin/sh
@@ -37,13 +38,14 @@ def main() -> int:
     """Run the pipeline once and print where its time went."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overhead", description="Time the orchestration.")
     parser.add_argument("--steps", type=int, metavar="N", help="of each training stage (default: as in params.yaml)")
+    parser.add_argument("--until", default=STAGES[-1], choices=STAGES, help=f"the last stage (default: {STAGES[-1]})")
     args = parser.parse_args()
     with TemporaryDirectory(prefix="cac-overhead-") as scratch:
         project = _check_out(Path(scratch), args.steps)
         times = Path(scratch) / "times.jsonl"
         start = time.monotonic()
-        command = (sys.executable, "-m", "flows.run", "--until", "evaluate")
-        subprocess.run(command, cwd=project, env=_environment(Path(scratch), times), check=True)
+        command = (sys.executable, "-m", "flows.run", "--until", args.until)
+        subprocess.run(command, cwd=project, env=_environment(times), check=True)
         _report(time.monotonic() - start, [json.loads(line) for line in times.read_text().splitlines()])
     return 0
 
@@ -58,18 +60,22 @@ def _check_out(scratch: Path, steps: int | None) -> Path:
         for stage in TRAINING_STAGES:
             params[stage]["steps"] = steps
         path.write_text(yaml.safe_dump(params))
+    _time_commands(project)
     return project
 
 
-def _environment(scratch: Path, times: Path) -> dict[str, str]:
-    """Return an environment whose `cac` notes down how long it takes."""
-    program = scratch / "bin" / "cac"
-    program.parent.mkdir()
+def _time_commands(project: Path) -> None:
+    """Let every stage of `dvc.yaml` call a `cac` that notes down how long it takes."""
+    program = project.parent / "timed-cac"
     program.write_text(_TIMED.format(python=sys.executable))
     program.chmod(0o755)
-    path = f"{program.parent}{os.pathsep}{os.environ['PATH']}"
+    path = project / "dvc.yaml"
+    path.write_text(path.read_text().replace("cmd: cac ", f"cmd: {program} "))
+
+
+def _environment(times: Path) -> dict[str, str]:
     known = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
-    return known | {"PATH": path, "PYTHONPATH": str(ROOT), "CAC_TIMES": str(times)}
+    return known | {"PYTHONPATH": str(ROOT), "CAC_TIMES": str(times)}
 
 
 def _report(wall: float, entries: list[dict]) -> None:
