@@ -73,7 +73,7 @@ def test_a_retraining_outlives_its_worker(faulty: FaultyStack) -> None:
     faulty.release()
     done = faulty.end(run)
     assert done["name"] in ("Promoted", "Refused"), faulty.explain(run)
-    assert faulty.checkout.ran()[-4:] == STAGES[1:]
+    assert faulty.checkout.ran() in (STAGES, STAGES[1:]), "validated, if it is the stack's first retraining"
     faulty.check_nothing_is_half()
 
 
