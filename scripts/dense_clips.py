@@ -7,6 +7,7 @@ teaches it in minutes. The heads are thrown away; what they made the layers comp
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +25,8 @@ BOX_WEIGHT, LOOK_WEIGHT = 0.5, 0.3
 class ClipLabels:
     """Labels of the frames a dialogue shows, in the order of their tokens; `NOTHING` where there is none.
 
+    Arrays; tensors on a device once `on_device` has made them so.
+
     Attributes:
         change: of each token, 0 if its thing is as usual, else 1 + the change: (tokens,).
         box: where the token's thing is, corners in 0 to 100: (tokens, 4).
@@ -34,19 +37,25 @@ class ClipLabels:
         usual_kind: its usual kind: (tokens,).
     """
 
-    change: np.ndarray
-    box: np.ndarray
-    frame: np.ndarray
-    frame_box: np.ndarray
-    past_box: np.ndarray
-    usual_colour: np.ndarray
-    usual_kind: np.ndarray
+    change: Any
+    box: Any
+    frame: Any
+    frame_box: Any
+    past_box: Any
+    usual_colour: Any
+    usual_kind: Any
 
 
 def joined(parts: Sequence[ClipLabels]) -> ClipLabels:
     """Put the labels of several looks or clips one after the other."""
     names = [field.name for field in fields(ClipLabels)]
     return ClipLabels(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+
+def on_device(labels: ClipLabels, device: torch.device) -> ClipLabels:
+    """Return the labels as tensors on a device, as `clip_loss` needs them."""
+    parts = (torch.as_tensor(getattr(labels, field.name)) for field in fields(ClipLabels))
+    return ClipLabels(*(part.to(device, non_blocking=True) for part in parts))
 
 
 def label_clip(clip: ChangedClip, frames: Sequence[int], size: int) -> ClipLabels:
@@ -103,22 +112,21 @@ def clip_loss(
         heads: the heads.
         states: the language model's hidden states, the embeddings first: each (batch, length, width).
         places: where the image tokens are and where the tokens that close a frame: boolean (batch, length) each.
-        labels: of all image tokens and frames of the batch, in order.
+        labels: of all image tokens and frames of the batch, in order, as tensors.
         softened: the soft target of each coordinate: (101, 101).
     """
     image, closing = places
     past, late, frames = states[PAST_LAYER][image], states[CHANGE_LAYER][image], states[FRAME_LAYER][closing]
-    loss = cross_entropy(heads.change(late), torch.from_numpy(labels.change), ignore_index=NOTHING)
-    loss = loss + cross_entropy(heads.frame(frames), torch.from_numpy(labels.frame))
+    loss = cross_entropy(heads.change(late), labels.change, ignore_index=NOTHING)
+    loss = loss + cross_entropy(heads.frame(frames), labels.frame)
     boxes = (
         (heads.past_box, past, labels.past_box),
         (heads.box, late, labels.box),
         (heads.frame_box, frames, labels.frame_box),
     )
     for head, seen, box in boxes:
-        loss = loss + BOX_WEIGHT * _box_loss(head, seen, torch.from_numpy(box), softened)
-    for head, looks in ((heads.usual_colour, labels.usual_colour), (heads.usual_kind, labels.usual_kind)):
-        target = torch.from_numpy(looks)
+        loss = loss + BOX_WEIGHT * _box_loss(head, seen, box, softened)
+    for head, target in ((heads.usual_colour, labels.usual_colour), (heads.usual_kind, labels.usual_kind)):
         if (target != NOTHING).any():
             loss = loss + LOOK_WEIGHT * cross_entropy(head(past), target, ignore_index=NOTHING)
     return loss

@@ -44,13 +44,19 @@ class DenseHeads(nn.Module):
         self.pixels = nn.Linear(width, pixels)
 
 
-def dense_loss(visual, heads: DenseHeads, batch: dict, softened: torch.Tensor) -> torch.Tensor:
+def dense_loss(
+    tokens: torch.Tensor, pixels: torch.Tensor, heads: DenseHeads, batch: dict, softened: torch.Tensor
+) -> torch.Tensor:
     """Return the weighted sum of each head's mean loss over the cells that have the thing.
 
-    `softened` (101, 101) holds the soft target of each coordinate.
+    Args:
+        tokens: the tower's merged tokens: (tokens, width).
+        pixels: what each token was made from: (tokens, values).
+        heads: the heads.
+        batch: the labels of `dense_batch`.
+        softened: the soft target of each coordinate: (101, 101).
     """
-    tokens = visual(batch["pixel_values"], grid_thw=batch["image_grid_thw"]).pooler_output
-    loss = PIXEL_WEIGHT * mse_loss(heads.pixels(tokens), batch["pixel_values"].view(len(tokens), -1))
+    loss = PIXEL_WEIGHT * mse_loss(heads.pixels(tokens), pixels)
     for name, head in heads.classes.items():
         has = batch[name] != NOTHING
         if has.any():
@@ -63,11 +69,10 @@ def dense_loss(visual, heads: DenseHeads, batch: dict, softened: torch.Tensor) -
 def dense_batch(
     processor, rng: np.random.Generator, frames: int, plain_share: float, sizes: tuple[int, ...] = SIZES
 ) -> dict[str, torch.Tensor]:
-    """Render fresh single-frame scenes at mixed sizes and label each merged cell, in the order of the tokens."""
+    """Render fresh single-frame scenes, small ones first, and label each merged cell, in the order of the tokens."""
     images, labels = [], []
-    for _ in range(frames):
+    for size in np.sort(rng.choice(sizes, frames)).tolist():
         scene = plain_scene(rng, 1) if rng.random() < plain_share else ordinary_scene(rng, 1)
-        size = int(rng.choice(sizes))
         images.append(Image.fromarray(scene.render([0])[0]).resize((size, size), Image.Resampling.BILINEAR))
         labels.append(cell_labels(scene, size // CELL))
     batch = dict(processor.image_processor(images, return_tensors="pt"))

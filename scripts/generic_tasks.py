@@ -26,6 +26,7 @@ COARSE_COUNT, DENSE_COUNT = 8, 6
 COARSE_SIZE, DENSE_SIZE = 64, 96
 EVENT_SHARE = 0.4  # of the actors of a clip to compare
 WRONG_SCAN_SHARE = 0.35
+WALL_SHARE = 0.3  # of the scenes with a wall in which it is what is to be found
 
 
 @dataclass(frozen=True)
@@ -74,19 +75,26 @@ def single_frame(rng: np.random.Generator) -> Dialogue:
 
 def _ask_single(rng: np.random.Generator, scene: Scene, task: Callable[..., tuple[str, str]]) -> Dialogue:
     size = int(rng.choice(SIZES))
-    states = [actor[0] for actor in scene.actors]
     time = float(rng.integers(0, 40)) / 10
     blocks = frame_blocks(_images(scene, [0], size), [time])
-    question, answer = task(rng, states)
+    question, answer = task(rng, scene)
     return _ask(blocks, question, answer)
 
 
-def _list_all(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, str]:
-    ordered = sorted(states, key=lambda state: state.x)
+def _list_all(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    ordered = sorted(_states(scene), key=lambda state: state.x)
     return "list all", "\n".join(f"{_name(state)} {_numbers(state)}" for state in ordered)
 
 
-def _find_one(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, str]:
+def _states(scene: Scene) -> list[ActorState]:
+    return [actor[0] for actor in scene.actors]
+
+
+def _find_one(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
+    if scene.wall is not None and rng.random() < WALL_SHARE:
+        left, right = (round(x / CLIP_SIZE * COORDINATE_SCALE) for x in (scene.wall.x1, scene.wall.x2))
+        return "find the wall", f"seen {left} 0 {right} {COORDINATE_SCALE}"
+    states = _states(scene)
     state = states[int(rng.integers(len(states)))]
     if rng.random() < 0.2:
         absent = [c for c in COLOURS if c not in {s.colour for s in states}]
@@ -94,10 +102,10 @@ def _find_one(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, 
     return f"find the {_name(state)}", f"seen {_numbers(state)}"
 
 
-def _read_or_count(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, str]:
+def _read_or_count(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
     """Ask for the letters of each sign and the legs of each creature."""
     lines = []
-    for state in sorted(states, key=lambda state: state.x):
+    for state in sorted(_states(scene), key=lambda state: state.x):
         if state.kind == "sign":
             lines.append(f"word {_numbers(state)}" + "".join(f" {char}" for char in state.word))
         elif state.kind == "creature":
@@ -105,7 +113,7 @@ def _read_or_count(rng: np.random.Generator, states: list[ActorState]) -> tuple[
     return "read word count legs", "\n".join(lines) or "none"
 
 
-def _repeat(rng: np.random.Generator, states: list[ActorState]) -> tuple[str, str]:
+def _repeat(rng: np.random.Generator, scene: Scene) -> tuple[str, str]:
     """Ask to repeat words drawn from the whole vocabulary, so that every token has a trained embedding."""
     words = " ".join(str(word) for word in rng.choice([*GENERIC_WORDS, *ANSWER_WORDS], 5))
     return f"read {words}", words

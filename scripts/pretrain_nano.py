@@ -1,44 +1,40 @@
 """Pretrain the nano base on generic scene tasks and write it as package data. Run once; not part of the pipeline.
 
     python scripts/pretrain_nano.py
+    python scripts/pretrain_nano.py --device cuda --workers 15 --scale 8 --repeat 4    # on a GPU
 
 Four phases: the vision tower alone with a label for every cell (`dense_vision.py`); single frames, easy ones to begin
-with; frames to compare, two at a time to begin with (`dense_clips.py`); then a mix of single frames, clips and two-turn
-dialogues. The tower is at rest in the last two. Scenes are drawn afresh for every sample. A checkpoint every five
-minutes lets an interrupted run go on. Not deterministic to the byte across machines; the weights are shipped, so nobody
-has to make them again.
+with; frames to compare, two at a time to begin with (`dense_clips.py`); then a mix of everything. The tower is at rest
+while frames are compared. Scenes are drawn afresh for every batch (`pretrain_batches.py`). A GPU learns faster than
+cores can draw: there, each batch is learned from `--repeat` times, the later times at random steps. A checkpoint every
+few minutes lets an interrupted run go on. Not deterministic to the byte across machines; the weights are shipped, so
+nobody has to make them again.
 """
 
 import argparse
 import json
 import math
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
-from dense_clips import ClipHeads, clip_loss, joined
-from dense_vision import DenseHeads, dense_batch, dense_loss
+from dense_clips import ClipHeads, clip_loss
+from dense_vision import DenseHeads, dense_loss
 from generic_scenes import CELL, CHANGES
-from generic_tasks import COARSE_COUNT, SIZES, compare, easy_frame, multi_frame, single_frame, two_turn
+from pretrain_batches import Batch, Schedule, StepBatches, load
+from sorted_vision import attend_in_blocks, encode, from_bytes
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
-from cac.training.collator import IGNORED, collate, training_template
+from cac.training.collator import IGNORED
 
-TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
-MIX = {"single": 0.1, "compare": 0.25, "multi": 0.2, "two_turn": 0.45}
-COMPARED = ((0.15, 2), (0.3, 3), (0.45, 4), (1.0, COARSE_COUNT))  # up to which share of the phase, how many frames
-FRAMES_COMPARED = 192  # a batch holds as many clips as have these frames together
-PLAIN_COMPARED = 0.1  # share of clips to compare with one thing on plain ground
-DENSE_FRAMES = 96
-SMALL_STEPS = 700  # the first steps see small frames only: they cost half
-SINGLE_SHARE = 0.1  # of the steps of comparing, so that what was learned before is kept
-DENSE_SHARE = 0.15  # of the single-frame steps, so that the tower keeps and sharpens what it sees
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
 NUMBER_WEIGHT = 1.0  # of the coordinates
 FORGED_SHARE = 0.5  # of the dialogues whose flags are drawn at random in the input, and of the flags in them
@@ -46,65 +42,45 @@ RATES = {"vision": 2e-3, "single": 1e-3, "compare": 2e-3, "mix": 1e-3}
 WARM_UP = 50  # steps at the beginning of each phase
 FLAGS = ("clear", "odd")
 INITIALIZER_RANGE = 0.08  # about 1/sqrt(width); the 0.02 of large models starves so narrow a vision tower of gradient
-EASY_STEPS = 350  # over these the share of easy frames falls from all to none
 NEIGHBOURHOOD = 1.5  # coordinates over which the soft half of the loss decays by a factor e
 PLACE_SCALE = 0.4  # spread of the place code; the pixels' part has about 0.6
-SAVE_SECONDS = 300
+KEPT_BATCHES = 400  # the last so many are those that are learned from again
+SAVE_SECONDS = 120
+LOG_EVERY = 20  # updates
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """How many steps each phase has, in the order they come."""
+@dataclass
+class Learner:
+    """All that learns, and how.
 
-    vision: int
-    single: int
-    compare: int
-    mix: int
+    `heads` are thrown away in the end; `rate_scale` multiplies all rates; `softened` holds the soft target of each
+    coordinate; the ids are those of the coordinates, of the words that decide, and of the flags.
+    """
+
+    model: Any
+    heads: nn.ModuleDict
+    processor: Any
+    optimizer: Any
+    device: torch.device
+    rate_scale: float
+    softened: torch.Tensor
+    number_ids: torch.Tensor
+    decision_ids: torch.Tensor
+    flag_ids: torch.Tensor
 
     @property
-    def steps(self) -> int:
-        """Number of steps of all phases."""
-        return self.vision + self.single + self.compare + self.mix
-
-    def phase(self, step: int) -> tuple[str, int]:
-        """Return the phase that a step is in, and its number within it."""
-        for name, length in vars(self).items():
-            if step < length:
-                return name, step
-            step -= length
-        raise ValueError("the step is after the last phase")
+    def parameters(self) -> list[nn.Parameter]:
+        """The parameters of model and heads."""
+        return [*self.model.parameters(), *self.heads.parameters()]
 
 
 def learning_rate(schedule: Schedule, step: int) -> float:
-    """Return the phase's rate after a linear warm-up; over the mix it falls as a cosine to 3 %."""
+    """Return the phase's rate after a linear warm-up; over the mix it falls as a cosine to 1 %."""
     name, done = schedule.phase(step)
     rate = RATES[name] * min(1.0, (done + 1) / WARM_UP)
     if name != "mix":
         return rate
-    return rate * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * done / schedule.mix)))
-
-
-def draw_task(schedule: Schedule, step: int, rng: np.random.Generator) -> tuple[str, int]:
-    """Draw what a step is about, and of how many frames: the number matters to `compare` only."""
-    phase, done = schedule.phase(step)
-    if phase == "vision" or (phase == "single" and rng.random() < DENSE_SHARE):
-        return "dense", 1
-    if phase == "single":
-        return ("easy" if rng.random() < 1 - done / EASY_STEPS else "single"), 1
-    if phase == "compare" and rng.random() < SINGLE_SHARE:
-        return "single", 1
-    if phase == "compare":
-        share = done / schedule.compare
-        return "compare", next(count for end, count in COMPARED if share < end)
-    return str(rng.choice(list(MIX), p=list(MIX.values()))), COARSE_COUNT
-
-
-def draw_samples(name: str, count: int, rng: np.random.Generator) -> list[Any]:
-    """Make the samples of one step."""
-    if name == "compare":
-        return [compare(rng, count, PLAIN_COMPARED) for _ in range(FRAMES_COMPARED // count)]
-    task, size = TASKS[name]
-    return [task(rng) for _ in range(size)]
+    return rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * done / schedule.mix)))
 
 
 def coordinate_ids(tokenizer) -> torch.Tensor:
@@ -141,36 +117,37 @@ def make_places(model) -> None:
         grid += PLACE_SCALE * mixed / mixed.std()
 
 
-def answer_loss(model, hidden: torch.Tensor, labels: torch.Tensor, tokenizer) -> torch.Tensor:
+def answer_loss(learner: Learner, hidden: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Cross-entropy over the learned tokens in which half of a coordinate's target is spread over its neighbours.
 
     A near miss then costs less than a far one, which plain cross-entropy over number tokens does not know. The words
     that decide and the coordinates count once more: the rest follows from them or from the question.
     """
-    number_ids, decision_ids = coordinate_ids(tokenizer), word_ids(tokenizer, (*FLAGS, "none", "seen", *CHANGES))
+    number_ids = learner.number_ids
     labels = labels[:, 1:]
     learned = labels != IGNORED
-    scores = torch.log_softmax(model.lm_head(hidden[:, :-1][learned]), dim=-1)
+    scores = torch.log_softmax(learner.model.lm_head(hidden[:, :-1][learned]), dim=-1)
     targets = labels[learned]
     loss = -scores.gather(1, targets[:, None])[:, 0]
     is_number = torch.isin(targets, number_ids)
     value = torch.searchsorted(number_ids, targets[is_number])
-    soft = -(neighbourhood(NEIGHBOURHOOD)[value] * scores[is_number][:, number_ids]).sum(dim=1)
+    soft = -(learner.softened[value] * scores[is_number][:, number_ids]).sum(dim=1)
     loss = loss.masked_scatter(is_number, 0.5 * loss[is_number] + 0.5 * soft)
-    weighted = ((torch.isin(targets, decision_ids), DECISION_WEIGHT), (is_number, NUMBER_WEIGHT))
+    weighted = ((torch.isin(targets, learner.decision_ids), DECISION_WEIGHT), (is_number, NUMBER_WEIGHT))
     return loss.mean() + sum(weight * loss[chosen].mean() for chosen, weight in weighted if chosen.any())
 
 
-def forge_flags(batch: dict, flag_ids: torch.Tensor) -> torch.Tensor:
+def forge_flags(batch: Batch, flag_ids: torch.Tensor) -> torch.Tensor:
     """Return the input ids with half of the flags of half of the dialogues drawn at random; the labels stay true.
 
     The frames that change are a run, so a flag could be guessed from those before it, without a look at the images.
     """
-    ids = batch["input_ids"].clone()
-    forged = torch.isin(batch["labels"], flag_ids) & (torch.rand(ids.shape) < FORGED_SHARE)
-    forged &= torch.rand(len(ids), 1) < FORGED_SHARE
-    ids[forged] = flag_ids[torch.randint(len(flag_ids), (int(forged.sum()),))]
-    return ids
+    ids = batch.tensors["input_ids"].clone()
+    chance = torch.rand(ids.shape, device=ids.device) < FORGED_SHARE
+    forged = torch.isin(batch.tensors["labels"], flag_ids) & chance
+    forged &= torch.rand(len(ids), 1, device=ids.device) < FORGED_SHARE
+    drawn = flag_ids[torch.randint(len(flag_ids), ids.shape, device=ids.device)]
+    return torch.where(forged, drawn, ids)
 
 
 def word_ids(tokenizer, words: Sequence[str]) -> torch.Tensor:
@@ -187,32 +164,55 @@ def main() -> None:
     parser.add_argument("--base", type=Path, help="begin with these weights instead of fresh ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches; 0: the one that learns")
+    parser.add_argument("--scale", type=int, default=1, help="by how much batches are larger")
+    parser.add_argument("--repeat", type=int, default=1, help="how often each batch is learned from")
+    parser.add_argument("--rate-scale", type=float, default=1.0)
     parser.add_argument("--scratch", type=Path, default=Path(".scratch/pretrain"))
     args = parser.parse_args()
-    torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     args.scratch.mkdir(parents=True, exist_ok=True)
+    state = saved_state(args.scratch)
+    schedule = Schedule(args.vision_steps, args.single_steps, args.compare_steps, args.mix_steps)
+    batches = iter(load(StepBatches(schedule, args.seed, args.scale), state.get("step", 0), args.workers))
+    learner = make_learner(args, state)
+    train(learner, schedule, batches, args, state.get("step", 0))
+    save_base(learner, args.out)
 
+
+def saved_state(scratch: Path) -> dict[str, Any]:
+    """Return what an interrupted run left, or nothing."""
+    path = scratch / "state.pt"
+    return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else {}
+
+
+def make_learner(args, state: dict[str, Any]) -> Learner:
+    """Return the model, fresh, of `--base` or as an interrupted run left it, ready to learn."""
+    torch.manual_seed(args.seed)
     processor = build_processor()
     model = fresh_model(processor) if args.base is None else Qwen3VLForConditionalGeneration.from_pretrained(args.base)
+    attend_in_blocks(model.model.visual)
     vision = model.config.vision_config
     pixels = 3 * vision.temporal_patch_size * CELL**2
     heads = nn.ModuleDict(
         {"frames": DenseHeads(vision.out_hidden_size, pixels), "clips": ClipHeads(vision.out_hidden_size)}
     )
-    optimizer = torch.optim.AdamW([*model.parameters(), *heads.parameters()], betas=(0.9, 0.98), weight_decay=0.01)
-    state_file = args.scratch / "state.pt"
-    start = 0
-    if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+    model.to(args.device)
+    heads.to(args.device)
+    parameters = [*model.parameters(), *heads.parameters()]
+    fused = args.device.type == "cuda"
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.98), weight_decay=0.01, fused=fused)
+    if state:
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
-        start = state["step"]
-        print(f"going on at step {start}", flush=True)
-    schedule = Schedule(args.vision_steps, args.single_steps, args.compare_steps, args.mix_steps)
-    train((model, heads, processor), optimizer, (schedule, start), args)
-    save_base(model, processor, args.out)
+        print(f"going on at step {state['step']}", flush=True)
+    tokenizer = processor.tokenizer
+    decisions = word_ids(tokenizer, (*FLAGS, "none", "seen", *CHANGES))
+    words = (neighbourhood(NEIGHBOURHOOD), coordinate_ids(tokenizer), decisions, word_ids(tokenizer, FLAGS))
+    on_device = (tensor.to(args.device) for tensor in words)
+    return Learner(model, heads, processor, optimizer, args.device, args.rate_scale, *on_device)
 
 
 def fresh_model(processor):
@@ -229,84 +229,93 @@ def neighbourhood(width: float) -> torch.Tensor:
     return torch.softmax(-(line[:, None] - line[None, :]).abs() / width, dim=1)
 
 
-def train(parts, optimizer, plan: tuple[Schedule, int], args) -> None:
+def train(learner: Learner, schedule: Schedule, batches, args, start: int) -> None:
     """Train from a step to the end of all phases, logging to `log.jsonl`."""
-    model, heads, processor = parts
-    schedule, start = plan
-    template = training_template(processor)
     saved = began = time.time()
+    kept: deque[Batch] = deque(maxlen=KEPT_BATCHES)
     log = (args.scratch / "log.jsonl").open("a")
-    for step in range(start, schedule.steps):
-        rng = np.random.default_rng([args.seed, step])
+    for step, made in enumerate(batches, start):
+        rng = np.random.default_rng([args.seed, step, 1])
         torch.manual_seed(args.seed * 1_000_003 + step)
-        phase, done = schedule.phase(step)
-        model.model.visual.requires_grad_(phase in ("vision", "single"))
-        name, count = draw_task(schedule, step, rng)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(schedule, step)
-        if name == "dense":
-            loss = vision_loss(parts, rng, done if phase == "vision" else None)
-        else:
-            loss = language_loss(parts, template, draw_samples(name, count, rng))
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_([*model.parameters(), *heads.parameters()], 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        line = {
-            "step": step,
-            "task": name,
-            "loss": round(loss.item(), 4),
-            "minutes": round((time.time() - began) / 60, 2),
-        }
-        log.write(json.dumps(line) + "\n")
-        if step % 20 == 0:
-            log.flush()
-            print(line, flush=True)
+        phase, _ = schedule.phase(step)
+        learner.model.model.visual.requires_grad_(phase != "compare")
+        for group in learner.optimizer.param_groups:
+            group["lr"] = learning_rate(schedule, step) * learner.rate_scale
+        batch = made.to(learner.device)
+        kept.append(batch)
+        for use in range(args.repeat):
+            loss = update(learner, batch if use == 0 else kept[int(rng.integers(len(kept)))])
+            if use == 0 and step % max(1, LOG_EVERY // args.repeat) == 0:
+                minutes = round((time.time() - began) / 60, 3)
+                line = json.dumps({"step": step, "task": batch.task, "loss": round(loss.item(), 4), "minutes": minutes})
+                print(line, file=log, flush=True)
+                print(line, flush=True)
+        if phase != "mix":
+            kept.clear()  # what an earlier phase was about is not learned again in the next
         if time.time() - saved > SAVE_SECONDS or step == schedule.steps - 1:
             saved = time.time()
-            save_state(args.scratch / "state.pt", (model, heads, optimizer), step + 1)
-            save_base(model, processor, args.scratch / "base")
+            save_state(args.scratch / "state.pt", learner, step + 1)
+            save_base(learner, args.scratch / "base")
 
 
-def vision_loss(parts, rng: np.random.Generator, step: int | None) -> torch.Tensor:
-    """Return the dense loss of fresh frames; `step` sets how easy they are, None is for after the tower's own phase."""
-    model, heads, processor = parts
-    sizes = SIZES[:1] if step is not None and step < SMALL_STEPS else SIZES
-    plain_share = 0.0 if step is None else max(0.0, 1 - step / EASY_STEPS)
-    batch = dense_batch(processor, rng, DENSE_FRAMES, plain_share, sizes)
-    return dense_loss(model.model.visual, heads["frames"], batch, neighbourhood(NEIGHBOURHOOD))
+def update(learner: Learner, batch: Batch) -> torch.Tensor:
+    """Learn from one batch; returns its loss."""
+    with torch.autocast(learner.device.type, torch.bfloat16, enabled=learner.device.type == "cuda"):
+        loss = vision_loss(learner, batch) if batch.task == "dense" else language_loss(learner, batch)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(learner.parameters, 1.0)
+    learner.optimizer.step()
+    learner.optimizer.zero_grad()
+    return loss.detach()
 
 
-def language_loss(parts, template: str, samples: list[Any]) -> torch.Tensor:
+def vision_loss(learner: Learner, batch: Batch) -> torch.Tensor:
+    """Return the dense loss of frames that the tower alone looks at."""
+    pixels = from_bytes(batch.tensors["pixels"])
+    tokens = encode(learner.model.model.visual, pixels, batch.blocks).pooler_output
+    return dense_loss(tokens, pixels.view(len(tokens), -1), learner.heads["frames"], batch.tensors, learner.softened)
+
+
+def language_loss(learner: Learner, batch: Batch) -> torch.Tensor:
     """Return the loss of the answers and, on clips, of the dense labels of their frames."""
-    model, heads, processor = parts
-    tokenizer = processor.tokenizer
-    batch = collate(processor, template, samples)
-    labels = batch["labels"]
-    inputs = {key: value for key, value in batch.items() if key != "labels"}
-    inputs["input_ids"] = forge_flags(batch, word_ids(tokenizer, FLAGS))
-    output = model.model(**inputs, output_hidden_states=True)
-    loss = answer_loss(model, output.last_hidden_state, labels, tokenizer)
-    if samples[0].labels is None:
+    tokenizer, tensors = learner.processor.tokenizer, batch.tensors
+    output = read(learner, batch, forge_flags(batch, learner.flag_ids))
+    loss = answer_loss(learner, output.last_hidden_state, tensors["labels"])
+    if batch.labels is None:
         return loss
     closing = tokenizer.convert_tokens_to_ids("<|vision_end|>")
-    places = tuple(batch["input_ids"] == token for token in (processor.image_token_id, closing))
-    dense = joined([sample.labels for sample in samples])
-    return loss + clip_loss(heads["clips"], output.hidden_states, places, dense, neighbourhood(NEIGHBOURHOOD))
+    places = tuple(tensors["input_ids"] == token for token in (learner.processor.image_token_id, closing))
+    return loss + clip_loss(learner.heads["clips"], output.hidden_states, places, batch.labels, learner.softened)
 
 
-def save_state(path: Path, trained, step: int) -> None:
+def read(learner: Learner, batch: Batch, ids: torch.Tensor) -> Any:
+    """Return the model's hidden states of a batch's dialogues with these input ids."""
+    seen = encode(learner.model.model.visual, from_bytes(batch.tensors["pixels"]), batch.blocks)
+    order = batch.tensors["tokens"]
+    deep = [(features[order],) for features in seen.deepstack_features]
+    images = SimpleNamespace(pooler_output=(seen.pooler_output[order],), deepstack_features=deep)
+    return learner.model.model(
+        input_ids=ids,
+        position_ids=batch.tensors["position_ids"],
+        mm_encoder_outputs={"image": images},
+        output_hidden_states=True,
+        use_cache=False,
+    )
+
+
+def save_state(path: Path, learner: Learner, step: int) -> None:
     """Write what an interrupted run goes on from."""
     names = ("model", "heads", "optimizer")
-    torch.save({name: part.state_dict() for name, part in zip(names, trained, strict=True)} | {"step": step}, path)
+    torch.save({name: getattr(learner, name).state_dict() for name in names} | {"step": step}, path)
 
 
-def save_base(model, processor, out: Path) -> None:
+def save_base(learner: Learner, out: Path) -> None:
     """Write the base as safetensors with its processor and generation settings."""
-    tokenizer = processor.tokenizer
-    model.generation_config = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
-    model.save_pretrained(out)
-    processor.save_pretrained(out)
+    tokenizer = learner.processor.tokenizer
+    settings = GenerationConfig(eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id)
+    learner.model.generation_config = settings
+    learner.model.save_pretrained(out)
+    learner.processor.save_pretrained(out)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,6 @@ def test_the_verb_shows_the_changes(params_file: Path, monkeypatch, capsys) -> N
     monkeypatch.chdir(params_file.parent)
     assert cli.main(["params", "apply", "nowhere.yaml"]) == 2
     assert "no overlay at nowhere.yaml" in capsys.readouterr().err
-    overlay(params_file.parent, "model: {dtype: bfloat16}")
+    overlay(params_file.parent, "model: {dtype: bfloat16}\nadapter: {compute: beside}")
     assert cli.main(["params", "apply", "overlay.yaml"]) == 0
     assert "model.dtype: float32 -> bfloat16" in capsys.readouterr().out

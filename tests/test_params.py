@@ -46,6 +46,8 @@ def test_an_adapter_added_to_the_weights_has_no_dropout(tmp_path: Path) -> None:
     with pytest.raises(CacError, match=r"adapter: .*dropout must be 0 with compute: sum"):
         load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="sum"))
     load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="beside"))
+    with pytest.raises(CacError, match=r"model.dtype must be float32 with adapter.compute: sum"):
+        load_changed(tmp_path, lambda v: v["model"].update(dtype="bfloat16"))
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,15 @@ class Params(_Section):
     registry: Registry
     monitoring: Monitoring
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> "Params":
+        if self.adapter.compute == "sum" and self.model.dtype != "float32":
+            raise ValueError(
+                "model.dtype must be float32 with adapter.compute: sum, where what an adapter adds would be lost in "
+                "the rounding of the weight; set adapter.compute: beside"
+            )
+        return self
+
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the settings.
@@ -300,6 +309,8 @@ def _explain(problem: dict) -> str:
         return f"{key}: YAML reads {problem['input']} as text; write it as a decimal, such as 0.001"
     if problem["type"] == "missing":
         return f"{key}: missing; src/cac/params.py says what it means and what is allowed"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # of several keys, which it names
+        return f"{key}: {problem['ctx']['error']}"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (found {problem['input']!r})"
     section: type[BaseModel] = Params

@@ -8,7 +8,7 @@ from cac.clip_store import ClipStore
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.evaluation.evaluate import FINAL
-from cac.evaluation.judging import _Job, _reward_model
+from cac.evaluation.judging import reward_model
 from cac.model.loading import make_deterministic
 from cac.registry.candidate import ADAPTER
 from cac.registry.measured import evaluation_set, measured_of
@@ -42,7 +42,7 @@ def evaluated(project, params):
     """What `cac evaluate` measures of the checkpoint."""
     make_deterministic(params.compute)
     clips, store = read_clips(project / "data", "test"), ClipStore(project / "data")
-    model = _reward_model(_Job(FINAL, "val", project, params, project / "unused.json"))
+    model = reward_model(FINAL, params, project)
     videos = [store.video(clip) for clip in clips]
     return measured_of(clips, list(model.iter_judgements(videos, params.evaluation.batch_size)), FITTED)
 

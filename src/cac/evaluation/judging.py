@@ -73,7 +73,7 @@ def _fingerprint(params: Params, root: Path) -> str:
 
 def _judge(job: _Job) -> None:
     make_deterministic(job.params.compute)
-    model, videos = _reward_model(job), _videos(job.root / DATASET, job.split)
+    model, videos = reward_model(job.checkpoint, job.params, job.root), _videos(job.root / DATASET, job.split)
     batch_size = job.params.evaluation.batch_size
     judged: list[Judgement] = []
     for judgement in model.iter_judgements(videos, batch_size):
@@ -85,12 +85,15 @@ def _judge(job: _Job) -> None:
     partial.rename(job.out)
 
 
-def _reward_model(job: _Job) -> RewardModel:
-    params = job.params
+def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
+    """Load a checkpoint of a project as what judges videos: one of `CHECKPOINTS`, on the best device there is.
+
+    Raises:
+        CacError: the base or the adapter is missing or does not fit.
+    """
     model, processor = load_base(params.model)
-    if job.checkpoint in TRAINING_STAGES:
-        adapter = job.root / MODELS / job.checkpoint
-        model = load_adapter(model, adapter, base_identity(params.model), trainable=False)
+    if checkpoint in TRAINING_STAGES:
+        model = load_adapter(model, root / MODELS / checkpoint, base_identity(params.model), trainable=False)
     model = model.eval().to(best_device())
     return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
 

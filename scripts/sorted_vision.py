@@ -1,0 +1,105 @@
+"""Encoding many small images at once: those of one size stand together, and attend in one call.
+
+Qwen3-VL's tower walks over the images of a batch one by one, in Python. On a GPU that is nearly all of a step of so
+small a model. Here images are sorted by size, so each size is one block; the values are the tower's own.
+"""
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
+from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
+
+from cac.model.nano import MERGE_SIZE, PATCH_SIZE
+
+TOKEN_PATCHES = MERGE_SIZE**2
+FRAMES = 2  # a patch holds an image twice, for Qwen3-VL takes frames in pairs
+
+Blocks = list[tuple[int, int]]  # of each size, smallest first: the number of images, and of patches along a side
+
+
+def sort_by_size(pixels: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Blocks]:
+    """Sort the images of a batch by size.
+
+    Args:
+        pixels: the image processor's patches, image after image: (patches, values).
+        sides: patches along a side of each image: (images,).
+
+    Returns:
+        The patches as bytes, without their second copy; where each token of the first order now is; the blocks.
+    """
+    order = sides.argsort(stable=True)
+    starts = (sides**2).cumsum(0) - sides**2
+    patches = torch.cat(
+        [torch.arange(side**2) + start for side, start in zip(sides[order], starts[order], strict=True)]
+    )
+    tokens = (patches[::TOKEN_PATCHES] // TOKEN_PATCHES).argsort()
+    once = pixels[patches].view(len(patches), 3, FRAMES, PATCH_SIZE**2)[:, :, 0]
+    sizes, counts = sides.unique(return_counts=True)
+    return to_bytes(once), tokens, list(zip(counts.tolist(), sizes.tolist(), strict=True))
+
+
+def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    """Return pixels of -1 to 1 as bytes; `from_bytes` is the way back."""
+    return ((pixels + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_bytes(pixels: torch.Tensor) -> torch.Tensor:
+    """Return the image processor's patches from bytes (patches, 3, values), with their second copy."""
+    once = pixels.to(torch.float32) / 127.5 - 1
+    return once[:, :, None].expand(-1, -1, FRAMES, -1).reshape(len(once), -1)
+
+
+def attend_in_blocks(visual: Any) -> None:
+    """Let every layer of a vision tower attend within blocks of equal images; it then works through `encode` only."""
+    for layer in visual.blocks:
+        layer.attn.forward = MethodType(_attention, layer.attn)
+
+
+def encode(visual: Any, pixels: torch.Tensor, blocks: Blocks) -> Any:
+    """Return the tower's output for sorted images.
+
+    Args:
+        visual: a tower that `attend_in_blocks` was called on.
+        pixels: sorted patches: (patches, values).
+        blocks: as `sort_by_size` returns them.
+    """
+    grids = [(torch.tensor([[1, side, side]], device=pixels.device), count) for count, side in blocks]
+    places = [get_vision_position_ids(grid, MERGE_SIZE).repeat(count, 1) for grid, count in grids]
+    indices, weights = zip(*(_interpolation(visual, grid, count) for grid, count in grids), strict=True)
+    return visual(
+        pixels,
+        grid_thw=torch.cat([grid.expand(count, -1) for grid, count in grids]),
+        position_ids=torch.cat(places),
+        interp_indices=torch.cat(indices),
+        interp_weights=torch.cat(weights),
+        cu_seqlens=blocks,  # handed to the attention as it is
+    )
+
+
+def _interpolation(visual: Any, grid: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    indices, weights = get_vision_interpolation_indices_and_weights(
+        grid,
+        num_grid_per_side=visual.num_grid_per_side,
+        mode=visual.interpolation_mode,
+        align_corners=visual.interpolation_align_corners,
+        spatial_merge_size=MERGE_SIZE,
+    )
+    return indices.repeat(count, 1), weights.repeat(count, 1)
+
+
+def _attention(self: Any, hidden_states: torch.Tensor, cu_seqlens: Blocks, position_embeddings: Any, **_) -> Any:
+    heads = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, self.head_dim)
+    query, key, value = heads.unbind(1)
+    query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
+    sizes = [count * side**2 for count, side in cu_seqlens]
+    parts = []
+    for (count, _side), *states in zip(
+        cu_seqlens, *(s.to(value.dtype).split(sizes) for s in (query, key, value)), strict=True
+    ):
+        block = [state.unflatten(0, (count, -1)).transpose(1, 2) for state in states]
+        seen = scaled_dot_product_attention(*block, scale=self.scaling)
+        parts.append(seen.transpose(1, 2).flatten(0, 1).flatten(1))
+    return self.proj(torch.cat(parts))
