@@ -28,10 +28,11 @@ from dense_clips import ClipHeads, clip_loss
 from dense_vision import DenseHeads, dense_loss
 from generic_scenes import CELL, CHANGES
 from pretrain_batches import Batch, Schedule, StepBatches, load
-from sorted_vision import attend_in_blocks, encode, from_bytes
+from sorted_vision import encode, from_bytes
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
+from cac.model.image_blocks import attend_in_blocks
 from cac.model.nano import build_config, build_processor, nano_folder
 from cac.training.collator import IGNORED
 
@@ -192,7 +193,7 @@ def make_learner(args, state: dict[str, Any]) -> Learner:
     torch.manual_seed(args.seed)
     processor = build_processor()
     model = fresh_model(processor) if args.base is None else Qwen3VLForConditionalGeneration.from_pretrained(args.base)
-    attend_in_blocks(model.model.visual)
+    attend_in_blocks(model)
     vision = model.config.vision_config
     pixels = 3 * vision.temporal_patch_size * CELL**2
     heads = nn.ModuleDict(

@@ -1,15 +1,12 @@
-"""Encoding many small images at once: those of one size stand together, and attend in one call.
+"""Encoding many small images at once: those of one size stand together, so that no work is left to do image by image.
 
-Qwen3-VL's tower walks over the images of a batch one by one, in Python. On a GPU that is nearly all of a step of so
-small a model. Here images are sorted by size, so each size is one block; the values are the tower's own.
+Transformers makes the positions of patches in a loop over the images of a batch. On a GPU, such loops are most of a
+step of so small a model. The values are the tower's own; attention in blocks is `cac.model.image_blocks`.
 """
 
-from types import MethodType
 from typing import Any
 
 import torch
-from torch.nn.functional import scaled_dot_product_attention
-from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 from transformers.vision_utils import get_vision_interpolation_indices_and_weights, get_vision_position_ids
 
 from cac.model.nano import MERGE_SIZE, PATCH_SIZE
@@ -52,17 +49,11 @@ def from_bytes(pixels: torch.Tensor) -> torch.Tensor:
     return once[:, :, None].expand(-1, -1, FRAMES, -1).reshape(len(once), -1)
 
 
-def attend_in_blocks(visual: Any) -> None:
-    """Let every layer of a vision tower attend within blocks of equal images; it then works through `encode` only."""
-    for layer in visual.blocks:
-        layer.attn.forward = MethodType(_attention, layer.attn)
-
-
 def encode(visual: Any, pixels: torch.Tensor, blocks: Blocks) -> Any:
     """Return the tower's output for sorted images.
 
     Args:
-        visual: a tower that `attend_in_blocks` was called on.
+        visual: the tower; `attend_in_blocks` should have been called on its model.
         pixels: sorted patches: (patches, values).
         blocks: as `sort_by_size` returns them.
     """
@@ -75,7 +66,6 @@ def encode(visual: Any, pixels: torch.Tensor, blocks: Blocks) -> Any:
         position_ids=torch.cat(places),
         interp_indices=torch.cat(indices),
         interp_weights=torch.cat(weights),
-        cu_seqlens=blocks,  # handed to the attention as it is
     )
 
 
@@ -88,18 +78,3 @@ def _interpolation(visual: Any, grid: torch.Tensor, count: int) -> tuple[torch.T
         spatial_merge_size=MERGE_SIZE,
     )
     return indices.repeat(count, 1), weights.repeat(count, 1)
-
-
-def _attention(self: Any, hidden_states: torch.Tensor, cu_seqlens: Blocks, position_embeddings: Any, **_) -> Any:
-    heads = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, self.head_dim)
-    query, key, value = heads.unbind(1)
-    query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-    sizes = [count * side**2 for count, side in cu_seqlens]
-    parts = []
-    for (count, _side), *states in zip(
-        cu_seqlens, *(s.to(value.dtype).split(sizes) for s in (query, key, value)), strict=True
-    ):
-        block = [state.unflatten(0, (count, -1)).transpose(1, 2) for state in states]
-        seen = scaled_dot_product_attention(*block, scale=self.scaling)
-        parts.append(seen.transpose(1, 2).flatten(0, 1).flatten(1))
-    return self.proj(torch.cat(parts))

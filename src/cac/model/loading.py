@@ -67,6 +67,8 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
+    from cac.model.image_blocks import attend_in_blocks
+
     logging.disable_progress_bar()
     source, options = _source(settings)
     try:
@@ -77,6 +79,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}") from error
+    attend_in_blocks(model)
     return model.eval(), processor
 
 
