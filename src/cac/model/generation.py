@@ -51,7 +51,9 @@ class TurnGenerator:
 
     def begin(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> Turn:
         """Generate the next assistant message of each dialogue."""
-        return self._generate(self._encode(dialogues, tools))
+        from cac.model.roomy_cache import roomy_cache
+
+        return self._generate(self._encode(dialogues, tools), past_key_values=roomy_cache())
 
     def go_on(
         self, turn: Turn, rows: list[int], dialogues: list[list[Message]], tools: Sequence[Message] | None
