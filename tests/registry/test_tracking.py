@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+import time
+
 import pytest
 
 from cac.errors import CacError
@@ -71,3 +76,17 @@ def test_a_moved_checkout_does_not_write_to_its_old_place(project, params, monke
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     with pytest.raises(CacError, match="moved"), stage_run("evaluate", params):
         pass
+
+
+def test_a_store_whose_making_is_killed_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    folder = tmp_path / ".mlflow"
+    making = subprocess.Popen([sys.executable, "-c", "from cac.registry.tracking import connect; connect()"])
+    while making.poll() is None and not any(file.stat().st_size for file in folder.glob("*.db*") if file.is_file()):
+        time.sleep(0.001)
+    making.kill()
+    assert making.wait() == -signal.SIGKILL  # it was still at it
+    assert not (folder / "mlflow.db").exists()
+    connect().search_experiments()
+    assert (folder / "mlflow.db").is_file()

@@ -107,8 +107,30 @@ def connect() -> "MlflowClient":
 
     for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if uri.startswith(_SQLITE):
+        _create_whole(Path(uri.removeprefix(_SQLITE)))
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def _create_whole(database: Path) -> None:
+    """Make a SQLite store that is not there yet: under another name first, so that it is there whole or not at all.
+
+    MLflow makes one by some fifty migrations, and one that was killed among them can neither go on nor begin again.
+    """
+    if database.exists():
+        return
+    import mlflow
+
+    partial = database.with_name(f"{database.name}.{os.getpid()}.partial")
+    partial.unlink(missing_ok=True)
+    try:
+        mlflow.MlflowClient(tracking_uri=f"{_SQLITE}{partial.absolute()}").search_experiments()
+        os.link(partial, database)
+    except FileExistsError:
+        pass  # another process was faster
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _artifacts_beside(uri: str) -> Path:
