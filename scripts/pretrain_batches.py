@@ -4,7 +4,7 @@ A batch is small to carry: pixels are bytes, and everything the model would work
 here. It leaves out the losses (`pretrain_nano.py`).
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -68,7 +68,7 @@ class Batch:
 
     task: str
     blocks: Blocks
-    tensors: dict[str, torch.Tensor] = field(default_factory=dict)
+    tensors: dict[str, torch.Tensor]
     labels: ClipLabels | None = None
 
     def to(self, device: torch.device) -> "Batch":

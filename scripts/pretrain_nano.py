@@ -233,12 +233,14 @@ def neighbourhood(width: float) -> torch.Tensor:
 def train(learner: Learner, schedule: Schedule, batches, args, start: int) -> None:
     """Train from a step to the end of all phases, logging to `log.jsonl`."""
     saved = began = time.time()
-    kept: deque[Batch] = deque(maxlen=KEPT_BATCHES)
+    kept: deque[Batch] = deque(maxlen=KEPT_BATCHES if args.repeat > 1 else 1)
     log = (args.scratch / "log.jsonl").open("a")
     for step, made in enumerate(batches, start):
         rng = np.random.default_rng([args.seed, step, 1])
         torch.manual_seed(args.seed * 1_000_003 + step)
-        phase, _ = schedule.phase(step)
+        phase, done = schedule.phase(step)
+        if done == 0:
+            kept.clear()  # what an earlier phase was about is not learned again in the next
         learner.model.model.visual.requires_grad_(phase != "compare")
         for group in learner.optimizer.param_groups:
             group["lr"] = learning_rate(schedule, step) * learner.rate_scale
@@ -251,8 +253,6 @@ def train(learner: Learner, schedule: Schedule, batches, args, start: int) -> No
                 line = json.dumps({"step": step, "task": batch.task, "loss": round(loss.item(), 4), "minutes": minutes})
                 print(line, file=log, flush=True)
                 print(line, flush=True)
-        if phase != "mix":
-            kept.clear()  # what an earlier phase was about is not learned again in the next
         if time.time() - saved > SAVE_SECONDS or step == schedule.steps - 1:
             saved = time.time()
             save_state(args.scratch / "state.pt", learner, step + 1)

@@ -1,3 +1,5 @@
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -90,3 +92,14 @@ def test_a_store_whose_making_is_killed_is_not_there(tmp_path, monkeypatch):
     assert not (folder / "mlflow.db").exists()
     connect().search_experiments()
     assert (folder / "mlflow.db").is_file()
+
+
+def test_a_store_is_made_where_files_cannot_be_linked(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EPERM, "no hard links here")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
+    monkeypatch.setattr(os, "link", refuse)
+    connect().search_experiments()
+    assert [file.name for file in (tmp_path / ".mlflow").glob("mlflow.db*")] == ["mlflow.db"]

@@ -129,6 +129,8 @@ def _create_whole(database: Path) -> None:
         os.link(partial, database)
     except FileExistsError:
         pass  # another process was faster
+    except OSError:  # a file system without hard links
+        partial.rename(database)
     finally:
         partial.unlink(missing_ok=True)
 
