@@ -3,9 +3,10 @@
     python -m benchmarks.scoring --clips 64
 
 The plain loop is what a tutorial leads to: for each video two calls of `generate`, the adapter beside the base's
-weights, the second call reading the whole dialogue anew. `RewardModel.judge` works in batches, goes on from the first
-turn's cache and has the adapter merged. Both judge the same clips of val with the last stage's checkpoint, one after
-the other in one process; what counts is their ratio. Exit code 1 if a verdict differs, or a score by more than 0.001.
+weights, a logits processor for the grammar, the second call reading the whole dialogue anew. `RewardModel.judge` works
+in batches, goes on from the first turn's cache, writes what must come without asking and has the adapter merged. Both
+judge the same clips of val with the last stage's checkpoint, one after the other in one process; what counts is their
+ratio. Exit code 1 if a verdict differs, or a score by more than 0.001.
 """
 
 import argparse
@@ -13,6 +14,10 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import LogitsProcessorList
 
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
@@ -21,6 +26,7 @@ from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, TWO_TURN_GRPO
 from cac.model.adapters import load_adapter
 from cac.model.generation import Turn, TurnGenerator
+from cac.model.guided import allowed_tokens
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel, none_token_id
 from cac.params import Params, load_params
@@ -30,13 +36,51 @@ LARGEST_DIFFERENCE = 1e-3
 
 
 class PlainGenerator(TurnGenerator):
-    """A generator that reads every dialogue from its beginning."""
+    """A generator that reads every dialogue from its beginning, one by one, and writes token by token."""
+
+    def begin(self, dialogues: list[list[Message]], grammars: list[str], tools: Sequence[Message] | None) -> Turn:
+        """Generate the next message of the one dialogue."""
+        batch = self._encode(dialogues, tools)
+        kept_to = _Grammar(self.guide.matcher(grammars[0]), self.watched_token)
+        tokenizer = self.processor.tokenizer
+        written = self.model.generate(
+            **batch,
+            do_sample=False,
+            max_new_tokens=self.max_turn_tokens,
+            logits_processor=LogitsProcessorList([kept_to]),
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        answer = [token for token in written[0, batch["input_ids"].shape[1] :].tolist() if token != self.guide.end]
+        return Turn([answer], [kept_to.watched[: len(answer)]], [True], None, None, None)
 
     def go_on(
-        self, turn: Turn, rows: list[int], dialogues: list[list[Message]], tools: Sequence[Message] | None
+        self,
+        turn: Turn,
+        rows: list[int],
+        dialogues: list[list[Message]],
+        grammars: list[str],
+        tools: Sequence[Message] | None,
     ) -> Turn:
-        """Generate the next message of each dialogue; the turn before is of no use here."""
-        return self.begin(dialogues, tools)
+        """Generate the next message of the dialogue; the turn before is of no use here."""
+        return self.begin(dialogues, grammars, tools)
+
+
+class _Grammar:
+    """A logits processor that keeps one row to a grammar, and keeps the log-probability of a token at each step."""
+
+    def __init__(self, matcher: Any, watched: int) -> None:
+        self.matcher, self.token = matcher, watched
+        self.watched: list[float] = []
+
+    def __call__(self, input_ids: Any, scores: Any) -> Any:
+        if self.watched:
+            self.matcher.consume_token(int(input_ids[0, -1]))
+        self.watched.append(float(scores.log_softmax(dim=-1)[0, self.token]))
+        allowed = torch.from_numpy(allowed_tokens(self.matcher))
+        kept = torch.full_like(scores, float("-inf"))
+        kept[0, allowed] = scores[0, allowed]
+        return kept
 
 
 def main() -> int:

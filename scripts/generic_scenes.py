@@ -13,7 +13,7 @@ import numpy as np
 
 from cac.data.defects import shifted_vertically
 from cac.data.render import COLOURS, SOLIDS, ActorState, extent
-from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.data.scenes import WIDEST, Scene, SceneSettings, random_scene
 from cac.geometry import cell_shares
 
 CLIP_SIZE = 96
@@ -23,6 +23,8 @@ SHORTEST_EVENT, LONGEST_EVENT = 4, 12  # frames
 CELL = 16  # pixels of a frame that one token stands for, in width and height
 NOTHING = -100  # the label of a cell that has not what is asked for
 MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
+SIDEWAYS_SHARE = 0.7  # of the moves, where there is room: harder to see, since most things walk or slide sideways
+SHORTEST_SIDESTEP = 0.15  # of the frame's width
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def _change(rng: np.random.Generator, scene: Scene, state: ActorState) -> tuple[
     ]
     if state.kind in SOLIDS:
         options.append(("reshaped", {"kind": str(rng.choice([k for k in SOLIDS if k != state.kind]))}))
-        options.append(("moved", {}))
-        options.append(("moved", {}))
+        options += [("moved", {})] * 3
     else:
         options.append(("grown", {"limbs": int(rng.choice([n for n in range(1, 8) if n != state.limbs]))}))
     return options[int(rng.integers(len(options)))]
@@ -120,13 +121,33 @@ def _changed(rng: np.random.Generator, scene: Scene, index: int, first: int, len
     actor = scene.actors[index]
     word, values = _change(rng, scene, actor[0])
     window = actor[first : first + length]
-    if word == "moved":
-        changed = shifted_vertically(window, float(rng.uniform(0.25, 0.5)) * CLIP_SIZE, CLIP_SIZE)
-    else:
-        changed = [replace(state, **values) for state in window]
+    changed = _moved(rng, scene, window) if word == "moved" else [replace(state, **values) for state in window]
     edited = (*actor[:first], *changed, *actor[first + length :])
     actors = tuple(edited if i == index else other for i, other in enumerate(scene.actors))
     return replace(scene, actors=actors), Event(word, index, first, first + length - 1)
+
+
+def _moved(rng: np.random.Generator, scene: Scene, states: tuple[ActorState, ...]) -> list[ActorState]:
+    steps = _sidesteps(scene, states)
+    if steps and rng.random() < SIDEWAYS_SHARE:
+        low, high = steps[int(rng.integers(len(steps)))]
+        step = float(rng.uniform(low, high))
+        return [replace(state, x=round(state.x + step, 2)) for state in states]
+    return shifted_vertically(states, float(rng.uniform(0.25, 0.5)) * CLIP_SIZE, CLIP_SIZE)
+
+
+def _sidesteps(scene: Scene, states: tuple[ActorState, ...]) -> list[tuple[float, float]]:
+    """Return by how many pixels a thing can step aside, from and to: inside the frame, and not into the wall."""
+    edge = states[0].size * WIDEST
+    wall = scene.wall
+    sides = [(0.0, CLIP_SIZE)] if wall is None else [(0.0, wall.x1), (wall.x2, float(CLIP_SIZE))]
+    leftmost, rightmost = min(state.x for state in states), max(state.x for state in states)
+    least = SHORTEST_SIDESTEP * CLIP_SIZE
+    steps = []
+    for left, right in sides:
+        low, high = left + edge - leftmost, right - edge - rightmost
+        steps += [(low, min(high, -least)), (max(low, least), high)]
+    return [(low, high) for low, high in steps if low < high]
 
 
 def cell_owners(states: list[ActorState], grid: int) -> np.ndarray:

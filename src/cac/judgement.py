@@ -26,9 +26,10 @@ class Judgement:
             may be there with a clean verdict: it looked, and found nothing.
         findings: what turn 2 says of each dense frame, sorted by time.
         family, leaf: the attribution; None on a clean verdict.
-        parsed: whether both turns obeyed the grammar.
+        parsed: whether both turns could be read.
         frames_seen: distinct frames shown over both turns.
         scan_text, look_text: the two answers as generated.
+        unaided: whether the model wrote both so by itself; false where the grammar had to overrule a token.
     """
 
     margin: float
@@ -41,6 +42,7 @@ class Judgement:
     frames_seen: int
     scan_text: str
     look_text: str
+    unaided: bool = True
 
     def box_at(self, time: float) -> Box | None:
         """Return the predicted box at a time: as answered, or between two answered boxes in a row interpolated.
@@ -86,7 +88,13 @@ def windows_of(findings: Sequence[Finding], duration: float) -> tuple[Window, ..
 
 
 def judgement_of(
-    scan: Scan | None, look: Look | None, *, margin: float, frames_seen: int, texts: tuple[str, str]
+    scan: Scan | None,
+    look: Look | None,
+    *,
+    margin: float,
+    frames_seen: int,
+    texts: tuple[str, str],
+    unaided: bool = True,
 ) -> Judgement:
     """Combine both turns as they were read (None: outside the grammar); `texts` are the answers as generated."""
     parsed = scan is not None and look is not None
@@ -101,4 +109,5 @@ def judgement_of(
         frames_seen=frames_seen,
         scan_text=texts[0],
         look_text=texts[1],
+        unaided=parsed and unaided,
     )

@@ -49,7 +49,7 @@ def test_every_row_has_every_metric_with_its_interval(root: Path) -> None:
         for row in rows.values():
             assert set(row) == set(METRICS)
             assert all(set(entry) == {"value", "low", "high"} for entry in row.values())
-    assert metrics["test"]["base"]["parse_rate"]["value"] == 0  # random weights cannot speak the grammar
+    assert metrics["test"]["base"]["parse_rate"]["value"] == 0  # answers of six tokens are cut off
     assert metrics["test"]["base"]["balanced_accuracy"]["value"] == 0.5
 
 

@@ -1,11 +1,17 @@
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from PIL import Image
 
-from cac.dialogue import CONCENTRATE_TOOL, look_content, scan_prompt, tool_reply
-from cac.model.generation import FORBIDDEN_TOKENS, Turn, TurnGenerator
+from cac.dialogue import CONCENTRATE_TOOL, look_content, parse_scan, scan_prompt, split_tool_call, tool_reply
+from cac.dialogue_grammar import look_grammar, scan_grammar
+from cac.model.generation import Turn, TurnGenerator
+from cac.model.guided import allowed_tokens
 from cac.model.loading import load_base
 from cac.model.reward_model import none_token_id
+from cac.model.vision_tokens import FORBIDDEN_TOKENS, forbidden_token_ids
 from cac.params import Model
 
 TOOLS = (CONCENTRATE_TOOL,)
@@ -28,8 +34,23 @@ def frames(count: int, size: int, seed: int) -> tuple[list[Image.Image], list[fl
     return shown, [t / 8 for t in range(count)]
 
 
+def seen_times(count: int) -> list[float]:
+    return frames(count, 32, 0)[1]
+
+
+def scan(generator: TurnGenerator, counts: list[int]) -> tuple[list, Turn]:
+    """Return prompts to scan clips of so many frames, and what the model says."""
+    prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate(counts)]
+    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in counts]
+    return prompts, generator.begin(prompts, grammars, TOOLS)
+
+
+def tokenizer_of(generator: TurnGenerator) -> Any:
+    return generator.processor.tokenizer
+
+
 def scanned(turn: Turn, generator: TurnGenerator) -> list[str]:
-    return [generator.processor.tokenizer.decode(answer) for answer in turn.answers]
+    return [tokenizer_of(generator).decode(answer) for answer in turn.answers]
 
 
 def looked(prompt: list, scan: str, seed: int) -> list:
@@ -50,31 +71,90 @@ def agree(turn: Turn, whole: Turn) -> None:
 def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
     generator: TurnGenerator, rows: list[int]
 ) -> None:
-    prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((8, 3, 5))]
-    turn = generator.begin(prompts, TOOLS)
+    prompts, turn = scan(generator, [8, 3, 5])
     scans = scanned(turn, generator)
     assert len({len(answer) for answer in turn.answers}) > 1, "rows must end at different lengths"
     dialogues = [looked(prompts[row], scans[row], row) for row in rows]
-    agree(generator.go_on(turn, rows, dialogues, TOOLS), generator.begin(dialogues, TOOLS))
+    grammars = [look_grammar(seen_times(2 + row)) for row in rows]
+    whole = generator.begin(dialogues, grammars, TOOLS)
+    agree(generator.go_on(turn, rows, dialogues, grammars, TOOLS), whole)
+    assert whole.unaided == generator.begin(dialogues, grammars, TOOLS).unaided
 
 
 def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:
-    prompt = scan_prompt(*frames(4, 64, 1))
-    first = generator.begin([prompt], TOOLS)
+    (prompt,), first = scan(generator, [4])
     second_dialogue = looked(prompt, scanned(first, generator)[0], 1)
-    second = generator.go_on(first, [0], [second_dialogue], TOOLS)
+    second = generator.go_on(first, [0], [second_dialogue], [look_grammar(seen_times(3))], TOOLS)
     third = looked(second_dialogue, scanned(second, generator)[0], 2)
-    agree(generator.go_on(second, [0], [third], TOOLS), generator.begin([third], TOOLS))
+    grammars = [look_grammar(seen_times(4))]
+    agree(generator.go_on(second, [0], [third], grammars, TOOLS), generator.begin([third], grammars, TOOLS))
 
 
 def test_the_cache_is_good_up_to_where_the_dialogue_differs(generator: TurnGenerator) -> None:
-    prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((4, 6))]
-    turn = generator.begin(prompts, TOOLS)
+    prompts, turn = scan(generator, [4, 6])
     assert SCAN not in scanned(turn, generator)
     dialogues = [looked(prompt, SCAN, row) for row, prompt in enumerate(prompts)]
-    agree(generator.go_on(turn, [0, 1], dialogues, TOOLS), generator.begin(dialogues, TOOLS))
+    grammars = [look_grammar(seen_times(2 + row)) for row in range(2)]
+    agree(generator.go_on(turn, [0, 1], dialogues, grammars, TOOLS), generator.begin(dialogues, grammars, TOOLS))
+
+
+def by_transformers(generator: TurnGenerator, prompt: list, grammar: str | None) -> list[int]:
+    """Return what `generate` writes token by token, with the end token; in a grammar if there is one."""
+    batch = generator._encode([prompt], TOOLS)
+    length = batch["input_ids"].shape[1]
+
+    def allowed(_: int, ids: Any) -> list[int]:
+        matcher = generator.guide.matcher(grammar)
+        matcher.consume_tokens(ids[length:].tolist())
+        return allowed_tokens(matcher).tolist()
+
+    written = generator.model.generate(
+        **batch,
+        do_sample=False,
+        max_new_tokens=100,
+        suppress_tokens=forbidden_token_ids(tokenizer_of(generator)),
+        prefix_allowed_tokens_fn=None if grammar is None else allowed,
+    )
+    return written[0, length:].tolist()
+
+
+def test_it_says_what_transformers_says_token_by_token(generator: TurnGenerator) -> None:
+    counts, end = [5, 8, 2], tokenizer_of(generator).eos_token_id
+    prompts, turn = scan(generator, counts)
+    for row, (prompt, count) in enumerate(zip(prompts, counts, strict=True)):
+        grammar = scan_grammar(seen_times(count), generator.guide.tag)
+        assert by_transformers(generator, prompt, grammar) == [*turn.answers[row], end]
+        free = by_transformers(generator, prompt, None)
+        assert turn.unaided[row] == (free == [*turn.answers[row], end])
+
+
+def test_what_the_model_would_not_say_is_said_and_known(generator: TurnGenerator) -> None:
+    (prompt,), _ = scan(generator, [5])
+    turn = generator.begin([prompt], ['start: "verdict clean"'], TOOLS)
+    assert scanned(turn, generator) == ["verdict clean"]
+    assert turn.unaided == [False]
+
+
+def test_fresh_weights_write_in_the_grammar(fresh_base: Path) -> None:
+    model, processor = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
+    untaught = TurnGenerator(model, processor, 80, none_token_id(processor.tokenizer))
+    (prompt,), turn = scan(untaught, [4])
+    (text,) = scanned(turn, untaught)
+    assert parse_scan(*split_tool_call(text)) is not None or "windows" in text
+    assert turn.unaided == [False]
+    dialogue = looked(prompt, text, 1)
+    (answer,) = scanned(untaught.go_on(turn, [0], [dialogue], [look_grammar(seen_times(3))], TOOLS), untaught)
+    assert [line.split()[0] for line in answer.split("\n")] == ["0.0", "0.1", "0.2", "attribution"]
+
+
+def test_an_answer_ends_where_its_room_does(generator: TurnGenerator) -> None:
+    short = TurnGenerator(generator.model, generator.processor, 7, generator.watched_token)
+    _, turn = scan(short, [8, 2])
+    assert [len(answer) for answer in turn.answers] == [7, 7]
+    assert [len(watched) for watched in turn.watched] == [7, 7]
+    assert turn.unaided == [False, False]
 
 
 def test_no_vision_token_is_ever_written(generator: TurnGenerator) -> None:
-    turn = generator.begin([scan_prompt(*frames(2, 64, 0))], TOOLS)
+    _, turn = scan(generator, [2])
     assert not any(token in scanned(turn, generator)[0] for token in FORBIDDEN_TOKENS)

@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from cac.errors import CacError
 from cac.evaluation.calibration import Calibration
 from cac.model.adapters import new_adapter, save_adapter
-from cac.model.generation import FORBIDDEN_TOKENS
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
 from cac.model.reward_model import RewardModel, _read_answer, log_odds, none_token_id
+from cac.model.vision_tokens import FORBIDDEN_TOKENS
 from cac.params import Model, Params
 from cac.video import Video
 
@@ -60,7 +60,7 @@ def test_an_unreadable_answer_abstains(package: Path) -> None:
 
 def answer_of(tokenizer, text: str, none_probability: float):
     row = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return _read_answer(tokenizer, row, [math.log(none_probability)] * len(row))
+    return _read_answer(tokenizer, row, [math.log(none_probability)] * len(row), unaided=True)
 
 
 def test_the_margin_is_the_chance_of_naming_nothing(package: Path) -> None:

@@ -1,6 +1,6 @@
 """A judge that can speak: the nano, taught within seconds that dark clips are clean and bright ones anomalous.
 
-A base of random weights never obeys the grammar, so nothing it says would tell one reward from another.
+What a base of random weights says has nothing to do with a clip, so it would not tell one reward from another.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,7 @@ from cac.taxonomy import family_of
 from cac.video import Video
 from cac.views import only_view
 
-CLEAN = Look((Finding(0.0),), None, None, "clean")
-ODD = Look((Finding(0.0, (0.0, 0.0, 1.0, 1.0)),), family_of("vanishing"), "vanishing", "anomalous")
+WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
 def short_looks(params: Params):
@@ -56,8 +55,13 @@ def _teach(model, processor, frames) -> None:
 
     from cac.training.collator import Dialogue, collate, training_template
 
-    def dialogue(video: Video, look: Look) -> Dialogue:
+    def dialogue(video: Video, clean: bool) -> Dialogue:
         view = only_view(video, frames)
+        if clean:
+            look = Look(tuple(Finding(time) for time in view.times), None, None, "clean")
+        else:
+            found = tuple(Finding(time, WHOLE) for time in view.times)
+            look = Look(found, family_of("vanishing"), "vanishing", "anomalous")
         return Dialogue([*look_prompt(view.images, view.times), look_reply(look)], has_tool=False)
 
     rng = np.random.default_rng(0)
@@ -65,8 +69,8 @@ def _teach(model, processor, frames) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
     for step in range(70):
         levels = rng.integers(0, 110, 2), rng.integers(146, 256, 2)
-        samples = [(moving(int(level), seed=step), CLEAN) for level in levels[0]]
-        samples += [(moving(int(level), seed=step), ODD) for level in levels[1]]
+        samples = [(moving(int(level), seed=step), True) for level in levels[0]]
+        samples += [(moving(int(level), seed=step), False) for level in levels[1]]
         model(**collate(processor, template, [dialogue(*sample) for sample in samples])).loss.backward()
         optimizer.step()
         optimizer.zero_grad()

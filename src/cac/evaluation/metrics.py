@@ -41,6 +41,7 @@ class Facts:
     leaf_hit: np.ndarray  # anomalous clips, 0 or 1
     abstained: np.ndarray  # anomalous clips: 1 if no window was given
     parsed: np.ndarray
+    unaided: np.ndarray  # parsed, and no token overruled by the grammar
     frames_seen: np.ndarray
     window_share: np.ndarray  # clips with a predicted window: share of the clip it covers
     box_area: np.ndarray  # clips with a predicted box: mean area, of the frame's
@@ -85,6 +86,7 @@ def _row(clip: Clip, judgement: Judgement) -> dict[str, float]:
         "anomalous": float(not clip.is_clean),
         "flagged": float(judgement.verdict == "anomalous"),
         "parsed": float(judgement.parsed),
+        "unaided": float(judgement.parsed and judgement.unaided),
         "frames_seen": float(judgement.frames_seen),
         "window_share": total_length(windows) / clip.duration if windows else np.nan,
         "box_area": float(np.mean([box_area(box) for box in boxes])) if boxes else np.nan,
@@ -217,6 +219,7 @@ METRICS: dict[str, Metric] = {
     "leaf_accuracy": partial(_column, "leaf_hit"),
     "reward": partial(_column, "reward"),
     "parse_rate": partial(_column, "parsed"),
+    "unaided_rate": partial(_column, "unaided"),
     "mean_frames_seen": partial(_column, "frames_seen"),
     "abstain_rate": partial(_column, "abstained"),
     "mean_window_share": partial(_column, "window_share"),

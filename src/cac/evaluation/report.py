@@ -35,6 +35,7 @@ HEADLINE = (
     "family_accuracy",
     "leaf_accuracy",
     "parse_rate",
+    "unaided_rate",
 )
 TILES = ("balanced_accuracy", "auroc", "temporal_iou", "spatial_iou", "leaf_accuracy", "parse_rate")
 _SPLITS = ("test", "test_shifted", "val")

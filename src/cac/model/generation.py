@@ -1,4 +1,4 @@
-"""Generating the assistant's messages of a batch of dialogues, turn after turn, greedily.
+"""Generating the assistant's messages of a batch of dialogues, turn after turn, greedily, each kept to its grammar.
 
 A later turn reuses the key/value cache of the one before it: only what is new in a dialogue, mostly its new frames,
 is encoded. Rows end their answers at different lengths, so between turns the cache has columns that hold nothing for a
@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from cac.dialogue import Message
+from cac.model.adapters import without_wrapper
+from cac.model.guided import Guide, GuidedAnswer
+from cac.model.vision_tokens import forbidden_token_ids
 
-FORBIDDEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 IMAGE_END = "<|vision_end|>"
-
-
-def forbidden_token_ids(tokenizer: Any) -> list[int]:
-    """Return the vision tokens that a policy must never write: they would be taken for images."""
-    return tokenizer.convert_tokens_to_ids(list(FORBIDDEN_TOKENS))
 
 
 @dataclass(frozen=True)
@@ -26,8 +23,9 @@ class Turn:
     """What one turn gave for each row, and what the next one goes on from.
 
     Attributes:
-        answers: the generated tokens of each row, without the end token and what comes after it.
-        watched: for each row, the log-probability of the watched token at each of these tokens.
+        answers: the generated tokens of each row, without the end token.
+        watched: for each row, the log-probability of the watched token in the place of each of these tokens.
+        unaided: for each row, whether the model would have written the same without a grammar.
         cache: keys and values of `ids`.
         ids: the tokens in the cache: (rows, columns).
         holds: whether a column is part of the row's dialogue: (rows, columns), bool.
@@ -35,28 +33,36 @@ class Turn:
 
     answers: list[list[int]]
     watched: list[list[float]]
+    unaided: list[bool]
     cache: Any
     ids: Any
     holds: Any
 
 
 class TurnGenerator:
-    """A model and its processor, and how long a turn may be."""
+    """A model and its processor, how long a turn may be, and the token whose probability is watched."""
 
     def __init__(self, model: Any, processor: Any, max_turn_tokens: int, watched_token: int) -> None:
         self.model = model
         self.processor = processor
         self.max_turn_tokens = max_turn_tokens
         self.watched_token = watched_token
+        self.guide = Guide(processor.tokenizer)
+        self._forbidden = forbidden_token_ids(processor.tokenizer)
 
-    def begin(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> Turn:
-        """Generate the next assistant message of each dialogue."""
+    def begin(self, dialogues: list[list[Message]], grammars: list[str], tools: Sequence[Message] | None) -> Turn:
+        """Generate the next assistant message of each dialogue, each in its grammar."""
         from cac.model.roomy_cache import roomy_cache
 
-        return self._generate(self._encode(dialogues, tools), past_key_values=roomy_cache())
+        return self._generate(self._encode(dialogues, tools), grammars, roomy_cache())
 
     def go_on(
-        self, turn: Turn, rows: list[int], dialogues: list[list[Message]], tools: Sequence[Message] | None
+        self,
+        turn: Turn,
+        rows: list[int],
+        dialogues: list[list[Message]],
+        grammars: list[str],
+        tools: Sequence[Message] | None,
     ) -> Turn:
         """Generate the next message of those rows of a turn that have a dialogue; the turn's cache is used up.
 
@@ -64,6 +70,7 @@ class TurnGenerator:
             turn: the turn before.
             rows: which of its rows go on.
             dialogues: their whole dialogues, the answers of `turn` and what was said to them included.
+            grammars: the grammar of each answer.
             tools: as in the turn before.
         """
         import torch
@@ -74,7 +81,7 @@ class TurnGenerator:
         kept = _shared_lengths(turn.ids[chosen], turn.holds[chosen], batch)
         images = self._new_images(batch, kept)
         batch = _behind_cache(batch, turn.holds[chosen], kept)
-        return self._generate(batch, past_key_values=turn.cache, mm_encoder_outputs={"image": images})
+        return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, turn.cache)
 
     def _encode(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> dict[str, Any]:
         batch = self.processor.apply_chat_template(
@@ -104,45 +111,56 @@ class TurnGenerator:
         with torch.inference_mode():
             return self.model.get_image_features(pixels, grids[chosen], return_dict=True)
 
-    def _generate(self, batch: dict[str, Any], **state: Any) -> Turn:
+    def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any) -> Turn:
         import torch
-        from transformers import LogitsProcessorList
 
-        tokenizer = self.processor.tokenizer
-        watch = _TokenWatch(self.watched_token)
+        answers = [self.guide.answer(grammar, self.max_turn_tokens) for grammar in grammars]
+        ids, holds = batch.pop("input_ids"), batch.pop("attention_mask").bool()
         with torch.inference_mode():
-            output = self.model.generate(
-                **batch,
-                **state,
-                do_sample=False,
-                max_new_tokens=self.max_turn_tokens,
-                suppress_tokens=forbidden_token_ids(tokenizer),
-                logits_processor=LogitsProcessorList([watch]),
-                eos_token_id=tokenizer.eos_token_id,
-                pad_token_id=tokenizer.pad_token_id,
-                return_dict_in_generate=True,
-            )
-        prompt = batch["input_ids"].shape[1]
-        generated = output.sequences[:, prompt:]
-        ends = (generated == tokenizer.eos_token_id).int()
-        written = ends.cumsum(dim=1) - ends == 0  # up to the end token, which is part of the dialogue
-        answers = [row[keep].tolist() for row, keep in zip(generated, written & (ends == 0), strict=True)]
-        watched = [[step[i] for step in watch.steps[: len(answer)]] for i, answer in enumerate(answers)]
-        columns = output.past_key_values.get_seq_length()
-        holds = torch.cat([batch["attention_mask"].bool(), written], dim=1)[:, :columns]
-        return Turn(answers, watched, output.past_key_values, output.sequences[:, :columns], holds)
+            positions, offsets = self._positions(ids, holds, batch)
+            known = cache.get_seq_length()
+            inputs = {"input_ids": ids[:, known:], "position_ids": positions[:, :, known:], "logits_to_keep": 1}
+            self._advance(answers, {**batch, **inputs}, holds, cache)
+            while any(answer.unread for answer in answers):
+                tokens, is_token = self._unread(answers)
+                ids, holds = torch.cat([ids, tokens], dim=1), torch.cat([holds, is_token], dim=1)
+                places = (holds.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + offsets
+                inputs = {"input_ids": tokens, "position_ids": places.expand(3, -1, -1)}
+                self._advance(answers, inputs, holds, cache)
+        watched = [answer.watched[: len(answer.tokens)] for answer in answers]
+        return Turn([a.tokens for a in answers], watched, [a.unaided for a in answers], cache, ids, holds)
 
+    def _positions(self, ids: Any, holds: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
+        """Return Qwen3-VL's places of the tokens, (3, rows, columns), and how far they are off a count: (rows, 1)."""
+        return without_wrapper(self.model).model.get_rope_index(
+            ids,
+            attention_mask=holds,
+            mm_token_type_ids=batch.pop("mm_token_type_ids"),
+            image_grid_thw=batch["image_grid_thw"],
+        )
 
-class _TokenWatch:
-    """A logits processor that changes nothing and keeps, step by step, the log-probability of one token in each row."""
+    def _unread(self, answers: list[GuidedAnswer]) -> tuple[Any, Any]:
+        """Lay out what the model has not read, to the right: the tokens, and where there are any: (rows, columns)."""
+        import torch
 
-    def __init__(self, token: int) -> None:
-        self.token = token
-        self.steps: list[list[float]] = []
+        width = max(len(answer.unread) for answer in answers)
+        padding = self.processor.tokenizer.pad_token_id
+        rows = [[padding] * (width - len(answer.unread)) + answer.unread for answer in answers]
+        tokens = torch.tensor(rows, device=self.model.device)
+        starts = torch.tensor([width - len(answer.unread) for answer in answers], device=self.model.device)
+        return tokens, torch.arange(width, device=self.model.device) >= starts[:, None]
 
-    def __call__(self, input_ids: Any, scores: Any) -> Any:
-        self.steps.append(scores.log_softmax(dim=-1)[:, self.token].tolist())
-        return scores
+    def _advance(self, answers: list[GuidedAnswer], inputs: dict[str, Any], holds: Any, cache: Any) -> None:
+        """Let the model read, and each answer that is not whole go on."""
+        logits = self.model(**inputs, attention_mask=holds.long(), past_key_values=cache, use_cache=True).logits.float()
+        logits[..., self._forbidden] = float("-inf")
+        meant = logits.argmax(dim=-1).tolist()
+        watched = logits.log_softmax(dim=-1)[..., self.watched_token].tolist()
+        scores = logits[:, -1].cpu().numpy()
+        for row, answer in enumerate(answers):
+            read = max(len(answer.unread), 0 if answer.tokens else 1)
+            if read:
+                answer.go_on(meant[row][-read:], watched[row][-read:], scores[row])
 
 
 def _tokens(batch: dict[str, Any]) -> list[Any]:

@@ -1,9 +1,10 @@
 """The reward model at work: both turns of the dialogue over a batch of videos, and the score.
 
-Decoding is greedy, so a video gets the same judgement every time. The score is the calibrated probability that the
-second look names no anomaly: the product of the probabilities of "none" along the answer, up to the first anomaly it
-names. The verdict's own token would say less, because it only repeats what the lines before it have said. An answer
-outside the grammar abstains: margin 0, `parsed` false. How tokens come about is `generation.py`'s.
+Decoding is greedy and kept to the grammar, so a video gets the same judgement every time, and nearly always one that
+can be read. The score is the calibrated probability that the second look names no anomaly: the product of the model's
+own probabilities of "none" along the answer, up to the first anomaly it names. The verdict's own token would say less,
+because it only repeats what the lines before it have said. What still cannot be read (a turn cut off, corners the wrong
+way round) abstains: margin 0, `parsed` false. How tokens come about is `generation.py`'s.
 """
 
 import math
@@ -25,6 +26,7 @@ from cac.dialogue import (
     split_tool_call,
     tool_reply,
 )
+from cac.dialogue_grammar import look_grammar, scan_grammar
 from cac.evaluation.calibration import Calibration
 from cac.judgement import Judgement, judgement_of, windows_of
 from cac.model.generation import Turn, TurnGenerator
@@ -38,10 +40,17 @@ TOOLS = (CONCENTRATE_TOOL,)
 
 @dataclass(frozen=True)
 class _Answer:
-    """What one generation gave: the text, and the log odds that it names no anomaly (0 if it never came to choose)."""
+    """What one generation gave.
+
+    Attributes:
+        text: the answer.
+        margin: the log odds that it names no anomaly; 0 if it never came to choose.
+        unaided: whether the model would have written it without a grammar.
+    """
 
     text: str
     margin: float
+    unaided: bool
 
 
 class RewardModel:
@@ -86,29 +95,31 @@ class RewardModel:
     def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
         """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
-        turn = self.generator.begin([look_prompt(view.images, view.times) for view in views], tools=None)
+        prompts = [look_prompt(view.images, view.times) for view in views]
+        turn = self.generator.begin(prompts, [look_grammar(view.times) for view in views], tools=None)
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        scan_turn = self.generator.begin(prompts, TOOLS)
-        scans_text = [answer.text for answer in self._answers(scan_turn)]
-        scans = [parse_scan(*split_tool_call(text)) for text in scans_text]
+        grammars = [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+        scan_turn = self.generator.begin(prompts, grammars, TOOLS)
+        scanned = self._answers(scan_turn)
+        scans = [parse_scan(*split_tool_call(answer.text)) for answer in scanned]
         asked = [i for i, scan in enumerate(scans) if scan is not None]
         dense = {i: dense_view(videos[i], scans[i].windows, self.frames) for i in asked}  # type: ignore[union-attr]
         looks: dict[int, _Answer] = {}
         if asked:
-            dialogues = [_second_turn(prompts[i], scans_text[i], dense[i]) for i in asked]
-            look_turn = self.generator.go_on(scan_turn, asked, dialogues, TOOLS)
+            dialogues = [_second_turn(prompts[i], scanned[i].text, dense[i]) for i in asked]
+            grammars = [look_grammar(dense[i].times) for i in asked]
+            look_turn = self.generator.go_on(scan_turn, asked, dialogues, grammars, TOOLS)
             looks = dict(zip(asked, self._answers(look_turn), strict=True))
-        return [
-            _judgement(scans_text[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))
-        ]
+        return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
 
     def _answers(self, turn: Turn) -> list[_Answer]:
         tokenizer = self.processor.tokenizer
-        return [_read_answer(tokenizer, *row) for row in zip(turn.answers, turn.watched, strict=True)]
+        rows = zip(turn.answers, turn.watched, turn.unaided, strict=True)
+        return [_read_answer(tokenizer, *row) for row in rows]
 
 
 def none_token_id(tokenizer: Any) -> int:
@@ -123,7 +134,7 @@ def none_token_id(tokenizer: Any) -> int:
 _CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands before "none" or an anomaly's name
 
 
-def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float]) -> _Answer:
+def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float], unaided: bool) -> _Answer:
     """Decode a generated row, and add up the log-probabilities of "none"."""
     none = none_token_id(tokenizer)
     text, total, chose = "", 0.0, False
@@ -134,7 +145,7 @@ def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float]) -> _Ans
             if token != none:
                 break
         text += tokenizer.decode([token], skip_special_tokens=False)
-    return _Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0)
+    return _Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0, unaided)
 
 
 def log_odds(log_probability: float) -> float:
@@ -153,13 +164,27 @@ def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Mess
 def _only_judgement(video: Video, view: View, answer: _Answer) -> Judgement:
     look = parse_look(answer.text)
     scan = Scan((), windows_of(look.findings, video.duration)) if look else None
-    seen = len(view.indices)
-    return judgement_of(scan, look, margin=answer.margin, frames_seen=seen, texts=("", answer.text))
+    return judgement_of(
+        scan,
+        look,
+        margin=answer.margin,
+        frames_seen=len(view.indices),
+        texts=("", answer.text),
+        unaided=answer.unaided,
+    )
 
 
-def _judgement(scan_text: str, scan: Scan | None, answer: _Answer | None, views: tuple[View, View | None]) -> Judgement:
+def _judgement(
+    scanned: _Answer, scan: Scan | None, looked: _Answer | None, views: tuple[View, View | None]
+) -> Judgement:
     coarse, dense = views
     seen = set(coarse.indices) | set(dense.indices if dense else [])
-    look = parse_look(answer.text) if answer else None
-    margin, look_text = (answer.margin, answer.text) if answer else (0.0, "")
-    return judgement_of(scan, look, margin=margin, frames_seen=len(seen), texts=(scan_text, look_text))
+    looked = looked or _Answer("", 0.0, unaided=False)
+    return judgement_of(
+        scan,
+        parse_look(looked.text),
+        margin=looked.margin,
+        frames_seen=len(seen),
+        texts=(scanned.text, looked.text),
+        unaided=scanned.unaided and looked.unaided,
+    )

@@ -16,6 +16,7 @@ _TIMED_CLIPS = 3
 _REQUIREMENTS = (
     "cac-reward-model",
     "av",
+    "llguidance",
     "numpy",
     "pandas",
     "peft",

@@ -215,6 +215,9 @@ def _measured_limits(facts: CardFacts, families: Metrics) -> list[str]:
     if parsed is not None:
         share = f"{100 * (1 - parsed):.1f} %"
         limits.append(f"{share} of its answers on test cannot be parsed (`parsed` is false); the score is then 0.5.")
+    unaided = own.get("unaided_rate", {}).get("value")
+    if unaided is not None:
+        limits.append(f"The grammar had to correct {100 * (1 - unaided):.1f} % of its answers on test.")
     recalls = {name: metrics["recall"] for name, metrics in families.items() if _value(metrics.get("recall"))}
     if recalls:
         weakest = min(recalls, key=lambda name: _value(recalls[name]) or 0.0)

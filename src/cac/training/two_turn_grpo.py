@@ -16,9 +16,9 @@ from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
-from cac.model.generation import forbidden_token_ids
 from cac.model.image_memory import encode_images_once
 from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.vision_tokens import forbidden_token_ids
 from cac.params import Frames, Params
 from cac.training import checkpoints, processes
 from cac.training.advantages import turn_weights
