@@ -1,11 +1,16 @@
 """The cache with room to grow holds what Transformers' own does, through every use that generation makes of it."""
 
+from pathlib import Path
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.cache_utils import DynamicLayer
 
-from cac.model.roomy_cache import ROOM, RoomyLayer
+from cac.model.adapters import new_adapter
+from cac.model.loading import load_base
+from cac.model.roomy_cache import ROOM, RoomyLayer, generate_with_room
+from cac.params import Model, Params
 
 lengths = st.lists(st.integers(1, ROOM + 5), min_size=1, max_size=6)
 
@@ -44,3 +49,16 @@ def test_what_was_cropped_is_written_over() -> None:
         layer.crop(-3)
     expected, found = (layer.update(states(2, 2, 2), states(2, 2, 3)) for layer in (plain, roomy))
     assert all(torch.equal(one, other) for one, other in zip(expected, found, strict=True))
+
+
+def test_a_model_generates_the_same_with_room(fresh_base: Path, project_params: Params) -> None:
+    model, processor = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
+    ids = processor.tokenizer("list all", return_tensors="pt")["input_ids"]
+    settings = {"max_new_tokens": 9, "do_sample": False, "return_dict_in_generate": True}
+    plain = model.generate(ids, **settings)
+    wrapped = new_adapter(model, project_params.adapter)
+    generate_with_room(wrapped)
+    for _ in range(2):  # each call has a cache of its own
+        roomy = wrapped.generate(input_ids=ids, **settings)
+        assert torch.equal(roomy.sequences, plain.sequences)
+        assert all(isinstance(layer, RoomyLayer) for layer in roomy.past_key_values.layers)

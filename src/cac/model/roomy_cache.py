@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from transformers.cache_utils import Cache, DynamicLayer
 
+from cac.model.adapters import without_wrapper
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -33,6 +35,17 @@ class RoomyLayer(DynamicLayer):
 def roomy_cache() -> Cache:
     """Return an empty cache for one call of `generate` and those that go on from it."""
     return Cache(layer_class_to_replicate=RoomyLayer)
+
+
+def generate_with_room(model: Any) -> None:
+    """Let `generate` of a model, as it is or wrapped by an adapter, begin with a roomy cache."""
+    model = without_wrapper(model)
+    generate = model.generate
+
+    def generate_roomily(*args: Any, **options: Any) -> Any:
+        return generate(*args, **{"past_key_values": roomy_cache(), **options})
+
+    model.generate = generate_roomily
 
 
 def _append(held: Any, room: "Tensor | None", new: "Tensor") -> tuple["Tensor", "Tensor"]:

@@ -38,6 +38,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
+    from cac.model.roomy_cache import generate_with_room
     from cac.registry.tracking import shared_run
     from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
@@ -57,6 +58,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         freeze_vision(model)
         encode_images_once(model)
     make_lean(model, params.adapter)
+    generate_with_room(model)
     with processes.main_first():
         folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with shared_run(TWO_TURN_GRPO, params) as run:
