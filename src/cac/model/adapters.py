@@ -4,6 +4,7 @@ An adapter records the base it was trained on; loading it onto another base is a
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,9 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
     if trained_on != base:
         raise CacError(f"the adapter at {folder} was trained on base {trained_on!r}, but the base here is {base!r}.")
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        with warnings.catch_warnings():  # PEFT 0.21 asks by a name that Transformers 5.23 calls deprecated
+            warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
     except (RuntimeError, ValueError) as error:
         raise CacError(f"the adapter at {folder} does not fit the base {base!r}: {error}") from error
     if not trainable:
