@@ -9,7 +9,7 @@ import pytest
 from cac.annotations import read_clips
 from cac.errors import CacError
 from cac.evaluation.evaluate import evaluate
-from cac.evaluation.judging import judge_checkpoints
+from cac.evaluation.judging import judge_all
 from cac.evaluation.metrics import METRICS
 from cac.layout import SCRATCH, TRAINING_STAGES
 from cac.model.adapters import new_adapter, save_adapter
@@ -67,15 +67,15 @@ def test_predictions_cover_every_clip_of_both_splits(root: Path) -> None:
 
 def test_any_number_of_processes_judges_alike(root: Path, params: Params) -> None:
     two = params.model_copy(update={"compute": params.compute.model_copy(update={"threads": 2})})
-    alone, together = judge_checkpoints(params, root, ["val"]), judge_checkpoints(two, root, ["val"])
+    alone, together = judge_all(params, root, ["val"]), judge_all(two, root, ["val"])
     assert alone == together
     assert len(alone["base"]["val"]) == len(read_clips(root / "data", "val"))
 
 
 def test_what_was_judged_is_not_judged_again(root: Path, params: Params) -> None:
-    judge_checkpoints(params, root, ["val"])
+    judge_all(params, root, ["val"])
     (root / SCRATCH / "checkpoints" / "evaluate" / "base-val.json").write_text("[]")
-    assert judge_checkpoints(params, root, ["val"])["base"]["val"] == []
+    assert judge_all(params, root, ["val"])["base"]["val"] == []
 
 
 def test_a_missing_adapter_is_named(root: Path, params: Params, tmp_path: Path) -> None:

@@ -7,16 +7,15 @@ judge is in `judging.py`.
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
 from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.clip_store import ClipStore
-from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.calibration import Calibration, fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
-from cac.evaluation.judging import CHECKPOINTS, Judgements, judge_checkpoints
+from cac.evaluation.judging import CHECKPOINTS, Judgements, judge_all
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.judgement import Judgement
@@ -36,24 +35,12 @@ from cac.model.loading import make_deterministic
 from cac.params import Params
 from cac.training.checkpoints import discard
 from cac.training.rewards import total_reward
-from cac.video import Video
 
 FINAL = TRAINING_STAGES[-1]
 SPLITS: tuple[Split, ...] = ("val", "test", "test_shifted")
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One split: its clips and videos."""
-
-    clips: list[Clip]
-    videos: list[Video]
-
-    @property
-    def is_clean(self) -> list[bool]:
-        return [clip.is_clean for clip in self.clips]
-
-
+Parts = dict[Split, list[Clip]]
 AllFacts = dict[Split, dict[str, Facts]]  # split -> row name -> facts of its clips
 
 
@@ -66,62 +53,44 @@ def evaluate(params: Params, root: Path) -> None:
     for stage in TRAINING_STAGES:
         require_adapter(root / MODELS / stage)
     make_deterministic(params.compute)
-    store = ClipStore(root / DATASET)
-    parts = _load(root / DATASET, store)
-    judgements = judge_checkpoints(params, root, list(parts))
-    judgements |= _judge_baselines(read_clips(root / DATASET, "train"), store, parts)
+    parts = _read_parts(root / DATASET)
+    judgements = judge_all(params, root, list(parts))
     calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
     facts = _facts(judgements, calibrations, parts, params)
     metrics = _measure(facts, params)
     _write(root, (metrics, _compare(facts, params)), judgements, calibrations, parts)
-    _report(root, params, metrics, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]), store)
+    _report(root, params, metrics, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]))
     discard(root / SCRATCH / "checkpoints" / "evaluate")
 
 
-def _load(dataset: Path, store: ClipStore) -> dict[Split, _Part]:
-    """Load the splits to judge; one that the dataset has no clips of is left out if it is an optional one."""
+def _read_parts(dataset: Path) -> Parts:
+    """Read the splits to judge; one that the dataset has no clips of is left out if it is an optional one."""
     clips = {split: read_clips(dataset, split) for split in SPLITS}
-    return {
-        split: _Part(rows, [store.video(clip) for clip in rows])
-        for split, rows in clips.items()
-        if rows or split in REQUIRED_SPLITS
-    }
+    return {split: rows for split, rows in clips.items() if rows or split in REQUIRED_SPLITS}
 
 
-def _judge_baselines(train: Sequence[Clip], store: ClipStore, parts: dict[Split, _Part]) -> Judgements:
-    majority, difference = Majority(), FrameDifference()
-    majority.fit(train)
-    difference.fit(train, [store.video(clip) for clip in train])
-    return {
-        "majority": {split: majority.judge(part.videos) for split, part in parts.items()},
-        "frame_difference": {split: difference.judge(part.videos) for split, part in parts.items()},
-    }
-
-
-def _calibration(judgements: Sequence[Judgement], part: _Part) -> Calibration:
-    return fit_calibration([judgement.margin for judgement in judgements], part.is_clean)
+def _calibration(judgements: Sequence[Judgement], clips: Sequence[Clip]) -> Calibration:
+    return fit_calibration([judgement.margin for judgement in judgements], [clip.is_clean for clip in clips])
 
 
 def _scores(judgements: Sequence[Judgement], calibration: Calibration) -> list[float]:
     return [calibration.score(judgement.margin) for judgement in judgements]
 
 
-def _facts(
-    judgements: Judgements, calibrations: dict[str, Calibration], parts: dict[Split, _Part], params: Params
-) -> AllFacts:
+def _facts(judgements: Judgements, calibrations: dict[str, Calibration], parts: Parts, params: Params) -> AllFacts:
     bins, grpo = params.evaluation.calibration_bins, params.two_turn_grpo
     return {
         split: {
             name: clip_facts(
-                part.clips,
+                clips,
                 rows[split],
                 _scores(rows[split], calibrations[name]),
                 bins,
-                [total_reward(judgement, clip, grpo) for judgement, clip in zip(rows[split], part.clips, strict=True)],
+                [total_reward(judgement, clip, grpo) for judgement, clip in zip(rows[split], clips, strict=True)],
             )
             for name, rows in judgements.items()
         }
-        for split, part in parts.items()
+        for split, clips in parts.items()
     }
 
 
@@ -150,7 +119,7 @@ def _write(
     numbers: tuple[object, object],
     judgements: Judgements,
     calibrations: dict[str, Calibration],
-    parts: dict[Split, _Part],
+    parts: Parts,
 ) -> None:
     for path, content in zip((EVALUATION_METRICS, COMPARISONS), numbers, strict=True):
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -161,8 +130,8 @@ def _write(
     (root / EVALUATION / "calibration.json").write_text(fitted + "\n", encoding="utf-8")
     with (root / EVALUATION / "predictions.jsonl").open("w", encoding="utf-8") as file:
         for name, rows in judgements.items():
-            for split, part in parts.items():
-                for clip, judgement in zip(part.clips, rows[split], strict=True):
+            for split, clips in parts.items():
+                for clip, judgement in zip(clips, rows[split], strict=True):
                     score = calibrations[name].score(judgement.margin)
                     line = {"row": name, "split": split, "clip_id": clip.clip_id, "score": round(score, 6)}
                     file.write(json.dumps({**line, "judgement": judgement.to_dict()}, sort_keys=True) + "\n")
@@ -172,20 +141,19 @@ def _report(
     root: Path,
     params: Params,
     metrics: dict[str, dict[str, dict[str, Interval]]],
-    final: tuple[list[Judgement], Calibration, _Part],
-    store: ClipStore,
+    final: tuple[list[Judgement], Calibration, list[Clip]],
 ) -> None:
-    judgements, calibration, part = final
+    judgements, calibration, clips = final
     scores = _scores(judgements, calibration)
     samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
     inputs = ReportInputs(
         metrics=metrics,
         final=FINAL,
-        clips=part.clips,
+        clips=clips,
         judgements=judgements,
         scores=scores,
-        per_family=per_family(part.clips, judgements, scores, samples, seed),
-        load_video=store.video,
+        per_family=per_family(clips, judgements, scores, samples, seed),
+        load_video=ClipStore(root / DATASET).video,
         histories={stage: root / HISTORIES / f"{stage}.json" for stage in TRAINING_STAGES},
         bins=params.evaluation.calibration_bins,
         shown=params.evaluation.report_clips,

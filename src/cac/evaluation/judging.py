@@ -1,17 +1,19 @@
-"""Judging the splits with every checkpoint: on a CPU in as many processes as it has threads, on a GPU one by one.
+"""Judging the splits with every checkpoint and baseline: on a CPU in as many processes as it has threads.
 
 A nano's decoding is many small steps, which a second thread does little for and a second process halves. Each process
-judges one checkpoint's split at a time, on one thread, so that nothing depends on who judged what. What was judged with
-exactly the same inputs is not judged again after an interruption.
+has one thread and does one job at a time, so that nothing depends on who judged what. What was judged with exactly the
+same inputs is not judged again after an interruption. On a GPU the jobs are done one by one.
 """
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from cac.annotations import Split, read_clips
 from cac.clip_store import ClipStore
+from cac.evaluation.baselines import FrameDifference, Majority
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, TRAINING_STAGES
 from cac.model.adapters import load_adapter
@@ -23,45 +25,104 @@ from cac.video import Video
 from cac.workers import spread
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
+BASELINES = ("majority", "frame_difference")
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
 
 
 @dataclass(frozen=True)
-class _Job:
-    """One split to judge with one checkpoint, and the file that its judgements go to."""
+class _Work:
+    """What every job is given, and where its judgements go: a file for each row and split."""
 
-    checkpoint: str
-    split: Split
     root: Path
     params: Params
-    out: Path
+    folder: Path
+
+    def out(self, row: str, split: str) -> Path:
+        return self.folder / f"{row}-{split}.json"
+
+    def write(self, row: str, split: str, judgements: list[Judgement]) -> None:
+        out = self.out(row, split)
+        partial = out.with_suffix(".partial")
+        partial.write_text(json.dumps([judgement.to_dict() for judgement in judgements]), encoding="utf-8")
+        partial.rename(out)
 
 
-def judge_checkpoints(params: Params, root: Path, splits: list[Split]) -> Judgements:
-    """Judge splits with the base and each stage's adapter.
+@dataclass(frozen=True)
+class _CheckpointJob:
+    """One split to judge with one checkpoint."""
+
+    work: _Work
+    row: str
+    split: Split
+
+    def is_done(self) -> bool:
+        return self.work.out(self.row, self.split).is_file()
+
+    def run(self) -> None:
+        params, root = self.work.params, self.work.root
+        make_deterministic(params.compute)
+        model, videos = reward_model(self.row, params, root), _videos(root / DATASET, self.split)
+        batch_size = params.evaluation.batch_size
+        judged: list[Judgement] = []
+        for judgement in model.iter_judgements(videos, batch_size):
+            judged.append(judgement)
+            if len(judged) % batch_size == 0 or len(judged) == len(videos):
+                print(f"evaluate  {self.row}  {self.split}  {len(judged)}/{len(videos)} clips", flush=True)
+        self.work.write(self.row, self.split, judged)
+
+
+@dataclass(frozen=True)
+class _BaselinesJob:
+    """All splits to judge with both baselines, which are fitted on train."""
+
+    work: _Work
+    splits: tuple[Split, ...]
+
+    def is_done(self) -> bool:
+        return all(self.work.out(row, split).is_file() for row in BASELINES for split in self.splits)
+
+    def run(self) -> None:
+        dataset = self.work.root / DATASET
+        store, train = ClipStore(dataset), read_clips(dataset, "train")
+        majority = Majority().fit(train)
+        difference = FrameDifference().fit(train, map(store.video, train))
+        for split in self.splits:
+            videos = _videos(dataset, split)
+            self.work.write("majority", split, majority.judge(videos))
+            self.work.write("frame_difference", split, difference.judge(videos))
+        print("evaluate  baselines  fitted on train, and every split judged", flush=True)
+
+
+def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements:
+    """Judge splits with the base, each stage's adapter, and both baselines.
 
     Raises:
         CacError: the base, an adapter or a clip is missing or does not fit.
     """
-    folder = prepare(root, "evaluate", _fingerprint(params, root))
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
-    jobs = [
-        _Job(name, split, root, each, folder / f"{name}-{split}.json")
-        for name in reversed(CHECKPOINTS)  # the longest first
+    work = _Work(root, each, prepare(root, "evaluate", _fingerprint(params, root)))
+    jobs: list[_CheckpointJob | _BaselinesJob] = [
+        _CheckpointJob(work, row, split)
+        for row in reversed(CHECKPOINTS)  # the longest first
         for split in splits
     ]
-    waiting = [job for job in jobs if not job.out.is_file()]
+    jobs.append(_BaselinesJob(work, tuple(splits)))
+    waiting = [job for job in jobs if not job.is_done()]
     if best_device() == "cpu":
-        list(spread(_judge, waiting, processes=params.compute.threads, at_once=1))
+        list(spread(_run, waiting, processes=params.compute.threads, at_once=1))
     else:
-        list(map(_judge, waiting))
-    judged: Judgements = {name: {} for name in CHECKPOINTS}
-    for job in jobs:
-        rows = json.loads(job.out.read_text(encoding="utf-8"))
-        judged[job.checkpoint][job.split] = [Judgement.from_dict(row) for row in rows]
-    return judged
+        list(map(_run, waiting))
+    return {row: {split: _read(work.out(row, split)) for split in splits} for row in (*CHECKPOINTS, *BASELINES)}
+
+
+def _read(path: Path) -> list[Judgement]:
+    return [Judgement.from_dict(row) for row in json.loads(path.read_text(encoding="utf-8"))]
+
+
+def _run(job: _CheckpointJob | _BaselinesJob) -> None:
+    job.run()
 
 
 def _fingerprint(params: Params, root: Path) -> str:
@@ -69,20 +130,6 @@ def _fingerprint(params: Params, root: Path) -> str:
     return fingerprint(
         sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in TRAINING_STAGES)]
     )
-
-
-def _judge(job: _Job) -> None:
-    make_deterministic(job.params.compute)
-    model, videos = reward_model(job.checkpoint, job.params, job.root), _videos(job.root / DATASET, job.split)
-    batch_size = job.params.evaluation.batch_size
-    judged: list[Judgement] = []
-    for judgement in model.iter_judgements(videos, batch_size):
-        judged.append(judgement)
-        if len(judged) % batch_size == 0 or len(judged) == len(videos):
-            print(f"evaluate  {job.checkpoint}  {job.split}  {len(judged)}/{len(videos)} clips", flush=True)
-    partial = job.out.with_suffix(".partial")
-    partial.write_text(json.dumps([judgement.to_dict() for judgement in judged]), encoding="utf-8")
-    partial.rename(job.out)
 
 
 def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
@@ -98,7 +145,7 @@ def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
     return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
 
 
-@cache  # a process judges each split with several checkpoints
+@cache  # a process judges each split several times
 def _videos(dataset: Path, split: Split) -> list[Video]:
     store = ClipStore(dataset)
     return [store.video(clip) for clip in read_clips(dataset, split)]
