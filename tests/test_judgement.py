@@ -1,6 +1,7 @@
 """Judgements survive JSON, and boxes are read off at any time by the documented rule."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,15 @@ def test_round_trip_through_json(judgement) -> None:
     assert back == judgement
     assert hash(back) == hash(judgement)
     assert type(back.family) is type(judgement.family)
+
+
+@given(judgement=judgements())
+def test_what_needed_help_abstains_by_itself(judgement: Judgement) -> None:
+    assert judgement.by_itself() is judgement
+    alone = replace(judgement, unaided=False).by_itself()
+    assert (alone.margin, alone.verdict, alone.windows, alone.findings) == (0.0, "clean", (), ())
+    assert (alone.family, alone.leaf, alone.parsed) == (None, None, False)
+    assert (alone.look_text, alone.frames_seen) == (judgement.look_text, judgement.frames_seen)
 
 
 def test_box_at_an_answered_time_is_the_answer() -> None:

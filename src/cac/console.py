@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REPORT_FILE = EVALUATION_REPORT / "index.html"
 
-MODELS = ("base", *TRAINING_STAGES, "majority", "frame_difference")
+MODELS = ("base", "base_guided", *TRAINING_STAGES, "majority", "frame_difference")
 MAIN_METRICS = {
     "balanced_accuracy": "balanced accuracy",
     "auroc": "AUROC",

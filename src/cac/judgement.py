@@ -5,7 +5,7 @@ framework; `model/reward_model.py` makes it.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -62,6 +62,13 @@ class Judgement:
         if a.box is None or b.box is None:
             return None
         return interpolate_box(a.box, b.box, (time - a.time) / (b.time - a.time))
+
+    def by_itself(self) -> "Judgement":
+        """Return what is left without the grammar's help: the same, or an abstention where the model needed it."""
+        if self.unaided:
+            return self
+        nothing: dict[str, Any] = {"margin": 0.0, "verdict": "clean", "windows": (), "findings": ()}
+        return replace(self, **nothing, family=None, leaf=None, parsed=False)
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""

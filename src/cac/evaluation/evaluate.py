@@ -15,7 +15,7 @@ from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.clip_store import ClipStore
 from cac.evaluation.calibration import Calibration, fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
-from cac.evaluation.judging import CHECKPOINTS, Judgements, judge_all
+from cac.evaluation.judging import GUIDED_BASE, Judgements, judge_all
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.judgement import Judgement
@@ -108,7 +108,10 @@ def _compare(facts: AllFacts, params: Params) -> dict[str, dict[str, dict[str, I
     return {
         split: {
             f"{later} minus {earlier}": paired_difference(rows[later], rows[earlier], samples, seed)
-            for earlier, later in (*pairwise(CHECKPOINTS), ("frame_difference", FINAL))
+            for earlier, later in (
+                *pairwise((GUIDED_BASE, *TRAINING_STAGES)),
+                *((row, FINAL) for row in ("base", GUIDED_BASE, "frame_difference")),
+            )
         }
         for split, rows in facts.items()
     }

@@ -25,6 +25,7 @@ from cac.video import Video
 from cac.workers import spread
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
+GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
 BASELINES = ("majority", "frame_difference")
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
@@ -95,7 +96,7 @@ class _BaselinesJob:
 
 
 def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements:
-    """Judge splits with the base, each stage's adapter, and both baselines.
+    """Judge splits with the base, by itself and guided, with each stage's adapter, and with both baselines.
 
     Raises:
         CacError: the base, an adapter or a clip is missing or does not fit.
@@ -114,7 +115,13 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
         list(spread(_run, waiting, processes=params.compute.threads, at_once=1))
     else:
         list(map(_run, waiting))
-    return {row: {split: _read(work.out(row, split)) for split in splits} for row in (*CHECKPOINTS, *BASELINES)}
+    judged: Judgements = {
+        row: {split: _read(work.out(row, split)) for split in splits} for row in (*CHECKPOINTS, *BASELINES)
+    }
+    alone: dict[str, list[Judgement]] = {
+        split: [judgement.by_itself() for judgement in rows] for split, rows in judged["base"].items()
+    }
+    return {"base": alone, GUIDED_BASE: judged.pop("base"), **judged}
 
 
 def _read(path: Path) -> list[Judgement]:

@@ -20,7 +20,7 @@ MAX_DESCRIPTION = 5000  # characters; the column's size in MLflow's database (st
 
 _COMPARED = ("balanced_accuracy", "auroc", "temporal_iou", "spatial_iou")
 _OF_FAMILIES = ("recall", "accuracy", "temporal_iou", "spatial_iou", "family_accuracy")
-_STAGES = ("base", *TRAINING_STAGES)
+_STAGES = ("base", "base_guided", *TRAINING_STAGES)
 _MOST_NAMES = 5
 
 _INTENDED = """\
