@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 from dense_clips import label_clip
-from generic_scenes import CHANGES, NOTHING, cell_owners, ordinary_scene, with_event, with_events
+from generic_scenes import CHANGES, CLIP_SIZE, NOTHING, cell_owners, ordinary_scene, with_event, with_events
 from generic_tasks import COARSE_SIZE, compare, easy_frame, multi_frame, single_frame, two_turn
 
-from cac.data.render import COLOURS, KINDS
+from cac.data.render import COLOURS, KINDS, extent
 from cac.model.nano import build_processor
 from cac.taxonomy import LEAVES, Family
 from cac.training.collator import collate, training_template
@@ -86,3 +86,30 @@ def test_wrong_scans_occur_and_are_context_only() -> None:
             assert dialogue.learn_from_turn == 1
             wrong += 1
     assert wrong > 2
+
+
+def test_things_move_sideways_too_and_never_into_the_wall() -> None:
+    sideways = vertical = beside_a_wall = 0
+    for seed in range(400):
+        rng = np.random.default_rng(seed)
+        clip = with_event(rng, ordinary_scene(rng, 20))
+        (event,) = clip.events
+        if event.word != "moved":
+            continue
+        usual, moved = (scene.actors[event.actor] for scene in (clip.usual, clip.scene))
+        steps = {
+            (round(now.x - then.x, 1) != 0, round(now.y - then.y, 1) != 0)
+            for now, then in zip(moved, usual, strict=True)
+        }
+        vertical += (False, True) in steps
+        if (True, False) not in steps:
+            continue
+        sideways += 1
+        for t in range(event.first, event.last + 1):
+            left, _, right, _ = extent(moved[t], CLIP_SIZE, CLIP_SIZE)
+            assert left > 0
+            assert right < 1
+            if clip.scene.wall is not None:
+                beside_a_wall += 1
+                assert right * CLIP_SIZE <= clip.scene.wall.x1 or left * CLIP_SIZE >= clip.scene.wall.x2
+    assert min(sideways, vertical, beside_a_wall) > 10
