@@ -158,9 +158,9 @@ class TurnGenerator:
         watched = logits.log_softmax(dim=-1)[..., self.watched_token].tolist()
         scores = logits[:, -1].cpu().numpy()
         for row, answer in enumerate(answers):
-            read = max(len(answer.unread), 0 if answer.tokens else 1)
-            if read:
-                answer.go_on(meant[row][-read:], watched[row][-read:], scores[row])
+            if answer.places:
+                last = slice(-answer.places, None)
+                answer.go_on(meant[row][last], watched[row][last], scores[row])
 
 
 def _tokens(batch: dict[str, Any]) -> list[Any]:

@@ -72,6 +72,11 @@ class GuidedAnswer:
         self.watched: list[float] = []
         self._matcher, self._end, self._limit = matcher, end, limit
 
+    @property
+    def places(self) -> int:
+        """After how many tokens the model is to say next what it means: the prompt's last one, then each unread one."""
+        return len(self.unread) if self.tokens else 1
+
     def go_on(self, meant: list[int], watched: list[float], scores: np.ndarray) -> None:
         """Write on after the model has read what was unread (at first: the prompt).
 
