@@ -109,8 +109,9 @@ def test_signal_handlers_are_put_back(commands):
 
 
 def test_a_command_whose_time_is_over_is_asked_to_end(commands, tmp_path):
-    program = "import time\ntry:\n time.sleep(60)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
-    # Long enough for Python to start on busy cores: a Ctrl-C before that ends it without a word.
+    program = "import time\ntry:\n time.sleep(3600)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
+    # The limit is long enough for Python to start on busy cores: a Ctrl-C before that ends it without a word. The sleep is
+    # longer than a machine may stand still: once a minute passed in a moment, and the command had ended by itself.
     finished = commands.run(python(program), print, tmp_path, limit=10)
     assert (finished.code, finished.tail, finished.timed_out) == (130, ("kept",), True)
     assert not commands.interrupted
@@ -118,7 +119,7 @@ def test_a_command_whose_time_is_over_is_asked_to_end(commands, tmp_path):
 
 def test_one_that_does_not_listen_is_killed(commands, tmp_path, monkeypatch):
     monkeypatch.setattr("flows.commands._GRACE_SECONDS", 0.2)
-    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(60)"
+    program = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); time.sleep(3600)"
     finished = commands.run(python(program), print, tmp_path, limit=1)
     assert (finished.code, finished.timed_out) == (-signal.SIGKILL, True)
 
