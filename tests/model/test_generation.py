@@ -77,8 +77,9 @@ def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
     dialogues = [looked(prompts[row], scans[row], row) for row in rows]
     grammars = [look_grammar(seen_times(2 + row)) for row in rows]
     whole = generator.begin(dialogues, grammars, TOOLS)
-    agree(generator.go_on(turn, rows, dialogues, grammars, TOOLS), whole)
-    assert whole.unaided == generator.begin(dialogues, grammars, TOOLS).unaided
+    on_the_cache = generator.go_on(turn, rows, dialogues, grammars, TOOLS)
+    agree(on_the_cache, whole)
+    assert on_the_cache.unaided == whole.unaided
 
 
 def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:
@@ -141,6 +142,7 @@ def test_fresh_weights_write_in_the_grammar(fresh_base: Path) -> None:
     (prompt,), turn = scan(untaught, [4])
     (text,) = scanned(turn, untaught)
     assert parse_scan(*split_tool_call(text)) is not None or "windows" in text
+    assert [line.split()[0] for line in text.split("\n")[:5]] == ["0.0", "0.1", "0.2", "0.4", "<tool_call>"]
     assert turn.unaided == [False]
     dialogue = looked(prompt, text, 1)
     (answer,) = scanned(untaught.go_on(turn, [0], [dialogue], [look_grammar(seen_times(3))], TOOLS), untaught)

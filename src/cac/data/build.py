@@ -121,7 +121,7 @@ def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, inde
     pair, split = make_pair(index, settings, seed), _split_of(index, settings)
     frames = pair.clean.render()
     clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), frames, settings)
-    odd = [box.frame for box in pair.anomaly.boxes]  # elsewhere the twins are alike, and drawing takes longest
+    odd = [box.frame for box in pair.anomaly.boxes]  # elsewhere the twins are alike
     frames[odd] = pair.anomalous.render(odd)
     anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), frames, settings)
     return [anomalous.model_copy(update={"anomalies": (pair.anomaly,)}), clean]
