@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from cac.annotations import CARD_NAME, MANIFEST_NAME, SCHEMA_VERSION, Anomaly, Clip, FrameBox, Split
+from cac.annotations import CARD_NAME, MANIFEST_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, FrameBox, Split
 from cac.data.checks import Scope, list_checks
 from cac.data.injection.catalogue import INJECTABLE
 from cac.data.opinions import OPINIONS_NAME, Opinion
@@ -35,6 +35,9 @@ MEANING = {
     "Clip.split": "what it is used for; clips of one pair share it",
     "Clip.pair_id": "the same for a clip and its clean twin; a clip without a twin has one of its own",
     "Clip.anomalies": "what is wrong; empty for a clean clip",
+    "Clip.distractors": "what happens in it that is easily taken for an anomaly and is none; may be left out",
+    "Distractor.name": "any name for it",
+    "Distractor.window": "start and end in seconds",
     "Anomaly.family": "one of the families below",
     "Anomaly.leaf": "one of the leaves below, of this family",
     "Anomaly.window": "start and end in seconds; the frame at the end is not in it",
@@ -68,6 +71,7 @@ _EXAMPLE = Clip(
             saliency=0.8,
         ),
     ),
+    distractors=(Distractor(name="lamp switched on", window=(1.0, 1.5)),),
 )
 
 
@@ -79,7 +83,8 @@ def reference() -> str:
 
 A dataset is a folder with `clips/*.mp4`, `{MANIFEST_NAME}` (a clip a line, as JSON), `{CARD_NAME}` and, if several
 annotators saw the same clips, `{OPINIONS_NAME}`. Schema version {SCHEMA_VERSION}, taxonomy version {TAXONOMY_VERSION}.
-Every key must be there and no other may be; numbers are finite. How to annotate: [a guide](../how-to/annotate.md).
+Every key but `distractors` must be there and no other may be; numbers are finite. How to annotate:
+[a guide](../how-to/annotate.md).
 
 ## A clip: a line of `{MANIFEST_NAME}`
 
@@ -90,6 +95,10 @@ The splits are {_list(get_args(Split))}; the last is optional.
 ### An anomaly
 
 {_fields(Anomaly)}
+
+### A distractor
+
+{_fields(Distractor)}
 
 ### A box in a frame
 
@@ -141,7 +150,8 @@ def _shape(one: dict[str, Any], known: dict[str, Any]) -> str:
     if one["type"] == "array" and "prefixItems" in one:
         return f"list of {len(one['prefixItems'])} numbers"
     if one["type"] == "array":
-        return f"list of {one['items']['$ref'].rsplit('/', 1)[1]}"
+        items = one["items"]
+        return f"list of {items['$ref'].rsplit('/', 1)[1] if '$ref' in items else _shape(items, known)}"
     if one["type"] == "object":
         return "object"
     name = {"string": "text", "integer": "whole number", "number": "number"}[one["type"]]

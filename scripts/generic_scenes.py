@@ -1,8 +1,10 @@
 """Scenes of the generic tasks: ordinary variety, plain changes for a while, and which cell of a frame shows what.
 
 Scenes hold creatures with one to seven legs, signs with any letters, and things that change colour, shape, size or
-place, hide, grow legs or show another word. Nothing here says what is right or wrong, and none of the leaves that are
-no plain change (melting, mirrored or garbled text, entering a wall) is shown or named.
+place, hide, grow legs or show another word. Bodies may be turned, creatures may lie, lamps hang about and the light may
+be poor, all of it from the first frame to the last: what of that comes and goes is for the stages to learn. Nothing
+here says what is right or wrong, and none of the leaves that are no plain change (melting, mirrored or garbled text,
+entering a wall) is shown or named.
 """
 
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from cac.data.defects import shifted_vertically
-from cac.data.render import COLOURS, SOLIDS, ActorState, extent
+from cac.data.render import COLOURS, SOLIDS, ActorState, extent, render_frame
 from cac.data.scenes import WIDEST, Scene, SceneSettings, random_scene
 from cac.geometry import cell_shares
 
@@ -25,6 +27,9 @@ NOTHING = -100  # the label of a cell that has not what is asked for
 MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
 SIDEWAYS_SHARE = 0.7  # of the moves, where there is room: harder to see, since most things walk or slide sideways
 SHORTEST_SIDESTEP = 0.15  # of the frame's width
+DARK_SHARE, DARKEST = 0.3, 0.5  # of the scenes, and how light they still are
+LAMP_SHARE = 0.3  # of the scenes
+TURNED_SHARE, LYING_SHARE = 0.4, 0.25  # of the solids and of the creatures
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,15 @@ class ChangedClip:
 
 
 def ordinary_scene(rng: np.random.Generator, frames: int) -> Scene:
-    """Draw a scene with ordinary variety in legs and letters."""
+    """Draw a scene with ordinary variety in legs, letters, postures and light."""
     kind = str(rng.choice([*SOLIDS, "creature", "creature", "sign", "sign"]))
     scene = random_scene(rng, SceneSettings(CLIP_SIZE, frames, kind))
-    return replace(scene, actors=tuple(_vary(rng, actor) for actor in scene.actors))
+    scene = replace(scene, actors=tuple(_posed(rng, _vary(rng, actor)) for actor in scene.actors))
+    if rng.random() < LAMP_SHARE:
+        scene = replace(scene, background=_with_lamp(rng, scene.background))
+    if rng.random() < DARK_SHARE:
+        scene = replace(scene, light=(round(float(rng.uniform(DARKEST, 1)), 3),) * frames)
+    return scene
 
 
 def plain_scene(rng: np.random.Generator, frames: int) -> Scene:
@@ -66,6 +76,23 @@ def plain_scene(rng: np.random.Generator, frames: int) -> Scene:
     scene = ordinary_scene(rng, frames)
     plain = np.full_like(scene.background, int(rng.integers(90, 200)))
     return replace(scene, background=plain, wall=None, actors=scene.actors[-1:])
+
+
+def _posed(rng: np.random.Generator, actor: tuple[ActorState, ...]) -> tuple[ActorState, ...]:
+    if actor[0].kind in SOLIDS and rng.random() < TURNED_SHARE:
+        turn = round(float(rng.uniform(0, 2 * np.pi)), 3)
+        return tuple(replace(state, turn=turn) for state in actor)
+    if actor[0].kind == "creature" and rng.random() < LYING_SHARE:
+        crouch = round(float(rng.uniform(0.3, 1)), 3)
+        return tuple(replace(state, crouch=crouch) for state in actor)
+    return actor
+
+
+def _with_lamp(rng: np.random.Generator, background: np.ndarray) -> np.ndarray:
+    """Paint a lamp onto the background, where it is none of the things that are asked for."""
+    x, y = (float(value) for value in rng.uniform(0.1, 0.9, 2) * CLIP_SIZE)
+    lamp = ActorState("lamp", "", x, y, float(rng.uniform(0.065, 0.09)) * CLIP_SIZE, lit=bool(rng.random() < 0.5))
+    return render_frame(background, None, [lamp])
 
 
 def _vary(rng: np.random.Generator, actor: tuple[ActorState, ...]) -> tuple[ActorState, ...]:

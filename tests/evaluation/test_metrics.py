@@ -56,6 +56,16 @@ def test_a_missing_class_leaves_its_metrics_undefined(make_clip, perfect) -> Non
     assert values["accuracy"] == 1
 
 
+def test_false_alarms_at_distractors_are_counted_apart(make_clip, perfect) -> None:
+    clips = [make_clip(i) for i in (1, 3, 0, 2, 4)] + [make_clip(6, "teleport")]
+    assert [bool(clip.distractors) for clip in clips] == [False, False, True, True, True, True]
+    alarm = perfect(clips[-1])
+    says = [alarm, *(perfect(clip) for clip in clips[1:4]), alarm, alarm]
+    values = point_values(clip_facts(clips, says, [0.5] * 6))
+    assert values["specificity"] == pytest.approx(3 / 5)
+    assert values["distractor_specificity"] == pytest.approx(2 / 3)
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     rows=st.lists(st.tuples(st.booleans(), st.booleans(), st.sampled_from([0.0, 0.1, 0.25, 0.5, 0.9, 1.0])), min_size=2)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cac.model.adapters import freeze_vision, new_adapter
-from cac.model.image_memory import encode_images_once
+from cac.model.image_memory import ImageMemory, encode_images_once
 from cac.model.loading import load_base
 from cac.params import Model, Params
 
@@ -40,6 +40,41 @@ def test_equal_images_are_encoded_once_and_give_what_they_gave(model) -> None:
     torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state)
     torch.testing.assert_close(found.pooler_output, expected.pooler_output)
     torch.testing.assert_close(found.deepstack_features, expected.deepstack_features)
+
+
+def test_a_memory_serves_models_whose_towers_are_equal_and_no_others(fresh_base: Path) -> None:
+    first, second, other = (load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))[0] for _ in range(3))
+    with torch.no_grad():
+        other.model.visual.pos_embed.weight += 0.1
+    batch = images((1, 8, 8), (1, 12, 12), (1, 8, 8))
+    for model in (first, second, other):
+        model.requires_grad_(False)
+    expected, unlike = first.model.visual(**batch), other.model.visual(**batch)
+    memory, rows = ImageMemory(10**8), []
+    for model in (first, second, other):
+        embed = model.model.visual.patch_embed
+        embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
+    encode_images_once(first, memory)
+    first.model.visual(**repeated(batch, [1, 2]))
+    torch.testing.assert_close(first.model.visual(**batch).pooler_output, expected.pooler_output)
+    assert rows == [144 + 64, 64]
+    encode_images_once(second, memory)
+    torch.testing.assert_close(second.model.visual(**batch).deepstack_features, expected.deepstack_features)
+    assert rows == [144 + 64, 64]
+    encode_images_once(other, memory)
+    torch.testing.assert_close(other.model.visual(**batch).pooler_output, unlike.pooler_output)
+    assert rows == [144 + 64, 64, 64 + 144 + 64]
+
+
+def test_a_full_memory_forgets(fresh_base: Path) -> None:
+    model, _ = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
+    model.requires_grad_(False)
+    batch, rows = images((1, 8, 8)), []
+    model.model.visual.patch_embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
+    encode_images_once(model, ImageMemory(10))
+    seen = [model.model.visual(**batch).pooler_output for _ in range(2)]
+    assert rows == [64, 64]
+    torch.testing.assert_close(*seen)
 
 
 def test_images_of_the_same_pixels_in_another_shape_are_not_the_same(model) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from cac.annotations import read_clips
+from cac.annotations import Distractor, read_clips
 from cac.clip_store import ClipStore
 from cac.dialogue import parse_look, parse_scan, split_tool_call, write_look
 from cac.params import Params
@@ -61,6 +61,20 @@ def test_the_true_answers_are_in_the_grammar_and_true(clips, small_dataset: Path
         assert (look.verdict == "clean") == clip.is_clean
         assert look.leaf == (None if clip.is_clean else clip.anomalies[0].leaf)
     assert wrong_scans
+
+
+def test_a_clean_clip_is_wrongly_suspected_where_something_ordinary_happens(clips, project_params: Params) -> None:
+    lamp = Distractor(name="lamp", window=(0.75, 1.25))
+    clean = [clip.model_copy(update={"distractors": (lamp,)}) for clip in clips if clip.is_clean]
+    anomalous = [clip for clip in clips if not clip.is_clean]
+    settings = project_params.multi_frame_sft.model_copy(update={"steps": 12, "wrong_scan_share": 1.0})
+    specs = [s for s in draw_specs([*clean, *anomalous], settings, seed=5) if s.frame is None and s.clip < len(clean)]
+    assert specs
+    for spec in specs:
+        assert spec.false_windows is not None
+        ((start, end),) = spec.false_windows
+        assert abs(start - 0.75) <= 0.7
+        assert abs(end - 1.25) <= 0.7
 
 
 def test_a_written_scan_reads_back_from_text() -> None:

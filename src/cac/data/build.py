@@ -12,8 +12,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cac.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Split, write_clips
+from cac.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, Split, write_clips
 from cac.data.defects import DEFECTS, DefectPlan, inject
+from cac.data.distractors import with_distractor
 from cac.data.place import new_dataset, split_of
 from cac.data.render import SOLIDS, extent
 from cac.data.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
@@ -33,11 +34,12 @@ MAX_COVERED = 0.25  # share of the anomaly that other actors may hide
 
 @dataclass(frozen=True)
 class Pair:
-    """A scene with its anomaly and without."""
+    """A scene with its anomaly and without; the distractors are in both."""
 
     clean: Scene
     anomalous: Scene
     anomaly: Anomaly
+    distractors: tuple[Distractor, ...] = ()
 
 
 def build_dataset(out: Path, params: Params) -> None:
@@ -93,14 +95,21 @@ def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shi
     style = SHIFTED if shifted else STANDARD
     kinds = style.solids if defect.kinds == SOLIDS else defect.kinds
     kind = str(rng.choice(kinds))
-    scene = random_scene(rng, SceneSettings(settings.size, frames, kind, defect.needs_wall, style))
+    scene_settings = SceneSettings(settings.size, frames, kind, defect.needs_wall, style)
+    scene = random_scene(rng, scene_settings)
     actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
+    distractors: tuple[Distractor, ...] = ()
+    if rng.random() < settings.distractor_share:
+        happening = with_distractor(rng, scene, scene_settings, actor)
+        scene, actor = happening.scene, happening.subject
+        seconds = (round(happening.first / settings.fps, 4), round((happening.last + 1) / settings.fps, 4))
+        distractors = (Distractor(name=happening.name, window=seconds),)
     length = int(rng.integers(SHORTEST_WINDOW, min(LONGEST_WINDOW, frames - 2 * MARGIN) + 1))
     first = int(rng.integers(MARGIN, frames - MARGIN - length + 1))
     severity = round(float(rng.uniform(0.2, 1.0)), 3)
     plan = DefectPlan(leaf, actor, first, first + length - 1, severity)
     edited, anomaly = inject(scene, plan, settings.fps, rng)
-    return Pair(scene, edited, anomaly), _covered(edited, plan)
+    return Pair(scene, edited, anomaly, distractors), _covered(edited, plan)
 
 
 def _covered(scene: Scene, plan: DefectPlan) -> float:
@@ -121,10 +130,11 @@ def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, inde
     pair, split = make_pair(index, settings, seed), _split_of(index, settings)
     frames = pair.clean.render()
     clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), frames, settings)
+    clean = clean.model_copy(update={"distractors": pair.distractors})
     odd = [box.frame for box in pair.anomaly.boxes]  # elsewhere the twins are alike
     frames[odd] = pair.anomalous.render(odd)
     anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), frames, settings)
-    return [anomalous.model_copy(update={"anomalies": (pair.anomaly,)}), clean]
+    return [anomalous.model_copy(update={"anomalies": (pair.anomaly,), "distractors": pair.distractors}), clean]
 
 
 def _split_of(index: int, settings: ProceduralData) -> Split:

@@ -161,7 +161,9 @@ def _salvage(line: bytes) -> dict[str, str | None]:
 
 
 def _check_clip(facts: ClipFacts, clip: Clip, dataset: Path, max_side: int | None) -> None:
-    _note(facts, "windows", (_window_problem(anomaly, clip.duration) for anomaly in clip.anomalies))
+    named = [(anomaly.leaf, anomaly.window) for anomaly in clip.anomalies]
+    named += [(distractor.name, distractor.window) for distractor in clip.distractors]
+    _note(facts, "windows", (_window_problem(name, window, clip.duration) for name, window in named))
     _note(facts, "boxes_in_frame", (_box_problem(box.frame, box.box) for a in clip.anomalies for box in a.boxes))
     path = PurePosixPath(clip.path)
     # By the name alone: DVC may link files to a cache that lies outside the folder.
@@ -186,11 +188,11 @@ def _note(facts: ClipFacts, check: str, problems: Iterable[str | None]) -> None:
         facts.problems[check] = cut("; ".join(first) + (f"; and {rest} more" if rest else ""))
 
 
-def _window_problem(anomaly: Anomaly, duration: float) -> str | None:
-    start, end = anomaly.window
+def _window_problem(name: str, window: tuple[float, float], duration: float) -> str | None:
+    start, end = window
     if 0 <= start < end <= duration + _TOLERANCE:
         return None
-    return f"{anomaly.leaf}: {start:g} to {end:g} s in a clip of {duration:g} s"
+    return f"{name}: {start:g} to {end:g} s in a clip of {duration:g} s"
 
 
 def _box_problem(frame: int, box: tuple[float, float, float, float]) -> str | None:

@@ -29,6 +29,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SOLIDS = ("ball", "box", "triangle", "star")
 SHIFTED_SOLIDS = ("diamond", "cross")  # only in `test_shifted`: no training clip and no task of the base shows one
 KINDS = (*SOLIDS, "creature", "sign")
+FOLDED = 0.55  # by how much of its size a creature's body is lower when it lies
+LAMP_LIT, LAMP_DARK, LAMP_RIM = (255, 250, 190), (92, 94, 98), (60, 60, 60)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class ActorState:
     """One actor in one frame; lengths in pixels.
 
     `size` is the half-extent; `heading` +1 or -1; `phase` in radians drives the legs; `limbs` counts legs (more than
-    four grow upwards); `warp` in [0, 1] melts the outline; `garble` seeds nonsense glyphs, None for readable text.
+    four grow upwards); `crouch` in [0, 1] folds them; `turn` in radians turns a solid; `warp` in [0, 1] melts its
+    outline; `garble` seeds nonsense glyphs, None for readable text; `lit` is for lamps.
     """
 
     kind: str
@@ -52,6 +55,9 @@ class ActorState:
     word: str = ""
     mirrored: bool = False
     garble: int | None = None
+    turn: float = 0.0
+    crouch: float = 0.0
+    lit: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,13 +68,14 @@ class Wall:
     x2: float
 
 
-def render_frame(background: np.ndarray, wall: Wall | None, states: list[ActorState]) -> np.ndarray:
+def render_frame(background: np.ndarray, wall: Wall | None, states: list[ActorState], light: float = 1.0) -> np.ndarray:
     """Draw one frame.
 
     Args:
         background: uint8 (height, width, 3).
         wall: drawn under the actors, so that an actor inside it is seen.
         states: actors from back to front.
+        light: factor on everything, in [0, 1].
 
     Returns:
         uint8 (height, width, 3).
@@ -81,7 +88,8 @@ def render_frame(background: np.ndarray, wall: Wall | None, states: list[ActorSt
     for state in states:
         if state.visible:
             _draw_actor(big, draw, state)
-    return np.asarray(big.reduce(SUPERSAMPLING))
+    frame = np.asarray(big.reduce(SUPERSAMPLING))
+    return frame if light == 1.0 else np.round(frame * light).astype(np.uint8)
 
 
 def extent(state: ActorState, width: int, height: int) -> Box:
@@ -100,8 +108,10 @@ def _extent_pixels(state: ActorState) -> Box:
         half_width, half_height = sign_half_extent(state.word)
         return (state.x - half_width, state.y - half_height, state.x + half_width, state.y + half_height)
     if state.kind == "creature":
-        top = state.size * (1.15 if state.limbs > 4 else 0.6)
+        top = state.size * ((1.15 if state.limbs > 4 else 0.6) - FOLDED * state.crouch)
         return (state.x - state.size * 1.2, state.y - top, state.x + state.size * 1.2, state.y + state.size)
+    if state.kind == "lamp":
+        return (state.x - state.size, state.y - state.size, state.x + state.size, state.y + state.size)
     xs, ys = zip(*_outline(state), strict=True)
     return (min(xs), min(ys), max(xs), max(ys))
 
@@ -125,6 +135,8 @@ def _draw_actor(image: Image.Image, draw: ImageDraw.ImageDraw, state: ActorState
         _draw_sign(image, state)
     elif state.kind == "creature":
         _draw_creature(draw, state)
+    elif state.kind == "lamp":
+        _draw_lamp(draw, state)
     else:
         points = [(x * SUPERSAMPLING, y * SUPERSAMPLING) for x, y in _outline(state)]
         fill = COLOURS[state.colour]
@@ -136,7 +148,7 @@ def _outline(state: ActorState) -> list[tuple[float, float]]:
     points = []
     for step in range(OUTLINE_POINTS):
         angle = 2 * math.pi * step / OUTLINE_POINTS
-        radius = state.size * _radius(state.kind, angle)
+        radius = state.size * _radius(state.kind, angle - state.turn)
         radius *= 1 + 0.35 * state.warp * math.sin(5 * angle + state.phase)
         x, y = radius * math.cos(angle), radius * math.sin(angle)
         if y > 0:
@@ -165,6 +177,8 @@ def _radius(kind: str, angle: float) -> float:
 def _draw_creature(draw: ImageDraw.ImageDraw, state: ActorState) -> None:
     scale = state.size * SUPERSAMPLING
     x, y = state.x * SUPERSAMPLING, state.y * SUPERSAMPLING
+    ground = y + scale
+    y += scale * FOLDED * state.crouch
     fill = COLOURS[state.colour]
     dark = _darker(fill)
     width = max(3, round(scale * 0.22))
@@ -172,7 +186,7 @@ def _draw_creature(draw: ImageDraw.ImageDraw, state: ActorState) -> None:
         swing = 0.22 * math.sin(state.phase + limb * math.pi / 2)
         if limb < 4:
             hip = x + scale * (-0.66 + 0.44 * limb)
-            draw.line((hip, y, hip + scale * swing, y + scale), fill=dark, width=width)
+            draw.line((hip, y, hip + scale * swing, ground), fill=dark, width=width)
         else:
             hip = x + scale * (-0.5 + 0.45 * (limb - 4))
             draw.line((hip, y, hip + scale * (swing - 0.15), y - scale * 1.12), fill=dark, width=width)
@@ -181,6 +195,12 @@ def _draw_creature(draw: ImageDraw.ImageDraw, state: ActorState) -> None:
     draw.ellipse((head - scale * 0.4, y - scale * 0.6, head + scale * 0.4, y + scale * 0.2), fill=fill, outline=dark)
     eye = head + state.heading * scale * 0.12
     draw.ellipse((eye - 3, y - scale * 0.3 - 3, eye + 3, y - scale * 0.3 + 3), fill=(20, 20, 20))
+
+
+def _draw_lamp(draw: ImageDraw.ImageDraw, state: ActorState) -> None:
+    x, y, size = (value * SUPERSAMPLING for value in (state.x, state.y, state.size))
+    fill = LAMP_LIT if state.lit else LAMP_DARK
+    draw.ellipse((x - size, y - size, x + size, y + size), fill=fill, outline=LAMP_RIM, width=3)
 
 
 def _draw_sign(image: Image.Image, state: ActorState) -> None:

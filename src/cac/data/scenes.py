@@ -1,7 +1,8 @@
 """Procedural scenes: what is there and how it moves, physically plausible and without any anomaly.
 
 Balls fall and bounce, solids slide and turn at the edges, creatures walk, signs stand or drift; nothing enters a wall.
-It leaves out drawing (`render.py`) and anomalies (`defects.py`).
+It leaves out drawing (`render.py`), what changes for a while as it should (`distractors.py`) and anomalies
+(`defects.py`).
 """
 
 import math
@@ -24,6 +25,7 @@ class Scene:
     wall: Wall | None
     actors: tuple[tuple[ActorState, ...], ...]
     camera: tuple[int, ...] | None = None  # by how many pixels each frame's view is moved to the left; actors have it
+    light: tuple[float, ...] | None = None  # how light each frame is, in [0, 1]; None: as light as can be
 
     @property
     def frame_count(self) -> int:
@@ -48,7 +50,8 @@ class Scene:
 
     def _render_one(self, frame: int) -> np.ndarray:
         background = self.background if self.camera is None else np.roll(self.background, -self.camera[frame], axis=1)
-        return render_frame(background, self.wall_at(frame), [actor[frame] for actor in self.actors])
+        light = 1.0 if self.light is None else self.light[frame]
+        return render_frame(background, self.wall_at(frame), [actor[frame] for actor in self.actors], light)
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,15 @@
 """Judging the splits with every checkpoint and baseline: on a CPU in as many processes as it has threads.
 
 A nano's decoding is many small steps, which a second thread does little for and a second process halves. Each process
-has one thread and does one job at a time, so that nothing depends on who judged what. What was judged with exactly the
-same inputs is not judged again after an interruption. On a GPU the jobs are done one by one.
+has one thread and does one job at a time, so that nothing depends on who judged what. A job is some clips and all
+checkpoints, one after another: where their vision towers are equal, an image is encoded once for all. What was judged
+with exactly the same inputs is not judged again after an interruption. On a GPU the jobs are done one by one.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from operator import methodcaller
 from pathlib import Path
 
 from cac.annotations import Split, read_clips
@@ -17,6 +18,7 @@ from cac.evaluation.baselines import FrameDifference, Majority
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, TRAINING_STAGES
 from cac.model.adapters import load_adapter
+from cac.model.image_memory import ImageMemory, encode_images_once
 from cac.model.loading import base_identity, best_device, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
 from cac.params import Params
@@ -27,50 +29,66 @@ from cac.workers import spread
 CHECKPOINTS = ("base", *TRAINING_STAGES)
 GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
 BASELINES = ("majority", "frame_difference")
+BATCHES_PER_JOB = 2
+MEMORY = 2**29  # bytes of images' encodings that a job may keep
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
 
 
 @dataclass(frozen=True)
 class _Work:
-    """What every job is given, and where its judgements go: a file for each row and split."""
+    """What every job is given, and where its judgements go: a file for each row and part of a split."""
 
     root: Path
     params: Params
     folder: Path
 
-    def out(self, row: str, split: str) -> Path:
-        return self.folder / f"{row}-{split}.json"
+    def out(self, row: str, split: str, start: int = 0) -> Path:
+        return self.folder / f"{row}-{split}-{start}.json"
 
-    def write(self, row: str, split: str, judgements: list[Judgement]) -> None:
-        out = self.out(row, split)
+    def write(self, out: Path, judgements: list[Judgement]) -> None:
         partial = out.with_suffix(".partial")
         partial.write_text(json.dumps([judgement.to_dict() for judgement in judgements]), encoding="utf-8")
         partial.rename(out)
 
+    def read(self, row: str, split: str) -> list[Judgement]:
+        parts = sorted(self.folder.glob(f"{row}-{split}-*.json"), key=lambda path: int(path.stem.rsplit("-", 1)[1]))
+        return [Judgement.from_dict(one) for part in parts for one in json.loads(part.read_text(encoding="utf-8"))]
+
 
 @dataclass(frozen=True)
-class _CheckpointJob:
-    """One split to judge with one checkpoint."""
+class _CheckpointsJob:
+    """The clips [start, stop) of a split, of `count`, to judge with every checkpoint."""
 
     work: _Work
-    row: str
     split: Split
+    start: int
+    stop: int
+    count: int
 
     def is_done(self) -> bool:
-        return self.work.out(self.row, self.split).is_file()
+        return all(self.work.out(row, self.split, self.start).is_file() for row in CHECKPOINTS)
 
     def run(self) -> None:
         params, root = self.work.params, self.work.root
         make_deterministic(params.compute)
-        model, videos = reward_model(self.row, params, root), _videos(root / DATASET, self.split)
-        batch_size = params.evaluation.batch_size
+        store, clips = ClipStore(root / DATASET), read_clips(root / DATASET, self.split)[self.start : self.stop]
+        videos, memory = [store.video(clip) for clip in clips], ImageMemory(MEMORY)
+        for row in CHECKPOINTS:
+            out = self.work.out(row, self.split, self.start)
+            if not out.is_file():
+                model = reward_model(row, params, root)
+                encode_images_once(model.model.requires_grad_(False), memory)
+                self.work.write(out, self._judge(model, row, videos))
+
+    def _judge(self, model: RewardModel, row: str, videos: list[Video]) -> list[Judgement]:
         judged: list[Judgement] = []
+        batch_size = self.work.params.evaluation.batch_size
         for judgement in model.iter_judgements(videos, batch_size):
             judged.append(judgement)
             if len(judged) % batch_size == 0 or len(judged) == len(videos):
-                print(f"evaluate  {self.row}  {self.split}  {len(judged)}/{len(videos)} clips", flush=True)
-        self.work.write(self.row, self.split, judged)
+                print(f"evaluate  {row}  {self.split}  {self.start + len(judged)}/{self.count} clips", flush=True)
+        return judged
 
 
 @dataclass(frozen=True)
@@ -89,9 +107,9 @@ class _BaselinesJob:
         majority = Majority().fit(train)
         difference = FrameDifference().fit(train, map(store.video, train))
         for split in self.splits:
-            videos = _videos(dataset, split)
-            self.work.write("majority", split, majority.judge(videos))
-            self.work.write("frame_difference", split, difference.judge(videos))
+            videos = [store.video(clip) for clip in read_clips(dataset, split)]
+            self.work.write(self.work.out("majority", split), majority.judge(videos))
+            self.work.write(self.work.out("frame_difference", split), difference.judge(videos))
         print("evaluate  baselines  fitted on train, and every split judged", flush=True)
 
 
@@ -104,32 +122,27 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
     work = _Work(root, each, prepare(root, "evaluate", _fingerprint(params, root)))
-    jobs: list[_CheckpointJob | _BaselinesJob] = [
-        _CheckpointJob(work, row, split)
-        for row in reversed(CHECKPOINTS)  # the longest first
-        for split in splits
-    ]
-    jobs.append(_BaselinesJob(work, tuple(splits)))
+    jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *_checkpoint_jobs(work, splits)]
     waiting = [job for job in jobs if not job.is_done()]
+    run = methodcaller("run")
     if best_device() == "cpu":
-        list(spread(_run, waiting, processes=params.compute.threads, at_once=1))
+        list(spread(run, waiting, processes=params.compute.threads, at_once=1))
     else:
-        list(map(_run, waiting))
-    judged: Judgements = {
-        row: {split: _read(work.out(row, split)) for split in splits} for row in (*CHECKPOINTS, *BASELINES)
-    }
+        list(map(run, waiting))
+    judged: Judgements = {row: {split: work.read(row, split) for split in splits} for row in (*CHECKPOINTS, *BASELINES)}
     alone: dict[str, list[Judgement]] = {
         split: [judgement.by_itself() for judgement in rows] for split, rows in judged["base"].items()
     }
     return {"base": alone, GUIDED_BASE: judged.pop("base"), **judged}
 
 
-def _read(path: Path) -> list[Judgement]:
-    return [Judgement.from_dict(row) for row in json.loads(path.read_text(encoding="utf-8"))]
-
-
-def _run(job: _CheckpointJob | _BaselinesJob) -> None:
-    job.run()
+def _checkpoint_jobs(work: _Work, splits: Sequence[Split]) -> Iterator[_CheckpointsJob]:
+    """Yield the jobs; where a split is cut depends on the settings alone, so that batches are the same everywhere."""
+    size = BATCHES_PER_JOB * work.params.evaluation.batch_size
+    for split in splits:
+        count = len(read_clips(work.root / DATASET, split))
+        for start in range(0, count, size):
+            yield _CheckpointsJob(work, split, start, min(start + size, count), count)
 
 
 def _fingerprint(params: Params, root: Path) -> str:
@@ -150,9 +163,3 @@ def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
         model = load_adapter(model, root / MODELS / checkpoint, base_identity(params.model), trainable=False)
     model = model.eval().to(best_device())
     return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
-
-
-@cache  # a process judges each split several times
-def _videos(dataset: Path, split: Split) -> list[Video]:
-    store = ClipStore(dataset)
-    return [store.video(clip) for clip in read_clips(dataset, split)]

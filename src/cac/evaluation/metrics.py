@@ -31,6 +31,7 @@ class Facts:
 
     pair: np.ndarray  # index of the clip's pair_id among the sorted ones
     anomalous: np.ndarray  # truth, 0 or 1
+    distracted: np.ndarray  # 1 if the clip has a distractor
     flagged: np.ndarray  # verdict, 0 or 1
     score: np.ndarray  # calibrated probability of clean
     score_bin: np.ndarray  # calibration bin of the score
@@ -84,6 +85,7 @@ def _row(clip: Clip, judgement: Judgement) -> dict[str, float]:
     windows = _cut_windows(judgement.windows, clip.duration)
     row = {
         "anomalous": float(not clip.is_clean),
+        "distracted": float(bool(clip.distractors)),
         "flagged": float(judgement.verdict == "anomalous"),
         "parsed": float(judgement.parsed),
         "unaided": float(judgement.parsed and judgement.unaided),
@@ -163,6 +165,11 @@ def specificity(facts: Facts, weights: np.ndarray) -> np.ndarray:
     return _mean(_given(1 - facts.anomalous, 1 - facts.flagged), weights)
 
 
+def distractor_specificity(facts: Facts, weights: np.ndarray) -> np.ndarray:
+    """Share of the clean clips with a distractor whose verdict is clean."""
+    return _mean(_given((1 - facts.anomalous) * facts.distracted, 1 - facts.flagged), weights)
+
+
 def precision(facts: Facts, weights: np.ndarray) -> np.ndarray:
     """Share of anomalous verdicts that are right; undefined without one."""
     return _mean(_given(facts.flagged, facts.anomalous), weights)
@@ -208,6 +215,7 @@ METRICS: dict[str, Metric] = {
     "precision": precision,
     "recall": recall,
     "specificity": specificity,
+    "distractor_specificity": distractor_specificity,
     "f1": f1,
     "auroc": auroc,
     "expected_calibration_error": expected_calibration_error,

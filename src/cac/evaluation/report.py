@@ -28,6 +28,7 @@ HEADLINE = (
     "auroc",
     "recall",
     "specificity",
+    "distractor_specificity",
     "twin_accuracy",
     "expected_calibration_error",
     "temporal_iou",

@@ -75,7 +75,10 @@ def measured_of(clips: Sequence[Clip], judgements: Sequence[Judgement], calibrat
 
 def evaluation_set(clips: Sequence[Clip]) -> str:
     """Return the name of a set of clips, whatever their order: a SHA-256 of each one's file, pair and annotation."""
-    rows = [clip.model_dump(mode="json", include={"clip_id", "sha256", "pair_id", "anomalies"}) for clip in clips]
+    rows = [
+        clip.model_dump(mode="json", include={"clip_id", "sha256", "pair_id", "anomalies", "distractors"})
+        for clip in clips
+    ]
     return json_sha256(sorted(rows, key=lambda row: row["clip_id"]))
 
 

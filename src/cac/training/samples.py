@@ -2,8 +2,9 @@
 
 A `SampleSpec` says which dialogue to make, and is cheap to draw; `build_dialogue` makes it, decoding the clip. Every
 batch holds the same share of clean samples. A part of the two-turn samples has a wrong scan put into the model's mouth
-(a window on a clean clip; none, or one that is off the mark, on an anomalous one): its first turn is not learned from,
-but its second is, so that the verdict rests on what the second look shows and not on the fact that a window was chosen.
+(a window on a clean clip, at a distractor if one is noted; none, or one that is off the mark, on an anomalous one): its
+first turn is not learned from, but its second is, so that the verdict rests on what the second look shows and not on
+the fact that a window was chosen.
 """
 
 from collections.abc import Sequence
@@ -83,7 +84,10 @@ def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: b
         return SampleSpec(index)
     if not anomalous:
         return SampleSpec(index, false_windows=(_false_window(rng, clips[index]),))
-    return SampleSpec(index, false_windows=() if rng.random() < 0.5 else (_slipped_window(rng, clips[index]),))
+    missed = rng.random() < 0.5
+    return SampleSpec(
+        index, false_windows=() if missed else (_slipped_window(rng, clips[index], clips[index].windows[0]),)
+    )
 
 
 def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: object) -> int:
@@ -100,14 +104,17 @@ def _visible_frames(clip: Clip) -> list[int]:
 
 
 def _false_window(rng: np.random.Generator, clip: Clip) -> Window:
+    """Return a window of a clean clip: about one of its distractors', or any."""
+    if clip.distractors:
+        return _slipped_window(rng, clip, clip.distractors[int(rng.integers(len(clip.distractors)))].window)
     length = min(float(rng.uniform(SHORTEST_FALSE_WINDOW, LONGEST_FALSE_WINDOW)), clip.duration)
     start = float(rng.uniform(0, clip.duration - length))
     return (round(start, 1), round(start + length, 1))
 
 
-def _slipped_window(rng: np.random.Generator, clip: Clip) -> Window:
-    """Return the clip's first true window with both ends moved, at least a tenth of a second long."""
-    start, end = clip.windows[0] + rng.uniform(-LARGEST_SLIP, LARGEST_SLIP, 2)
+def _slipped_window(rng: np.random.Generator, clip: Clip, window: Window) -> Window:
+    """Return a window of a clip with both ends moved, at least a tenth of a second long."""
+    start, end = window + rng.uniform(-LARGEST_SLIP, LARGEST_SLIP, 2)
     first = float(np.clip(start, 0.0, clip.duration - 0.1))
     return (round(first, 1), round(float(np.clip(end, first + 0.1, clip.duration)), 1))
 

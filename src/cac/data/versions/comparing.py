@@ -117,6 +117,7 @@ def changes_of(old: Clip, new: Clip) -> dict[str, Change]:
         "windows": (_windows(old), _windows(new)),
         "boxes": _boxes_that_differ(old, new),
         "saliency": (_saliencies(old), _saliencies(new)),
+        "distractors": (_distractors(old), _distractors(new)),
         **{name: (getattr(old, name), getattr(new, name)) for name in _FACTS},
     }
     changes = {name: Change(*values) for name, values in pairs.items() if values[0] != values[1]}
@@ -135,6 +136,10 @@ def _windows(clip: Clip) -> list[list[float]]:
 
 def _saliencies(clip: Clip) -> list[float]:
     return sorted(anomaly.saliency for anomaly in clip.anomalies)
+
+
+def _distractors(clip: Clip) -> list[list[str | float]]:
+    return sorted([distractor.name, *distractor.window] for distractor in clip.distractors)
 
 
 def _anomalies(clip: Clip) -> list[str]:
