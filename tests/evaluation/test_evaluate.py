@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from cac.annotations import read_clips
+from cac.clip_store import ClipStore
 from cac.errors import CacError
 from cac.evaluation.evaluate import evaluate
-from cac.evaluation.judging import judge_all
+from cac.evaluation.judging import judge_all, reward_model
 from cac.evaluation.metrics import METRICS
 from cac.layout import SCRATCH, TRAINING_STAGES
 from cac.model.adapters import new_adapter, save_adapter
@@ -76,6 +78,17 @@ def test_any_number_of_processes_judges_alike(root: Path, params: Params) -> Non
     alone, together = judge_all(params, root, ["val"]), judge_all(two, root, ["val"])
     assert alone == together
     assert len(alone["base"]["val"]) == len(read_clips(root / "data", "val"))
+
+
+def test_an_image_that_another_checkpoint_saw_is_judged_as_if_seen_anew(root: Path, params: Params) -> None:
+    store, clips = ClipStore(root / "data"), read_clips(root / "data", "val")
+    videos = [store.video(clip) for clip in clips]
+    together = judge_all(params, root, ["val"])
+    for row, of_row in (("base", "base_guided"), *((stage, stage) for stage in TRAINING_STAGES)):
+        alone = reward_model(row, params, root).judge(videos, params.evaluation.batch_size)
+        judged = together[of_row]["val"]
+        assert [replace(one, margin=0) for one in judged] == [replace(one, margin=0) for one in alone]
+        assert [one.margin for one in judged] == pytest.approx([one.margin for one in alone], abs=1e-4)
 
 
 def test_what_was_judged_is_not_judged_again(root: Path, params: Params) -> None:
