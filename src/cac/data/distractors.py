@@ -15,15 +15,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cac.data.glyphs import WORDS
-from cac.data.render import COLOURS, ActorState
+from cac.data.render import COLOURS, SHIFTED_SOLIDS, SOLIDS, ActorState
 from cac.data.scenes import WIDEST, Scene, SceneSettings
 
 SHORTEST, LONGEST = 4, 12  # frames
 SHORTEST_GRADUAL, LONGEST_GRADUAL = 8, 16
 _TURNING = {"box": 4, "triangle": 3, "star": 5, "diamond": 4, "cross": 4}  # solids by the turns that look like none
-_SOLIDS = ("ball", *_TURNING)
-
-Actor = tuple[ActorState, ...]
+_SOLIDS = (*SOLIDS, *SHIFTED_SOLIDS)
 
 
 @dataclass(frozen=True)

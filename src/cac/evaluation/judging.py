@@ -3,7 +3,8 @@
 A nano's decoding is many small steps, which a second thread does little for and a second process halves. Each process
 has one thread and does one job at a time, so that nothing depends on who judged what. A job is some clips and all
 checkpoints, one after another: where their vision towers are equal, an image is encoded once for all. What was judged
-with exactly the same inputs is not judged again after an interruption. On a GPU the jobs are done one by one.
+with exactly the same inputs is not judged again after an interruption. On a GPU a job is a whole split, so that large
+models are not loaded often, and the jobs are done one by one.
 """
 
 import json
@@ -137,10 +138,10 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
 
 
 def _checkpoint_jobs(work: _Work, splits: Sequence[Split]) -> Iterator[_CheckpointsJob]:
-    """Yield the jobs; where a split is cut depends on the settings alone, so that batches are the same everywhere."""
-    size = BATCHES_PER_JOB * work.params.evaluation.batch_size
+    """Yield the jobs; batches are the same wherever a split is cut."""
     for split in splits:
         count = len(read_clips(work.root / DATASET, split))
+        size = max(1, count) if best_device() != "cpu" else BATCHES_PER_JOB * work.params.evaluation.batch_size
         for start in range(0, count, size):
             yield _CheckpointsJob(work, split, start, min(start + size, count), count)
 
