@@ -4,7 +4,7 @@ import re
 
 from annotations_reference import MEANING, PAGE, reference
 
-from cac.annotations import Anomaly, Clip, FrameBox, parse_clip
+from cac.annotations import Anomaly, Clip, Distractor, FrameBox, parse_clip
 from cac.data.opinions import Opinion
 
 
@@ -13,7 +13,7 @@ def test_the_page_is_not_stale() -> None:
 
 
 def test_every_field_is_told_and_nothing_else() -> None:
-    models = (Clip, Anomaly, FrameBox, Opinion)
+    models = (Clip, Anomaly, Distractor, FrameBox, Opinion)
     assert MEANING.keys() == {f"{model.__name__}.{name}" for model in models for name in model.model_fields}
 
 

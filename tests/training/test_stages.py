@@ -37,7 +37,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
             "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
             "frames": project_params.frames.model_copy(update=frames),
             "adapter": project_params.adapter.model_copy(update={"rank": 8}),
-            "single_frame_sft": project_params.single_frame_sft.model_copy(update=short),
+            "single_frame_sft": project_params.single_frame_sft.model_copy(update={**short, "train_vision": True}),
             "multi_frame_sft": project_params.multi_frame_sft.model_copy(update=short),
             "two_turn_grpo": project_params.two_turn_grpo.model_copy(update=grpo),
         }

@@ -34,7 +34,7 @@ VARIANTS: dict[str, Variant] = {
     "one_look": Variant(
         "one look with as many frames, without two_turn_grpo",
         (SINGLE_FRAME_SFT, MULTI_FRAME_SFT),
-        {"frames.looks": 1},
+        {"frames.looks": 1, "evaluation.max_turn_tokens": 160},  # one answer of as many lines as both turns have
         against="without_stage_3",
     ),
     "without_temporal_reward": Variant(
