@@ -1,13 +1,15 @@
 """Scenes of the generic tasks: ordinary variety, plain changes for a while, and which cell of a frame shows what.
 
-Scenes hold creatures with one to seven legs, signs with any letters, and things that change colour, shape, size or
-place, hide, grow legs or show another word. Bodies may be turned, creatures may lie, lamps hang about and the light may
-be poor, all of it from the first frame to the last: what of that comes and goes is for the stages to learn. Nothing
-here says what is right or wrong, and none of the leaves that are no plain change (melting, mirrored or garbled text,
-entering a wall) is shown or named.
+Scenes hold creatures with one to seven legs, signs with any letters, and things that change for a while. Some changes
+come at once: another colour, shape, size or place, hidden, more legs, another word. Others come and go step by step: a
+body grows and shrinks, turns, a creature folds its legs, something comes in at an edge. Lamps and poor light are there
+from the first frame to the last. Both sorts of change are named alike, as what they are: nothing here says which of
+them is right or wrong, and none of the leaves that are no plain change (melting, mirrored or garbled text, entering a
+wall) is shown or named.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,8 +22,12 @@ from cac.geometry import cell_shares
 
 CLIP_SIZE = 96
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-CHANGES = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
+SUDDEN = ("recoloured", "reshaped", "resized", "moved", "hidden", "rewritten", "grown")
+SLOW = ("nearing", "turning", "folding", "visiting")
+CHANGES = (*SUDDEN, *SLOW)
 SHORTEST_EVENT, LONGEST_EVENT = 4, 12  # frames
+SHORTEST_SLOW, LONGEST_SLOW = 8, 16  # frames from the first step to the last
+PLAINLY = 0.3  # how far a slow change must have gone to be named
 CELL = 16  # pixels of a frame that one token stands for, in width and height
 NOTHING = -100  # the label of a cell that has not what is asked for
 MIN_SHARE = 0.15  # of a cell that a thing must cover to be named
@@ -142,6 +148,67 @@ def with_events(rng: np.random.Generator, usual: Scene, share: float, frames: Se
             scene, event = _changed(rng, scene, index, first, min(length, scene.frame_count - first))
             events.append(event)
     return ChangedClip(usual, scene, tuple(events))
+
+
+def with_slow_change(rng: np.random.Generator, scene: Scene) -> ChangedClip:
+    """Let something change step by step and back; the event lasts while the change is plain to see."""
+    options = [(word, index) for index, actor in enumerate(scene.actors) for word in _slow_words(actor[0])]
+    word, index = [*options, ("visiting", len(scene.actors))][int(rng.integers(len(options) + 1))]
+    if word == "visiting":
+        scene = replace(scene, actors=(*scene.actors, _outside(rng, scene)))
+    length = int(rng.integers(SHORTEST_SLOW, min(LONGEST_SLOW, scene.frame_count - 2) + 1))
+    start = int(rng.integers(1, scene.frame_count - length))
+    swell = [math.sin(math.pi * min(max(t - start + 1, 0) / (length + 1), 1)) ** 2 for t in range(scene.frame_count)]
+    change = _slow_change(rng, scene, word, scene.actors[index][0])
+    actor = tuple(change(state, share) for state, share in zip(scene.actors[index], swell, strict=True))
+    actors = tuple(actor if i == index else other for i, other in enumerate(scene.actors))
+    plain = [t for t, share in enumerate(swell) if share >= PLAINLY]
+    return ChangedClip(scene, replace(scene, actors=actors), (Event(word, index, plain[0], plain[-1]),))
+
+
+def _slow_words(state: ActorState) -> tuple[str, ...]:
+    if state.kind == "creature":
+        return ("folding",)
+    if state.kind not in SOLIDS:
+        return ()
+    return ("nearing",) if state.kind == "ball" else ("nearing", "turning")
+
+
+def _slow_change(
+    rng: np.random.Generator, scene: Scene, word: str, state: ActorState
+) -> Callable[[ActorState, float], ActorState]:
+    """Draw how far an actor changes; the result takes its usual state and the share of the way that it has gone."""
+    if word == "nearing":
+        grows = scene.wall is None and rng.random() < 0.6
+        most = float(rng.uniform(0.35, 0.7)) if grows else -float(rng.uniform(0.3, 0.5))
+        return lambda usual, share: replace(usual, size=usual.size * (1 + most * share))
+    if word == "turning":
+        angle = float(rng.uniform(0.4, 1.6)) * float(rng.choice([-1, 1]))
+        return lambda usual, share: replace(usual, turn=usual.turn + angle * share)
+    if word == "folding":
+        target = 1.0 if state.crouch < 0.5 else 0.0
+        return lambda usual, share: replace(usual, crouch=usual.crouch + (target - usual.crouch) * share)
+    way = _way_in(rng, scene, state)
+    return lambda usual, share: replace(usual, x=usual.x + way * share, phase=0.08 * way * share)
+
+
+def _outside(rng: np.random.Generator, scene: Scene) -> tuple[ActorState, ...]:
+    """Draw something that stands beyond the left or the right edge."""
+    used = {actor[0].colour for actor in scene.actors}
+    colour = str(rng.choice([name for name in COLOURS if name not in used]))
+    kind, size = str(rng.choice([*SOLIDS, "creature"])), float(rng.uniform(0.1, 0.145)) * CLIP_SIZE
+    left = bool(rng.random() < 0.5)
+    x = -WIDEST * size if left else CLIP_SIZE + WIDEST * size
+    y = float(rng.uniform(WIDEST * size, CLIP_SIZE - WIDEST * size))
+    return (ActorState(kind, colour, x, y, size, heading=1 if left else -1),) * scene.frame_count
+
+
+def _way_in(rng: np.random.Generator, scene: Scene, state: ActorState) -> float:
+    """Draw how far what stands outside comes in, pixels, to the right if positive: never into the wall."""
+    edge = WIDEST * state.size
+    room = CLIP_SIZE if scene.wall is None else min(scene.wall.x1, CLIP_SIZE - scene.wall.x2)
+    way = float(rng.uniform(min(2 * edge, room), room))
+    return way if state.x < 0 else -way
 
 
 def _changed(rng: np.random.Generator, scene: Scene, index: int, first: int, length: int) -> tuple[Scene, Event]:

@@ -9,7 +9,16 @@ from typing import Any
 
 import numpy as np
 from dense_clips import ClipLabels, joined, label_clip
-from generic_scenes import CLIP_SIZE, ChangedClip, ordinary_scene, plain_scene, with_event, with_events
+from generic_scenes import (
+    CLIP_SIZE,
+    SLOW,
+    ChangedClip,
+    ordinary_scene,
+    plain_scene,
+    with_event,
+    with_events,
+    with_slow_change,
+)
 from PIL import Image
 
 from cac.data.render import COLOURS, ActorState, extent
@@ -25,6 +34,9 @@ SIZES = (64, 80, 96)
 COARSE_COUNT, DENSE_COUNT = 8, 6
 COARSE_SIZE, DENSE_SIZE = 64, 96
 EVENT_SHARE = 0.4  # of the actors of a clip to compare
+SLOW_SHARE = 0.4  # of the clips with one change in which it comes step by step
+# What a slow change is called: "then", for one step after the other, and the word of the sudden change most like it.
+SLOW_NAMES = {"nearing": "then resized", "turning": "then reshaped", "folding": "then grown", "visiting": "then moved"}
 WRONG_SCAN_SHARE = 0.35
 WALL_SHARE = 0.3  # of the scenes with a wall in which it is what is to be found
 
@@ -155,14 +167,17 @@ def multi_frame(rng: np.random.Generator) -> Dialogue:
 
 def _maybe_changed(rng: np.random.Generator, share: float) -> ChangedClip:
     scene = ordinary_scene(rng, int(rng.integers(16, 33)))
-    return with_event(rng, scene) if rng.random() < share else ChangedClip(scene, scene)
+    if rng.random() >= share:
+        return ChangedClip(scene, scene)
+    return with_slow_change(rng, scene) if rng.random() < SLOW_SHARE else with_event(rng, scene)
 
 
 def _track(scene: Scene, index: int, frames: list[int]) -> str:
     lines = []
     for t in frames:
         state = scene.actors[index][t]
-        found = f"{_name(state)} {_numbers(state)}" if state.visible else "none"
+        x1, _, x2, _ = extent(state, CLIP_SIZE, CLIP_SIZE)
+        found = f"{_name(state)} {_numbers(state)}" if state.visible and x1 < x2 else "none"
         lines.append(f"{format_time(t / FPS)} {found}")
     return "\n".join(lines)
 
@@ -174,7 +189,7 @@ def _changes(clip: ChangedClip, frames: list[int]) -> str:
         event = clip.event_at(t)
         found = "none"
         if event is not None:
-            word = event.word
+            word = SLOW_NAMES.get(event.word, event.word)
             found = f"seen {_numbers(clip.scene.actors[event.actor][t])}"
         lines.append(f"{format_time(t / FPS)} {found}")
     return "\n".join([*lines, f"changed {word} seen {'no' if word == 'none' else 'yes'}"])
@@ -191,6 +206,8 @@ def _search_change(rng: np.random.Generator, clip: ChangedClip) -> Dialogue:
     happens = [clip.event_at(t) is not None for t in range(clip.scene.frame_count)]
     questions = ("what changes then when", "what changes")
     wrong = _random_windows(rng, clip.scene.frame_count) if rng.random() < WRONG_SCAN_SHARE else None
+    if any(event.word in SLOW for event in clip.events):
+        wrong = wrong or _runs(happens)  # where a slow change begins is a matter of taste: the scan is context only
     return _two_turns(clip, questions, (happens, wrong), lambda frames: _changes(clip, frames))
 
 

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from dense_clips import ClipHeads, clip_loss
 from dense_vision import DenseHeads, dense_loss
-from generic_scenes import CELL, CHANGES
+from generic_scenes import CELL, SUDDEN
 from pretrain_batches import Batch, Schedule, StepBatches, load
 from sorted_vision import encode, from_bytes
 from torch import nn
@@ -210,7 +210,7 @@ def make_learner(args, state: dict[str, Any]) -> Learner:
         optimizer.load_state_dict(state["optimizer"])
         print(f"going on at step {state['step']}", flush=True)
     tokenizer = processor.tokenizer
-    decisions = word_ids(tokenizer, (*FLAGS, "none", "seen", *CHANGES))
+    decisions = word_ids(tokenizer, (*FLAGS, "none", "seen", "then", *SUDDEN))
     words = (neighbourhood(NEIGHBOURHOOD), coordinate_ids(tokenizer), decisions, word_ids(tokenizer, FLAGS))
     on_device = (tensor.to(args.device) for tensor in words)
     return Learner(model, heads, processor, optimizer, args.device, args.rate_scale, *on_device)

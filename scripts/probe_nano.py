@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from generic_scenes import CHANGES, ordinary_scene, with_event
+from generic_scenes import SUDDEN, ordinary_scene, with_event
 from generic_tasks import COARSE_COUNT, COARSE_SIZE, ask_flags, list_frame
 from pretrain_nano import FLAGS, coordinate_ids, word_ids
 from sklearn.metrics import roc_auc_score
@@ -42,7 +42,7 @@ def main() -> None:
         scores, words = flag_scores((model, processor), args, blank=False)
         blank, _ = flag_scores((model, processor), args, blank=True)
     print(f"{'flags':12} AUROC {ranked(scores, words):.3f}, with blank images {ranked(blank, words):.3f}")
-    for change in CHANGES:
+    for change in SUDDEN:
         mine = np.isin(words, ["", change])
         print(f"{change:12} AUROC {ranked(np.where(mine, scores, np.nan), words):.3f}")
 

@@ -100,6 +100,11 @@ def frame_blocks(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str
     return blocks
 
 
+def shown_times(text: str) -> list[float]:
+    """Return the times of the frames that a rendered prompt shows, in their order, seconds."""
+    return [float(time) for time in _STAMP.findall(text)]
+
+
 def scan_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
     """Return the user's message of turn 1."""
     return [{"role": "user", "content": [*frame_blocks(frames, times), {"type": "text", "text": SCAN_REQUEST}]}]
@@ -159,6 +164,7 @@ def _write_finding(finding: Finding) -> str:
 
 
 _TIME = r"(\d{1,6}\.\d)"
+_STAMP = re.compile(f"<{_TIME}s>", re.ASCII)
 _FINDING = re.compile(_TIME + r" (?:none|seen (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
 _CLOSING = re.compile(r"attribution (?:none|([a-z_]+)) verdict (clean|anomalous)")
 _FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)

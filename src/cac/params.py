@@ -167,6 +167,7 @@ class Grpo(_Section):
     temperature: Positive
     beta: Annotated[float, Field(ge=0)]  # weight of the KL term to the stage's start; 0 switches it off
     max_turn_tokens: Count  # tokens the model may write in both turns together
+    guided: bool  # whether rollouts are kept to the dialogue's grammar, as scores are; else they are TRL's own
     max_grad_norm: Positive
     scale_rewards: Literal["group", "batch", "none"]
     advantages: Literal["turn", "trajectory"]  # credit each turn with its own rewards, or all tokens with all

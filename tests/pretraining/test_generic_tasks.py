@@ -1,10 +1,22 @@
 """The generic tasks the base is pretrained on: true labels, and no word of what is right or wrong."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from dense_clips import label_clip
-from generic_scenes import CHANGES, CLIP_SIZE, NOTHING, cell_owners, ordinary_scene, with_event, with_events
-from generic_tasks import COARSE_SIZE, compare, easy_frame, multi_frame, single_frame, two_turn
+from generic_scenes import (
+    CHANGES,
+    CLIP_SIZE,
+    NOTHING,
+    SLOW,
+    cell_owners,
+    ordinary_scene,
+    with_event,
+    with_events,
+    with_slow_change,
+)
+from generic_tasks import COARSE_SIZE, SLOW_NAMES, compare, easy_frame, multi_frame, single_frame, two_turn
 
 from cac.data.render import COLOURS, KINDS, extent
 from cac.model.nano import build_processor
@@ -41,10 +53,11 @@ def test_every_image_token_and_frame_has_its_label(task) -> None:
     assert frame == int((batch["input_ids"] == closing).sum())
 
 
+@pytest.mark.parametrize("change", [with_event, with_slow_change])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_labels_say_what_the_scene_does(seed: int) -> None:
+def test_labels_say_what_the_scene_does(seed: int, change) -> None:
     rng = np.random.default_rng(seed)
-    clip = with_event(rng, ordinary_scene(rng, 20))
+    clip = change(rng, ordinary_scene(rng, 20))
     (event,) = clip.events
     frames = [0, event.first - 1, event.first, event.last, min(event.last + 1, 19)]
     labels = label_clip(clip, frames, COARSE_SIZE)
@@ -113,3 +126,43 @@ def test_things_move_sideways_too_and_never_into_the_wall() -> None:
                 beside_a_wall += 1
                 assert right * CLIP_SIZE <= clip.scene.wall.x1 or left * CLIP_SIZE >= clip.scene.wall.x2
     assert min(sideways, vertical, beside_a_wall) > 10
+
+
+def test_slow_changes_are_all_there_and_have_no_jump() -> None:
+    """From frame to frame a thing grows, turns or folds by a part of the whole way; what comes in is seen from the edge
+    on, and stays out of the wall."""
+    seen = dict.fromkeys(SLOW, 0)
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        clip = with_slow_change(rng, ordinary_scene(rng, 20))
+        (event,) = clip.events
+        seen[event.word] += 1
+        usual, changed = (scene.actors[event.actor] for scene in (clip.usual, clip.scene))
+        away = [
+            abs(now.size / then.size - 1) + abs(now.turn - then.turn) + abs(now.crouch - then.crouch)
+            for now, then in zip(changed, usual, strict=True)
+        ]
+        if event.word == "visiting":
+            away = [abs(now.x - then.x) / CLIP_SIZE for now, then in zip(changed, usual, strict=True)]
+            assert all(extent(state, CLIP_SIZE, CLIP_SIZE)[0] in (0, 1) for state in usual)
+        most = max(away)
+        assert away[0] == 0
+        assert most > 0.2
+        assert max(abs(b - a) for a, b in pairwise(away)) < 0.5 * most
+        assert all((away[t] >= 0.3 * most - 1e-6) == event.at(t) for t in range(20) if abs(away[t] - 0.3 * most) > 1e-3)
+        if event.word in ("visiting", "nearing") and clip.scene.wall is not None:
+            for state in changed:
+                left, _, right, _ = (CLIP_SIZE * edge for edge in extent(state, CLIP_SIZE, CLIP_SIZE))
+                assert right <= clip.scene.wall.x1 or left >= clip.scene.wall.x2
+    assert min(seen.values()) > 10
+
+
+def test_a_slow_change_is_named_and_its_scan_is_not_learned_from() -> None:
+    named = 0
+    for seed in range(100):
+        dialogue = two_turn(np.random.default_rng(seed))
+        closing = texts(dialogue.messages[-1]).split("\n")[-1]
+        if closing.removeprefix("changed ").removesuffix(" seen yes") in SLOW_NAMES.values():
+            assert dialogue.learn_from_turn == 1
+            named += 1
+    assert named > 10

@@ -166,14 +166,18 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     assert row["tools/failure_frequency"] == 0
 
 
-def test_grpo_runs_as_a_stage(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize("guided", [True, False])
+def test_grpo_runs_as_a_stage(guided: bool, trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+    """The base knows no grammar: kept to it, every rollout calls the tool, and left alone none does."""
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
-    two_turn_grpo.train(params, root)
+    update = {"guided": guided, "max_turn_tokens": 60 if guided else 12}
+    settings = params.two_turn_grpo.model_copy(update=update)
+    two_turn_grpo.train(params.model_copy(update={"two_turn_grpo": settings}), root)
     assert (root / "models" / "two_turn_grpo" / "adapter_model.safetensors").is_file()
-    assert {"reward", "frac_reward_zero_std", "monitor/parse_rate", "tools/call_frequency"} <= set(
-        history(root, "two_turn_grpo")[0]
-    )
+    row = history(root, "two_turn_grpo")[0]
+    assert {"reward", "frac_reward_zero_std", "monitor/parse_rate"} <= set(row)
+    assert row["tools/call_frequency"] == (1 if guided else 0)
 
 
 def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, tmp_path: Path, monkeypatch) -> None:

@@ -1,4 +1,4 @@
-"""Generating the assistant's messages of a batch of dialogues, turn after turn, greedily, each kept to its grammar.
+"""Generating the assistant's messages of a batch of dialogues, turn after turn, each kept to its grammar.
 
 A later turn reuses the key/value cache of the one before it: only what is new in a dialogue, mostly its new frames,
 is encoded. Rows end their answers at different lengths, so between turns the cache has columns that hold nothing for a
@@ -12,7 +12,7 @@ from typing import Any
 
 from cac.dialogue import Message
 from cac.model.adapters import without_wrapper
-from cac.model.guided import Guide, GuidedAnswer
+from cac.model.guided import Guide, GuidedAnswer, Pick, best
 from cac.model.vision_tokens import forbidden_token_ids
 
 IMAGE_END = "<|vision_end|>"
@@ -40,21 +40,23 @@ class Turn:
 
 
 class TurnGenerator:
-    """A model and its processor, how long a turn may be, and the token whose probability is watched."""
+    """A model and its processor, how long a turn may be, the token whose probability is watched, and who chooses."""
 
-    def __init__(self, model: Any, processor: Any, max_turn_tokens: int, watched_token: int) -> None:
+    def __init__(self, model: Any, processor: Any, max_turn_tokens: int, watched_token: int, pick: Pick = best) -> None:
         self.model = model
         self.processor = processor
         self.max_turn_tokens = max_turn_tokens
         self.watched_token = watched_token
+        self.pick = pick
         self.guide = Guide(processor.tokenizer)
         self._forbidden = forbidden_token_ids(processor.tokenizer)
 
     def begin(self, dialogues: list[list[Message]], grammars: list[str], tools: Sequence[Message] | None) -> Turn:
         """Generate the next assistant message of each dialogue, each in its grammar."""
-        from cac.model.roomy_cache import roomy_cache
+        import torch
 
-        return self._generate(self._encode(dialogues, tools), grammars, roomy_cache())
+        with torch.inference_mode():
+            return self.answer(self._encode(dialogues, tools), grammars)
 
     def go_on(
         self,
@@ -81,7 +83,14 @@ class TurnGenerator:
         kept = _shared_lengths(turn.ids[chosen], turn.holds[chosen], batch)
         images = self._new_images(batch, kept)
         batch = _behind_cache(batch, turn.holds[chosen], kept)
-        return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, turn.cache)
+        with torch.inference_mode():
+            return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, turn.cache)
+
+    def answer(self, batch: dict[str, Any], grammars: list[str]) -> Turn:
+        """Generate the next message of dialogues that are tokens and pixels already, as the processor returns them."""
+        from cac.model.roomy_cache import roomy_cache
+
+        return self._generate(dict(batch), grammars, roomy_cache())
 
     def _encode(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> dict[str, Any]:
         batch = self.processor.apply_chat_template(
@@ -114,19 +123,18 @@ class TurnGenerator:
     def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any) -> Turn:
         import torch
 
-        answers = [self.guide.answer(grammar, self.max_turn_tokens) for grammar in grammars]
+        answers = [self.guide.answer(grammar, self.max_turn_tokens, self.pick) for grammar in grammars]
         ids, holds = batch.pop("input_ids"), batch.pop("attention_mask").bool()
-        with torch.inference_mode():
-            positions, offsets = self._positions(ids, holds, batch)
-            known = cache.get_seq_length()
-            inputs = {"input_ids": ids[:, known:], "position_ids": positions[:, :, known:], "logits_to_keep": 1}
-            self._advance(answers, {**batch, **inputs}, holds, cache)
-            while any(answer.unread for answer in answers):
-                tokens, is_token = self._unread(answers)
-                ids, holds = torch.cat([ids, tokens], dim=1), torch.cat([holds, is_token], dim=1)
-                places = (holds.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + offsets
-                inputs = {"input_ids": tokens, "position_ids": places.expand(3, -1, -1)}
-                self._advance(answers, inputs, holds, cache)
+        positions, offsets = self._positions(ids, holds, batch)
+        known = cache.get_seq_length()
+        inputs = {"input_ids": ids[:, known:], "position_ids": positions[:, :, known:], "logits_to_keep": 1}
+        self._advance(answers, {**batch, **inputs}, holds, cache)
+        while any(answer.unread for answer in answers):
+            tokens, is_token = self._unread(answers)
+            ids, holds = torch.cat([ids, tokens], dim=1), torch.cat([holds, is_token], dim=1)
+            places = (holds.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + offsets
+            inputs = {"input_ids": tokens, "position_ids": places.expand(3, -1, -1)}
+            self._advance(answers, inputs, holds, cache)
         watched = [answer.watched[: len(answer.tokens)] for answer in answers]
         return Turn([a.tokens for a in answers], watched, [a.unaided for a in answers], cache, ids, holds)
 

@@ -1,15 +1,36 @@
 """Answers that keep to a grammar: which tokens may come next, which must, and whether the model meant to write them.
 
 What the grammar leaves no choice about is written without asking the model, which reads it together with the next
-choice: that saves half of the passes. The model still says what it would have written in each place, so it is known
-whether an answer owes anything to the grammar. llguidance, which also guides vLLM, does the parsing; this leaves out
-running the model (`generation.py`) and what the grammars are (`dialogue_grammar.py`).
+choice: that saves half of the passes. Where there is a choice, the best token is taken, or one is drawn. The model
+still says what it would have written in each place, so it is known whether an answer owes anything to the grammar.
+llguidance, which also guides vLLM, does the parsing; this leaves out running the model (`generation.py`) and what the
+grammars are (`dialogue_grammar.py`).
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+Pick = Callable[[np.ndarray], int]  # from the scores of the tokens that may come next, (tokens,), to the place of one
+
+
+def best(scores: np.ndarray) -> int:
+    """Pick the best token."""
+    return int(scores.argmax())
+
+
+def drawn(temperature: float) -> Pick:
+    """Return what draws a token by the softmax of scores / temperature, from PyTorch's own random numbers."""
+
+    def pick(scores: np.ndarray) -> int:
+        import torch
+
+        chances = torch.softmax(torch.from_numpy(scores).double() / temperature, dim=0)
+        return int(torch.multinomial(chances, 1))
+
+    return pick
 
 
 class Guide:
@@ -28,9 +49,9 @@ class Guide:
         ids = self._words(name, add_special_tokens=False)["input_ids"]
         return f"<[{ids[0]}]>" if len(ids) == 1 else f'"{name}"'
 
-    def answer(self, grammar: str, limit: int) -> "GuidedAnswer":
+    def answer(self, grammar: str, limit: int, pick: Pick = best) -> "GuidedAnswer":
         """Begin an answer of at most `limit` tokens."""
-        return GuidedAnswer(self.matcher(grammar), self.end, limit)
+        return GuidedAnswer(self.matcher(grammar), self.end, limit, pick)
 
     def matcher(self, grammar: str) -> Any:
         """Return a matcher at the beginning of a grammar (an `LLMatcher`).
@@ -65,12 +86,12 @@ class GuidedAnswer:
         watched: for each token but the unread ones after the first, what `go_on` was given for its place.
     """
 
-    def __init__(self, matcher: Any, end: int, limit: int) -> None:
+    def __init__(self, matcher: Any, end: int, limit: int, pick: Pick) -> None:
         self.tokens: list[int] = []
         self.unread: list[int] = []
         self.unaided = True
         self.watched: list[float] = []
-        self._matcher, self._end, self._limit = matcher, end, limit
+        self._matcher, self._end, self._limit, self._pick = matcher, end, limit, pick
 
     @property
     def places(self) -> int:
@@ -92,11 +113,11 @@ class GuidedAnswer:
         self.unread = written
 
     def _write(self, scores: np.ndarray) -> list[int]:
-        """Write the best of the tokens that may come next, and those that must."""
+        """Write one of the tokens that may come next, and those that must."""
         room = self._limit - len(self.tokens)
         if self._matcher.is_stopped() or room == 0:
             return []
-        written = self._forced() or [self._best(scores), *self._forced()]
+        written = self._forced() or [self._chosen(scores), *self._forced()]
         self.tokens += written[:room]
         return written[:room]
 
@@ -105,8 +126,8 @@ class GuidedAnswer:
         self._matcher.consume_tokens(tokens)
         return tokens
 
-    def _best(self, scores: np.ndarray) -> int:
+    def _chosen(self, scores: np.ndarray) -> int:
         allowed = allowed_tokens(self._matcher)
-        best = int(allowed[scores[allowed].argmax()])
-        self._matcher.consume_token(best)
-        return best
+        chosen = int(allowed[self._pick(scores[allowed])])
+        self._matcher.consume_token(chosen)
+        return chosen

@@ -1,7 +1,8 @@
 """Stage 3: reinforcement of the whole two-turn dialogue with TRL's `GRPOTrainer`.
 
 Each rollout scans, calls `concentrate`, sees the dense frames and gives its verdict; the rewards are in `rewards.py`.
-Starts from the adapter of stage 2. Plain transformers generation; vLLM is left out.
+Starts from the adapter of stage 2. Rollouts are kept to the dialogue's grammar, or are plain transformers generation;
+vLLM is left out.
 """
 
 import os
@@ -23,6 +24,7 @@ from cac.params import Frames, Params
 from cac.training import checkpoints, processes
 from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
+from cac.training.guided_rollouts import generate_in_grammar
 from cac.training.portions import reinforcement_clips
 from cac.training.rewards import Reward, reward_functions
 
@@ -58,7 +60,10 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         freeze_vision(model)
         encode_images_once(model)
     make_lean(model, params.adapter)
-    generate_with_room(model)
+    if params.two_turn_grpo.guided:
+        generate_in_grammar(model, processor, params.two_turn_grpo)
+    else:
+        generate_with_room(model)
     with processes.main_first():
         folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
     with shared_run(TWO_TURN_GRPO, params) as run:
