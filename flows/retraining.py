@@ -168,16 +168,17 @@ def fetch(from_remote: bool) -> None:
 
     What is in neither is passed over: a stale stage makes its outputs anew, and `ensure_data` asks for the dataset.
     """
-    _dvc(("pull" if from_remote else "checkout", "--allow-missing", "--force", "--quiet"))
+    _dvc(("pull" if from_remote else "checkout", "--allow-missing", "--force"))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS)
 def push_results() -> None:
     """Push the dataset and what the stages made to the default remote."""
-    _dvc(("push", "--quiet"))
+    _dvc(("push",))
 
 
 def _dvc(command: tuple[str, ...]) -> None:
+    """Run a command of DVC, never with its `--quiet`: that would keep the reason of a failure to itself."""
     finished = COMMANDS.run((sys.executable, "-m", "dvc", "--wait-for-lock", *command), print, Path.cwd())
     if finished.code:
         raise CacError(f"`dvc {' '.join(command)}` failed: " + "\n".join(finished.tail[-5:]))

@@ -109,9 +109,13 @@ def test_signal_handlers_are_put_back(commands):
 
 
 def test_a_command_whose_time_is_over_is_asked_to_end(commands, tmp_path):
-    program = "import time\ntry:\n time.sleep(3600)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
-    # The limit is long enough for Python to start on busy cores: a Ctrl-C before that ends it without a word. The sleep
-    # is longer than a machine may stand still: once a minute passed in a moment, and the command had ended by itself.
+    program = (
+        "import signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "try:\n time.sleep(3600)\nexcept KeyboardInterrupt:\n print('kept'); raise SystemExit(130)"
+    )
+    # Tests that a script runs in the background inherit a Ctrl-C that is ignored, and so may the command. The limit is
+    # long enough for Python to start on busy cores: a Ctrl-C before that ends it without a word. The sleep is longer
+    # than a machine may stand still: once a minute passed in a moment, and the command had ended by itself.
     finished = commands.run(python(program), print, tmp_path, limit=10)
     assert (finished.code, finished.tail, finished.timed_out) == (130, ("kept",), True)
     assert not commands.interrupted

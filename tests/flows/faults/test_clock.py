@@ -50,13 +50,31 @@ def test_a_small_step_is_not_noticed(faulty: FaultyStack, clock: Path, step: str
     faulty.check_nothing_is_half()
 
 
-@pytest.mark.parametrize(("step", "seed"), [("+86400", 502), ("-86400", 503)])
-def test_a_step_by_a_day(faulty: FaultyStack, clock: Path, step: str, seed: int) -> None:
+@pytest.mark.parametrize(("step", "seed", "end"), [("+86400", 502, "Crashed"), ("-86400", 503, "Failed")])
+def test_with_a_clock_a_day_off_nothing_gets_into_the_store_and_nothing_is_lost(
+    faulty: FaultyStack, clock: Path, step: str, seed: int, end: str
+) -> None:
+    """S3 refuses requests that are more than fifteen minutes off, so results cannot be pushed, let alone registered.
+
+    A server whose clock jumps forward has not heard of the run for a day, and calls it crashed before that.
+    """
+    clock.write_text("+0")
     faulty.change(seed)
+    before = faulty.registered()
     run = faulty.begin_hanging("two_turn_grpo")
-    with measured(f"clock set by {step} s in a stage: until the retraining has ended"):
-        clock.write_text(step)
-        faulty.release()
+    clock.write_text(step)
+    faulty.release()
+    done = faulty.end(run)
+    explained = faulty.explain(run)
+    clock.write_text("+0")
+    assert done["name"] == end, explained
+    assert end == "Crashed" or "server's time" in done["message"], explained
+    assert faulty.registered() == before
+    faulty.check_nothing_is_half()
+    faulty.checkout.ran()
+    with measured(f"clock set by {step} s in a stage, then right again: the next retraining"):
+        run = faulty.begin()
         done = faulty.end(run)
     assert done["name"] in ("Promoted", "Refused"), faulty.explain(run)
+    assert "two_turn_grpo" not in faulty.checkout.ran()
     faulty.check_nothing_is_half()
