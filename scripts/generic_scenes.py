@@ -17,7 +17,7 @@ import numpy as np
 
 from cac.data.defects import shifted_vertically
 from cac.data.render import COLOURS, SOLIDS, ActorState, extent, render_frame
-from cac.data.scenes import WIDEST, Scene, SceneSettings, random_scene
+from cac.data.scenes import STANDARD, WIDEST, Scene, SceneSettings, random_scene
 from cac.geometry import cell_shares
 
 CLIP_SIZE = 96
@@ -196,7 +196,7 @@ def _outside(rng: np.random.Generator, scene: Scene) -> tuple[ActorState, ...]:
     """Draw something that stands beyond the left or the right edge."""
     used = {actor[0].colour for actor in scene.actors}
     colour = str(rng.choice([name for name in COLOURS if name not in used]))
-    kind, size = str(rng.choice([*SOLIDS, "creature"])), float(rng.uniform(0.1, 0.145)) * CLIP_SIZE
+    kind, size = str(rng.choice([*SOLIDS, "creature"])), float(rng.uniform(*STANDARD.sizes)) * CLIP_SIZE
     left = bool(rng.random() < 0.5)
     x = -WIDEST * size if left else CLIP_SIZE + WIDEST * size
     y = float(rng.uniform(WIDEST * size, CLIP_SIZE - WIDEST * size))
