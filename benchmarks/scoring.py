@@ -38,7 +38,14 @@ LARGEST_DIFFERENCE = 1e-3
 class PlainGenerator(TurnGenerator):
     """A generator that reads every dialogue from its beginning, one by one, and writes token by token."""
 
-    def begin(self, dialogues: list[list[Message]], grammars: list[str], tools: Sequence[Message] | None) -> Turn:
+    def begin(
+        self,
+        dialogues: list[list[Message]],
+        grammars: list[str],
+        tools: Sequence[Message] | None,
+        *,
+        last: bool = False,
+    ) -> Turn:
         """Generate the next message of the one dialogue."""
         batch = self._encode(dialogues, tools)
         kept_to = _Grammar(self.guide.matcher(grammars[0]), self.watched_token)
@@ -52,7 +59,7 @@ class PlainGenerator(TurnGenerator):
             pad_token_id=tokenizer.pad_token_id,
         )
         answer = [token for token in written[0, batch["input_ids"].shape[1] :].tolist() if token != self.guide.end]
-        return Turn([answer], [kept_to.watched[: len(answer)]], [True], None, None, None)
+        return Turn([answer], [kept_to.watched[: len(answer)]], [True], None)
 
     def go_on(
         self,
@@ -61,6 +68,8 @@ class PlainGenerator(TurnGenerator):
         dialogues: list[list[Message]],
         grammars: list[str],
         tools: Sequence[Message] | None,
+        *,
+        last: bool = False,
     ) -> Turn:
         """Generate the next message of the dialogue; the turn before is of no use here."""
         return self.begin(dialogues, grammars, tools)

@@ -82,6 +82,28 @@ def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
     assert on_the_cache.unaided == whole.unaided
 
 
+def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
+    prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((2, 8, 3, 3))]
+    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in (2, 8, 3, 3)]
+    batch_sizes: list[int] = []
+    advance = generator._advance
+
+    def counting(answers: list, inputs: dict, memory: Any) -> None:
+        batch_sizes.append(len(inputs["input_ids"]))
+        advance(answers, inputs, memory)
+
+    monkeypatch.setattr(generator, "_advance", counting)
+    whole = generator.begin(prompts, grammars, TOOLS)
+    assert set(batch_sizes) == {4}
+    batch_sizes.clear()
+    last = generator.begin(prompts, grammars, TOOLS, last=True)
+    assert (batch_sizes[0], batch_sizes[-1]) == (4, 1)
+    assert batch_sizes == sorted(batch_sizes, reverse=True)
+    agree(last, whole)
+    assert last.unaided == whole.unaided
+    assert last.memory is None
+
+
 def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:
     (prompt,), first = scan(generator, [4])
     second_dialogue = looked(prompt, scanned(first, generator)[0], 1)

@@ -60,7 +60,7 @@ def test_an_unreadable_answer_abstains(package: Path) -> None:
 
 def answer_of(tokenizer, text: str, none_probability: float):
     row = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return _read_answer(tokenizer, row, [math.log(none_probability)] * len(row), unaided=True)
+    return _read_answer(tokenizer, none_token_id(tokenizer), row, [math.log(none_probability)] * len(row), unaided=True)
 
 
 def test_the_margin_is_the_chance_of_naming_nothing(package: Path) -> None:

@@ -30,7 +30,7 @@ from cac.workers import spread
 CHECKPOINTS = ("base", *TRAINING_STAGES)
 GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
 BASELINES = ("majority", "frame_difference")
-BATCHES_PER_JOB = 2
+BATCHES_PER_JOB = 3  # a job loads every checkpoint once; what an interruption undoes is a checkpoint's part of one
 MEMORY = 2**29  # bytes of images' encodings that a job may keep
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
@@ -45,14 +45,17 @@ class _Work:
     folder: Path
 
     def out(self, row: str, split: str, start: int = 0) -> Path:
+        """Return where a row's judgements of a split's clips from `start` on go."""
         return self.folder / f"{row}-{split}-{start}.json"
 
     def write(self, out: Path, judgements: list[Judgement]) -> None:
+        """Write judgements in one piece or not at all."""
         partial = out.with_suffix(".partial")
         partial.write_text(json.dumps([judgement.to_dict() for judgement in judgements]), encoding="utf-8")
         partial.rename(out)
 
     def read(self, row: str, split: str) -> list[Judgement]:
+        """Return a row's judgements of a split, in the order of its clips, from whichever jobs wrote them."""
         parts = sorted(self.folder.glob(f"{row}-{split}-*.json"), key=lambda path: int(path.stem.rsplit("-", 1)[1]))
         return [Judgement.from_dict(one) for part in parts for one in json.loads(part.read_text(encoding="utf-8"))]
 
@@ -68,9 +71,11 @@ class _CheckpointsJob:
     count: int
 
     def is_done(self) -> bool:
+        """Tell whether every checkpoint has judged these clips."""
         return all(self.work.out(row, self.split, self.start).is_file() for row in CHECKPOINTS)
 
     def run(self) -> None:
+        """Judge with those checkpoints that have not judged these clips yet."""
         params, root = self.work.params, self.work.root
         make_deterministic(params.compute)
         store, clips = ClipStore(root / DATASET), read_clips(root / DATASET, self.split)[self.start : self.stop]
@@ -100,9 +105,11 @@ class _BaselinesJob:
     splits: tuple[Split, ...]
 
     def is_done(self) -> bool:
+        """Tell whether both baselines have judged every split."""
         return all(self.work.out(row, split).is_file() for row in BASELINES for split in self.splits)
 
     def run(self) -> None:
+        """Fit both baselines and let them judge."""
         dataset = self.work.root / DATASET
         store, train = ClipStore(dataset), read_clips(dataset, "train")
         majority = Majority().fit(train)
@@ -123,7 +130,8 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
     work = _Work(root, each, prepare(root, "evaluate", _fingerprint(params, root)))
-    jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *_checkpoint_jobs(work, splits)]
+    largest_first = sorted(_checkpoint_jobs(work, splits), key=lambda job: job.start - job.stop)  # so all end together
+    jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *largest_first]
     waiting = [job for job in jobs if not job.is_done()]
     run = methodcaller("run")
     if best_device() == "cpu":

@@ -26,17 +26,42 @@ class Turn:
         answers: the generated tokens of each row, without the end token.
         watched: for each row, the log-probability of the watched token in the place of each of these tokens.
         unaided: for each row, whether the model would have written the same without a grammar.
-        cache: keys and values of `ids`.
-        ids: the tokens in the cache: (rows, columns).
-        holds: whether a column is part of the row's dialogue: (rows, columns), bool.
+        memory: what the model has read so far; None after a last turn.
     """
 
     answers: list[list[int]]
     watched: list[list[float]]
     unaided: list[bool]
+    memory: "_Memory | None"
+
+
+@dataclass(frozen=True)
+class _Memory:
+    """What the model has read of each dialogue of a batch.
+
+    Attributes:
+        cache: keys and values of `ids`.
+        ids: the tokens in the cache: (rows, columns).
+        holds: whether a column is part of the row's dialogue: (rows, columns), bool.
+        offsets: how far the rows' places are off a count of their tokens: (rows, 1).
+    """
+
     cache: Any
     ids: Any
     holds: Any
+    offsets: Any
+
+    def rows(self, chosen: Any) -> "_Memory":
+        """Return what is read of some rows; the cache of all of them is used up."""
+        self.cache.batch_select_indices(chosen)
+        return _Memory(self.cache, self.ids[chosen], self.holds[chosen], self.offsets[chosen])
+
+    def with_tokens(self, tokens: Any, is_token: Any) -> "_Memory":
+        """Return it with columns that the model is about to read."""
+        import torch
+
+        ids, holds = torch.cat([self.ids, tokens], dim=1), torch.cat([self.holds, is_token], dim=1)
+        return _Memory(self.cache, ids, holds, self.offsets)
 
 
 class TurnGenerator:
@@ -51,12 +76,22 @@ class TurnGenerator:
         self.guide = Guide(processor.tokenizer)
         self._forbidden = forbidden_token_ids(processor.tokenizer)
 
-    def begin(self, dialogues: list[list[Message]], grammars: list[str], tools: Sequence[Message] | None) -> Turn:
-        """Generate the next assistant message of each dialogue, each in its grammar."""
+    def begin(
+        self,
+        dialogues: list[list[Message]],
+        grammars: list[str],
+        tools: Sequence[Message] | None,
+        *,
+        last: bool = False,
+    ) -> Turn:
+        """Generate the next assistant message of each dialogue, each in its grammar.
+
+        After a `last` turn none can go on; it is faster, because rows leave the batch when they are done.
+        """
         import torch
 
         with torch.inference_mode():
-            return self.answer(self._encode(dialogues, tools), grammars)
+            return self.answer(self._encode(dialogues, tools), grammars, last=last)
 
     def go_on(
         self,
@@ -65,32 +100,35 @@ class TurnGenerator:
         dialogues: list[list[Message]],
         grammars: list[str],
         tools: Sequence[Message] | None,
+        *,
+        last: bool = False,
     ) -> Turn:
-        """Generate the next message of those rows of a turn that have a dialogue; the turn's cache is used up.
+        """Generate the next message of those rows of a turn that have a dialogue; the turn's memory is used up.
 
         Args:
-            turn: the turn before.
+            turn: the turn before, not a last one.
             rows: which of its rows go on.
             dialogues: their whole dialogues, the answers of `turn` and what was said to them included.
             grammars: the grammar of each answer.
             tools: as in the turn before.
+            last: as in `begin`.
         """
         import torch
 
-        chosen = torch.tensor(rows, device=turn.ids.device)
-        turn.cache.batch_select_indices(chosen)
+        assert turn.memory, "nothing goes on from a last turn"
+        memory = turn.memory.rows(torch.tensor(rows, device=self.model.device))
         batch = self._encode(dialogues, tools)
-        kept = _shared_lengths(turn.ids[chosen], turn.holds[chosen], batch)
+        kept = _shared_lengths(memory, batch)
         images = self._new_images(batch, kept)
-        batch = _behind_cache(batch, turn.holds[chosen], kept)
+        batch = _behind_cache(batch, memory.holds, kept)
         with torch.inference_mode():
-            return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, turn.cache)
+            return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, memory.cache, last)
 
-    def answer(self, batch: dict[str, Any], grammars: list[str]) -> Turn:
+    def answer(self, batch: dict[str, Any], grammars: list[str], *, last: bool = False) -> Turn:
         """Generate the next message of dialogues that are tokens and pixels already, as the processor returns them."""
         from cac.model.roomy_cache import roomy_cache
 
-        return self._generate(dict(batch), grammars, roomy_cache())
+        return self._generate(dict(batch), grammars, roomy_cache(), last)
 
     def _encode(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> dict[str, Any]:
         batch = self.processor.apply_chat_template(
@@ -120,23 +158,26 @@ class TurnGenerator:
         with torch.inference_mode():
             return self.model.get_image_features(pixels, grids[chosen], return_dict=True)
 
-    def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any) -> Turn:
-        import torch
-
+    def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any, last: bool) -> Turn:
         answers = [self.guide.answer(grammar, self.max_turn_tokens, self.pick) for grammar in grammars]
         ids, holds = batch.pop("input_ids"), batch.pop("attention_mask").bool()
         positions, offsets = self._positions(ids, holds, batch)
         known = cache.get_seq_length()
         inputs = {"input_ids": ids[:, known:], "position_ids": positions[:, :, known:], "logits_to_keep": 1}
-        self._advance(answers, {**batch, **inputs}, holds, cache)
-        while any(answer.unread for answer in answers):
-            tokens, is_token = self._unread(answers)
-            ids, holds = torch.cat([ids, tokens], dim=1), torch.cat([holds, is_token], dim=1)
-            places = (holds.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + offsets
+        memory = _Memory(cache, ids, holds, offsets)
+        self._advance(answers, {**batch, **inputs}, memory)
+        writing = answers
+        while any(answer.unread for answer in writing):
+            if last:
+                writing, memory = _without_the_done(writing, memory)
+            tokens, is_token = self._unread(writing)
+            memory = memory.with_tokens(tokens, is_token)
+            places = (memory.holds.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + memory.offsets
             inputs = {"input_ids": tokens, "position_ids": places.expand(3, -1, -1)}
-            self._advance(answers, inputs, holds, cache)
+            self._advance(writing, inputs, memory)
         watched = [answer.watched[: len(answer.tokens)] for answer in answers]
-        return Turn([a.tokens for a in answers], watched, [a.unaided for a in answers], cache, ids, holds)
+        unaided = [answer.unaided for answer in answers]
+        return Turn([answer.tokens for answer in answers], watched, unaided, None if last else memory)
 
     def _positions(self, ids: Any, holds: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Return Qwen3-VL's places of the tokens, (3, rows, columns), and how far they are off a count: (rows, 1)."""
@@ -158,9 +199,10 @@ class TurnGenerator:
         starts = torch.tensor([width - len(answer.unread) for answer in answers], device=self.model.device)
         return tokens, torch.arange(width, device=self.model.device) >= starts[:, None]
 
-    def _advance(self, answers: list[GuidedAnswer], inputs: dict[str, Any], holds: Any, cache: Any) -> None:
+    def _advance(self, answers: list[GuidedAnswer], inputs: dict[str, Any], memory: _Memory) -> None:
         """Let the model read, and each answer that is not whole go on."""
-        logits = self.model(**inputs, attention_mask=holds.long(), past_key_values=cache, use_cache=True).logits.float()
+        known = {"attention_mask": memory.holds.long(), "past_key_values": memory.cache, "use_cache": True}
+        logits = self.model(**inputs, **known).logits.float()
         logits[..., self._forbidden] = float("-inf")
         meant = logits.argmax(dim=-1).tolist()
         watched = logits.log_softmax(dim=-1)[..., self.watched_token].tolist()
@@ -171,18 +213,28 @@ class TurnGenerator:
                 answer.go_on(meant[row][last], watched[row][last], scores[row])
 
 
+def _without_the_done(answers: list[GuidedAnswer], memory: _Memory) -> tuple[list[GuidedAnswer], _Memory]:
+    """Take the rows that are done out of a batch once they are a quarter: it costs as much as a step of the model."""
+    import torch
+
+    rows = [row for row, answer in enumerate(answers) if answer.unread]
+    if len(rows) > 3 / 4 * len(answers):
+        return answers, memory
+    return [answers[row] for row in rows], memory.rows(torch.tensor(rows, device=memory.ids.device))
+
+
 def _tokens(batch: dict[str, Any]) -> list[Any]:
     """Return each row's tokens without padding."""
     return [ids[mask.bool()] for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True)]
 
 
-def _shared_lengths(ids: Any, holds: Any, batch: dict[str, Any]) -> list[int]:
+def _shared_lengths(memory: _Memory, batch: dict[str, Any]) -> list[int]:
     """Return how many tokens at the beginning of each row's dialogue are in the cache.
 
     An answer's text may be written in other tokens than it was generated in; then the cache is good up to there.
     """
     lengths = []
-    for row, held, dialogue in zip(ids, holds, _tokens(batch), strict=True):
+    for row, held, dialogue in zip(memory.ids, memory.holds, _tokens(batch), strict=True):
         cached = row[held]
         both = min(len(cached), len(dialogue) - 1)
         same = (cached[:both] == dialogue[:both]).int()

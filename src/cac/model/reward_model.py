@@ -96,7 +96,7 @@ class RewardModel:
         """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
         prompts = [look_prompt(view.images, view.times) for view in views]
-        turn = self.generator.begin(prompts, [look_grammar(view.times) for view in views], tools=None)
+        turn = self.generator.begin(prompts, [look_grammar(view.times) for view in views], tools=None, last=True)
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
@@ -112,14 +112,14 @@ class RewardModel:
         if asked:
             dialogues = [_second_turn(prompts[i], scanned[i].text, dense[i]) for i in asked]
             grammars = [look_grammar(dense[i].times) for i in asked]
-            look_turn = self.generator.go_on(scan_turn, asked, dialogues, grammars, TOOLS)
+            look_turn = self.generator.go_on(scan_turn, asked, dialogues, grammars, TOOLS, last=True)
             looks = dict(zip(asked, self._answers(look_turn), strict=True))
         return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
 
     def _answers(self, turn: Turn) -> list[_Answer]:
-        tokenizer = self.processor.tokenizer
+        tokenizer, none = self.processor.tokenizer, self.generator.watched_token
         rows = zip(turn.answers, turn.watched, turn.unaided, strict=True)
-        return [_read_answer(tokenizer, *row) for row in rows]
+        return [_read_answer(tokenizer, none, *row) for row in rows]
 
 
 def none_token_id(tokenizer: Any) -> int:
@@ -134,9 +134,8 @@ def none_token_id(tokenizer: Any) -> int:
 _CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands before "none" or an anomaly's name
 
 
-def _read_answer(tokenizer: Any, row: list[int], none_logs: list[float], unaided: bool) -> _Answer:
-    """Decode a generated row, and add up the log-probabilities of "none"."""
-    none = none_token_id(tokenizer)
+def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[float], unaided: bool) -> _Answer:
+    """Decode a generated row, and add up the log-probabilities of "none", whose token is given."""
     text, total, chose = "", 0.0, False
     for token, log in zip(row, none_logs, strict=True):
         line = text[text.rfind("\n") + 1 :]

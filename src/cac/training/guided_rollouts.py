@@ -31,7 +31,7 @@ def generate_in_grammar(model: Any, processor: Any, settings: Grpo) -> None:
     def generate_guided(input_ids: "Tensor", generation_config: Any = None, **inputs: Any) -> "Tensor":
         prompts = tokenizer.batch_decode(input_ids, skip_special_tokens=False)
         grammars = [answer_grammar(prompt, generator.guide) for prompt in prompts]
-        turn = generator.answer({"input_ids": input_ids, **inputs}, grammars)
+        turn = generator.answer({"input_ids": input_ids, **inputs}, grammars, last=True)
         whole = [[*answer, end][: settings.max_turn_tokens] for answer in turn.answers]
         width = max(map(len, whole))
         rows = [answer + [tokenizer.pad_token_id] * (width - len(answer)) for answer in whole]
