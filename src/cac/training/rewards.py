@@ -4,7 +4,7 @@ A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None
 localise, so they neither pay nor punish (TRL leaves a None out of its statistics). Weights live in `params.yaml`.
 The choice of shapes follows the hacks published for this family: no recall-type window reward (it is hacked by
 widening), boxes averaged over all truth frames (not only those the model chose to answer), false alarms dearer than
-misses.
+misses: only an anomalous clip has a box and a name to be right about, which makes accusing tempting.
 """
 
 from collections.abc import Callable

@@ -1,0 +1,120 @@
+"""Checkpoints compared on a larger validation set than the sample's: what a choice of settings can rest on.
+
+    python -m benchmarks.choosing models/multi_frame_sft ../other/models/multi_frame_sft --scenes 500
+
+The sample's val split has some hundred pairs, so two checkpoints must differ by 0.04 in balanced accuracy before it
+shows. Here clips of other scenes are rendered (another seed, the same settings; never a clip of the sample) and judged
+as `evaluate` does, and every checkpoint is compared with the first on the same clips. Clips and judgements are kept in
+`.scratch/choosing`, so that what was judged once is not judged again. It says nothing of any test split, and only the
+sample's own kind of clips can be made like this.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from cac.annotations import CARD_NAME, MANIFEST_NAME, Clip, read_clips
+from cac.clip_store import ClipStore
+from cac.data.build import build_dataset
+from cac.evaluation.calibration import fit_calibration
+from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
+from cac.evaluation.metrics import Facts, clip_facts
+from cac.judgement import Judgement
+from cac.layout import SCRATCH
+from cac.model.adapters import load_adapter, require_adapter
+from cac.model.image_memory import encode_images_once
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.reward_model import RewardModel
+from cac.params import Params, load_params
+from cac.training.checkpoints import fingerprint
+from cac.training.rewards import total_reward
+from cac.workers import spread
+
+SEED = 20261129
+CLIPS_AT_ONCE = 96
+SAMPLES = 1000
+SHOWN = {
+    "balanced_accuracy": "balanced accuracy",
+    "auroc": "AUROC",
+    "twin_accuracy": "twins",
+    "specificity": "specificity",
+    "temporal_iou": "temporal IoU",
+    "spatial_iou": "spatial IoU",
+    "family_accuracy": "family",
+    "reward": "reward",
+}
+
+
+def main() -> int:
+    """Judge with each checkpoint and print a table of figures and of differences from the first."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.choosing", description="Compare checkpoints.")
+    parser.add_argument("checkpoints", type=Path, nargs="+", metavar="FOLDER", help="adapters")
+    parser.add_argument("--scenes", type=int, default=500, metavar="N", help="pairs of clips (default: 500)")
+    args = parser.parse_args()
+    params = load_params(Path("params.yaml"))
+    for folder in args.checkpoints:
+        require_adapter(folder)
+    place = SCRATCH / "choosing" / str(args.scenes)
+    dataset = _dataset(place / "data", params, args.scenes)
+    facts = [_facts(dataset, _judge(place, dataset, folder, params), params) for folder in args.checkpoints]
+    for folder, own in zip(args.checkpoints, facts, strict=True):
+        _print(str(folder), evaluate_facts(own, SAMPLES, SEED))
+        if own is not facts[0]:
+            _print("  minus the first", paired_difference(own, facts[0], SAMPLES, SEED))
+    return 0
+
+
+def _dataset(folder: Path, params: Params, scenes: int) -> Path:
+    if not (folder / CARD_NAME).is_file():
+        changes = {"pairs": scenes, "shifted_pairs": 0}
+        settings = params.procedural_data.model_copy(update=changes)
+        compute = params.compute.model_copy(update={"seed": SEED})
+        build_dataset(folder, params.model_copy(update={"procedural_data": settings, "compute": compute}))
+    return folder
+
+
+def _judge(place: Path, dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
+    sections = {"frames": params.frames, "model": params.model, "evaluation": params.evaluation}
+    out = place / f"{fingerprint(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
+    if not out.is_file():
+        count = len(read_clips(dataset))
+        work = partial(_judge_part, dataset, adapter, params)
+        parts = spread(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, at_once=1)
+        out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
+    return [Judgement.from_dict(row) for row in json.loads(out.read_text(encoding="utf-8"))]
+
+
+def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
+    """Judge the clips from `start` on, in one of several processes."""
+    make_deterministic(params.compute.model_copy(update={"threads": 1}))
+    base, processor = load_base(params.model)
+    model = load_adapter(base, adapter, base_identity(params.model), trainable=False).eval()
+    encode_images_once(model.requires_grad_(False))
+    judge = RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
+    clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
+    judged = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
+    print(f"{adapter}  {start + len(clips)} clips", file=sys.stderr, flush=True)
+    return [judgement.to_dict() for judgement in judged]
+
+
+def _facts(dataset: Path, judgements: Sequence[Judgement], params: Params) -> Facts:
+    """Gather what metrics are made of; scores are calibrated on the same clips, which keeps their order."""
+    clips: list[Clip] = read_clips(dataset)
+    calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
+    rewards = [total_reward(one, clip, params.two_turn_grpo) for one, clip in zip(judgements, clips, strict=True)]
+    scores = [calibration.score(one.margin) for one in judgements]
+    return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, rewards)
+
+
+def _print(name: str, metrics: dict[str, Interval]) -> None:
+    print(name)
+    for metric, label in SHOWN.items():
+        value = metrics[metric]
+        print(f"    {label:18} {value['value']:+.3f}  [{value['low']:+.3f}, {value['high']:+.3f}]")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
