@@ -19,6 +19,7 @@ from pathlib import Path
 from cac.annotations import CARD_NAME, MANIFEST_NAME, Clip, read_clips
 from cac.clip_store import ClipStore
 from cac.data.build import build_dataset
+from cac.errors import CacError
 from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
 from cac.evaluation.metrics import Facts, clip_facts
@@ -55,15 +56,18 @@ def main() -> int:
     parser.add_argument("--scenes", type=int, default=500, metavar="N", help="pairs of clips (default: 500)")
     args = parser.parse_args()
     params = load_params(Path("params.yaml"))
-    for folder in args.checkpoints:
-        require_adapter(folder)
+    try:
+        for folder in args.checkpoints:
+            require_adapter(folder)
+    except CacError as error:
+        parser.error(str(error))
     place = SCRATCH / "choosing" / str(args.scenes)
     dataset = _dataset(place / "data", params, args.scenes)
     facts = [_facts(dataset, _judge(place, dataset, folder, params), params) for folder in args.checkpoints]
     for folder, own in zip(args.checkpoints, facts, strict=True):
-        _print(str(folder), evaluate_facts(own, SAMPLES, SEED))
+        _print(str(folder), evaluate_facts(own, SAMPLES, SEED), sign="")
         if own is not facts[0]:
-            _print("  minus the first", paired_difference(own, facts[0], SAMPLES, SEED))
+            _print("  minus the first", paired_difference(own, facts[0], SAMPLES, SEED), sign="+")
     return 0
 
 
@@ -109,11 +113,11 @@ def _facts(dataset: Path, judgements: Sequence[Judgement], params: Params) -> Fa
     return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, rewards)
 
 
-def _print(name: str, metrics: dict[str, Interval]) -> None:
+def _print(name: str, metrics: dict[str, Interval], *, sign: str) -> None:
     print(name)
     for metric, label in SHOWN.items():
-        value = metrics[metric]
-        print(f"    {label:18} {value['value']:+.3f}  [{value['low']:+.3f}, {value['high']:+.3f}]")
+        value, low, high = (f"{metrics[metric][part]:{sign}.3f}" for part in ("value", "low", "high"))
+        print(f"    {label:18} {value:>6}  [{low}, {high}]")
 
 
 if __name__ == "__main__":
