@@ -94,7 +94,11 @@ def test_the_command_is_ended_when_showing_its_output_fails(commands, tmp_path):
     def refuse(line: str) -> None:
         raise RuntimeError(line)
 
-    program = "import os, time\nprint(os.getpid())\ntime.sleep(60)"
+    # It may inherit a Ctrl-C that is ignored, as below.
+    program = (
+        "import os, signal, time\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "print(os.getpid())\ntime.sleep(60)"
+    )
     with pytest.raises(RuntimeError) as error:
         commands.run(python(program), refuse, tmp_path)
     with pytest.raises(ProcessLookupError):
