@@ -61,8 +61,13 @@ def main() -> int:
             require_adapter(folder)
     except CacError as error:
         parser.error(str(error))
-    place = SCRATCH / "choosing" / str(args.scenes)
-    dataset = _dataset(place / "data", params, args.scenes)
+    made_from = _other_scenes(params, args.scenes)
+    sections = {"compute": made_from.compute, "procedural_data": made_from.procedural_data}
+    place = SCRATCH / "choosing" / fingerprint(sections, [])[:16]
+    dataset = place / "data"
+    if not (dataset / CARD_NAME).is_file():
+        dataset.parent.mkdir(parents=True, exist_ok=True)
+        build_dataset(dataset, made_from)
     facts = [_facts(dataset, _judge(place, dataset, folder, params), params) for folder in args.checkpoints]
     for folder, own in zip(args.checkpoints, facts, strict=True):
         _print(str(folder), evaluate_facts(own, SAMPLES, SEED), sign="")
@@ -71,13 +76,11 @@ def main() -> int:
     return 0
 
 
-def _dataset(folder: Path, params: Params, scenes: int) -> Path:
-    if not (folder / CARD_NAME).is_file():
-        changes = {"pairs": scenes, "shifted_pairs": 0}
-        settings = params.procedural_data.model_copy(update=changes)
-        compute = params.compute.model_copy(update={"seed": SEED})
-        build_dataset(folder, params.model_copy(update={"procedural_data": settings, "compute": compute}))
-    return folder
+def _other_scenes(params: Params, scenes: int) -> Params:
+    """Return the settings that so many pairs of other scenes are rendered from."""
+    data = params.procedural_data.model_copy(update={"pairs": scenes, "shifted_pairs": 0})
+    compute = params.compute.model_copy(update={"seed": SEED})
+    return params.model_copy(update={"procedural_data": data, "compute": compute})
 
 
 def _judge(place: Path, dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
@@ -87,7 +90,9 @@ def _judge(place: Path, dataset: Path, adapter: Path, params: Params) -> list[Ju
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)
         parts = spread(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, at_once=1)
-        out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
+        partial_out = out.with_suffix(".partial")
+        partial_out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
+        partial_out.rename(out)
     return [Judgement.from_dict(row) for row in json.loads(out.read_text(encoding="utf-8"))]
 
 
