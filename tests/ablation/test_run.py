@@ -7,6 +7,8 @@ import pytest
 
 from cac.ablation.run import WORK, run_variant
 from cac.errors import CacError
+from cac.judgement import Judgement
+from cac.model.reward_model import RewardModel
 from cac.params import Params
 
 
@@ -47,6 +49,22 @@ def test_variants_share_what_they_have_in_common(
     assert (result["variant"], result["seed"]) == ("full", 3)
     assert result["val"]["parse_rate"] is not None
     assert "test" not in result
+
+
+def test_variants_that_learn_from_other_rewards_are_measured_by_the_same(
+    tmp_path: Path, small_dataset: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").symlink_to(small_dataset)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    monkeypatch.chdir(tmp_path)
+    flagged = Judgement(-1.0, "anomalous", ((0.0, 9.0),), (), None, None, True, 5, "", "")
+    monkeypatch.setattr(RewardModel, "judge", lambda _self, videos, _batch_size: [flagged] * len(videos))
+    measured = {}
+    for name in ("full", "without_temporal_reward"):
+        run_variant(params, name, 3, tmp_path, tmp_path / f"{name}.json")
+        measured[name] = json.loads((tmp_path / f"{name}.json").read_text())["val"]
+    assert measured["full"]["temporal_iou"] > 0
+    assert measured["without_temporal_reward"] == measured["full"]
 
 
 def test_an_unknown_variant_is_named_with_those_there_are(tmp_path: Path, params: Params) -> None:

@@ -19,7 +19,7 @@ from cac.layout import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_S
 from cac.model.adapters import load_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel
-from cac.params import Params
+from cac.params import Grpo, Params
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
 
@@ -36,7 +36,7 @@ def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> 
         raise CacError(f"no variant {name!r}; there are: {', '.join(VARIANTS)}.")
     settings = variant_params(params, name, seed)
     adapter = _train_chain(settings, VARIANTS[name].stages, root)
-    metrics = _measure(settings, adapter, root)
+    metrics = _measure(settings, adapter, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {"variant": name, "seed": seed, "val": metrics}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -88,8 +88,8 @@ def _train(stage: str, params: Params, place: Path, previous: str | None) -> Non
         raise ValueError(f"{stage} cannot be trained after {previous}")
 
 
-def _measure(params: Params, adapter: Path, root: Path) -> dict[str, float | None]:
-    """Judge val with an adapter and return every metric."""
+def _measure(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
+    """Judge val with an adapter and return every metric; `rewards` weighs them alike, whatever a variant learned from."""
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     model = load_adapter(base, adapter, base_identity(params.model), trainable=False).eval()
@@ -98,5 +98,5 @@ def _measure(params: Params, adapter: Path, root: Path) -> dict[str, float | Non
     judgements: list[Judgement] = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     calibration = fit_calibration([j.margin for j in judgements], [clip.is_clean for clip in clips])
     scores = [calibration.score(j.margin) for j in judgements]
-    rewards = [total_reward(j, clip, params.two_turn_grpo) for j, clip in zip(judgements, clips, strict=True)]
-    return point_values(clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, rewards))
+    totals = [total_reward(j, clip, rewards) for j, clip in zip(judgements, clips, strict=True)]
+    return point_values(clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, totals))
