@@ -163,6 +163,7 @@ class Grpo(_Section):
     generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
     batch_size: Count  # rollouts in one forward and backward pass, a divisor of prompts_per_step * generations
     learning_rate: Positive
+    warmup_share: Fraction  # of the steps; the first of them has rate 0, and its rollouts teach nothing
     train_vision: bool  # as in the supervised stages
     temperature: Positive
     beta: Annotated[float, Field(ge=0)]  # weight of the KL term to the stage's start; 0 switches it off

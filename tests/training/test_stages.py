@@ -175,7 +175,10 @@ def test_grpo_runs_as_a_stage(guided: bool, trained: Path, params: Params, tmp_p
     settings = params.two_turn_grpo.model_copy(update=update)
     two_turn_grpo.train(params.model_copy(update={"two_turn_grpo": settings}), root)
     assert (root / "models" / "two_turn_grpo" / "adapter_model.safetensors").is_file()
-    row = history(root, "two_turn_grpo")[0]
+    rows = [row for row in history(root, "two_turn_grpo") if "reward" in row]
+    assert len(rows) == settings.steps
+    assert all(row["learning_rate"] > 0 for row in rows), "no rollouts are made for nothing"
+    row = rows[0]
     assert {"reward", "frac_reward_zero_std", "monitor/parse_rate"} <= set(row)
     assert row["tools/call_frequency"] == (1 if guided else 0)
 

@@ -110,7 +110,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=2,
+        warmup_steps=round(settings.warmup_share * settings.steps),
         temperature=settings.temperature,
         beta=settings.beta,
         scale_rewards=settings.scale_rewards,
