@@ -22,13 +22,13 @@ from cac.data.build import build_dataset
 from cac.errors import CacError
 from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
+from cac.evaluation.judging import adapted_reward_model
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.judgement import Judgement
 from cac.layout import SCRATCH
-from cac.model.adapters import load_adapter, require_adapter
+from cac.model.adapters import require_adapter
 from cac.model.image_memory import encode_images_once
-from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.reward_model import RewardModel
+from cac.model.loading import make_deterministic
 from cac.params import Params, load_params
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
@@ -99,10 +99,8 @@ def _judge(place: Path, dataset: Path, adapter: Path, params: Params) -> list[Ju
 def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
     """Judge the clips from `start` on, in one of several processes."""
     make_deterministic(params.compute.model_copy(update={"threads": 1}))
-    base, processor = load_base(params.model)
-    model = load_adapter(base, adapter, base_identity(params.model), trainable=False).eval()
-    encode_images_once(model.requires_grad_(False))
-    judge = RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
+    judge = adapted_reward_model(adapter, params)
+    encode_images_once(judge.model.requires_grad_(False))
     clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
     judged = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     print(f"{adapter}  {start + len(clips)} clips", file=sys.stderr, flush=True)

@@ -13,12 +13,11 @@ from cac.annotations import read_clips
 from cac.clip_store import ClipStore
 from cac.errors import CacError
 from cac.evaluation.calibration import fit_calibration
+from cac.evaluation.judging import adapted_reward_model
 from cac.evaluation.metrics import clip_facts, point_values
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
-from cac.model.adapters import load_adapter
-from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.reward_model import RewardModel
+from cac.model.loading import make_deterministic
 from cac.params import Grpo, Params
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
@@ -89,11 +88,9 @@ def _train(stage: str, params: Params, place: Path, previous: str | None) -> Non
 
 
 def _measure(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
-    """Judge val with an adapter and return every metric; `rewards` weighs them alike, whatever a variant learned from."""
+    """Judge val with an adapter and return every metric, the sum of rewards as the full method weighs them."""
     make_deterministic(params.compute)
-    base, processor = load_base(params.model)
-    model = load_adapter(base, adapter, base_identity(params.model), trainable=False).eval()
-    judge = RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)
+    judge = adapted_reward_model(adapter, params)
     clips, store = read_clips(root / DATASET, "val"), ClipStore(root / DATASET)
     judgements: list[Judgement] = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     calibration = fit_calibration([j.margin for j in judgements], [clip.is_clean for clip in clips])

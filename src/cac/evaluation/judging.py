@@ -130,7 +130,7 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
     work = _Work(root, each, prepare(root, "evaluate", _fingerprint(params, root)))
-    largest_first = sorted(_checkpoint_jobs(work, splits), key=lambda job: job.start - job.stop)  # so all end together
+    largest_first = sorted(_checkpoint_jobs(work, splits), key=lambda job: job.start - job.stop)
     jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *largest_first]
     waiting = [job for job in jobs if not job.is_done()]
     run = methodcaller("run")
@@ -167,8 +167,17 @@ def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
     Raises:
         CacError: the base or the adapter is missing or does not fit.
     """
+    return adapted_reward_model(root / MODELS / checkpoint if checkpoint in TRAINING_STAGES else None, params)
+
+
+def adapted_reward_model(adapter: Path | None, params: Params) -> RewardModel:
+    """Load the base with an adapter, or without one, as what judges videos, on the best device there is.
+
+    Raises:
+        CacError: the base or the adapter is missing or does not fit.
+    """
     model, processor = load_base(params.model)
-    if checkpoint in TRAINING_STAGES:
-        model = load_adapter(model, root / MODELS / checkpoint, base_identity(params.model), trainable=False)
+    if adapter is not None:
+        model = load_adapter(model, adapter, base_identity(params.model), trainable=False)
     model = model.eval().to(best_device())
     return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)

@@ -26,6 +26,8 @@ def make_deterministic(compute: Compute) -> None:
     import torch
     from transformers import set_seed
 
+    # Only so does MKL promise the same bits from run to run on one machine; a training step takes no longer.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     # Transformers 5.23 warns of its own renaming of an argument that TRL 1.16 sets; nothing a user could do about it.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     set_seed(compute.seed)
