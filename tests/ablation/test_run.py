@@ -32,37 +32,38 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     return Params.model_validate(values)
 
 
-def test_variants_share_what_they_have_in_common(
-    tmp_path: Path, small_dataset: Path, params: Params, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def root(tmp_path: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with clips and an MLflow store, in which the test works."""
     (tmp_path / "data").symlink_to(small_dataset)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_variants_share_what_they_have_in_common(root: Path, params: Params) -> None:
     trained = {}
     for name in ("without_stage_3", "full", "one_look"):
-        run_variant(params, name, 3, tmp_path, tmp_path / f"{name}.json")
-        trained[name] = {path.name for path in (tmp_path / WORK).iterdir()}
+        run_variant(params, name, 3, root, root / f"{name}.json")
+        trained[name] = {path.name for path in (root / WORK).iterdir()}
     assert len(trained["without_stage_3"]) == 2
     assert len(trained["full"] - trained["without_stage_3"]) == 1, "only the third stage was left to train"
     assert len(trained["one_look"] - trained["full"]) == 2, "it looks at other frames in both stages"
-    result = json.loads((tmp_path / "full.json").read_text())
+    result = json.loads((root / "full.json").read_text())
     assert (result["variant"], result["seed"]) == ("full", 3)
     assert result["val"]["parse_rate"] is not None
     assert "test" not in result
 
 
 def test_variants_that_learn_from_other_rewards_are_measured_by_the_same(
-    tmp_path: Path, small_dataset: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+    root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "data").symlink_to(small_dataset)
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    monkeypatch.chdir(tmp_path)
     flagged = Judgement(-1.0, "anomalous", ((0.0, 9.0),), (), None, None, True, 5, "", "")
     monkeypatch.setattr(RewardModel, "judge", lambda _self, videos, _batch_size: [flagged] * len(videos))
     measured = {}
     for name in ("full", "without_temporal_reward"):
-        run_variant(params, name, 3, tmp_path, tmp_path / f"{name}.json")
-        measured[name] = json.loads((tmp_path / f"{name}.json").read_text())["val"]
+        run_variant(params, name, 3, root, root / f"{name}.json")
+        measured[name] = json.loads((root / f"{name}.json").read_text())["val"]
     assert measured["full"]["temporal_iou"] > 0
     assert measured["without_temporal_reward"] == measured["full"]
 
