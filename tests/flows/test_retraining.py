@@ -15,6 +15,7 @@ import pytest
 from retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_checkout
 
 from cac.params import Params
+from flows.retraining import with_advice
 from flows.server import local_server
 
 SECRETS = {  # what a worker's environment holds, and nobody else must read
@@ -211,3 +212,9 @@ def test_secrets_of_the_environment_are_written_nowhere(checkout: Checkout) -> N
     assert not [path for path in files if b"planted" in path.read_bytes()]
     commits = checkout.git("log", "--all", "--patch")
     assert "planted" not in commits
+
+
+def test_a_refusal_without_a_reason_comes_with_what_to_look_at() -> None:
+    refused = "[Errno 22] Bad Request: An error occurred (400) when calling the HeadObject operation: Bad Request"
+    assert "clocks" in with_advice(refused)
+    assert with_advice("ERROR: the lock is held") == "ERROR: the lock is held"

@@ -110,6 +110,10 @@ class FaultyStack:
         wait_for(lambda: self.has_ended(run), f"the end of {run}", patience)
         return self.state(run)
 
+    def wait_until_gone(self, run: str) -> None:
+        """Wait until no process of a run is left: it may be called crashed while it is still at work."""
+        wait_for(lambda: not self._processes_of(run), f"the processes of {run} to end", 1800)
+
     def explain(self, run: str) -> str:
         """What the run logged, for a failed assertion."""
         body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200}

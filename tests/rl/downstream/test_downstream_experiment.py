@@ -84,8 +84,21 @@ def test_the_summary_holds_falls_and_motion_against_the_bars():
     assert "50%, 60%" in table(good)
 
 
+def test_motion_of_sound_clips_leaves_out_what_is_anomalous_or_still():
+    clips = {"motion": [2.0, 9.0, 0.0, 2.0], "anomalous": [0.0, 1.0, 0.0, 0.0], "still": [0.0, 0.0, 1.0, 0.0]}
+    before = columns(0.0, 3) | {name: [values] * 3 for name, values in clips.items()}
+    after = columns(0.0, 3, motion=3.0, still=0.0)
+    runs = [{"before": {"columns": before}, "after": {"columns": after}, "best": None}]
+    compared = summarise({WITH_MOTION: runs})["comparisons"]["rl"]
+    assert compared["sound_motion_change"] == {"value": 0.5, "low": 0.5, "high": 0.5, "by_seed": [0.5]}
+    assert compared["motion_change"]["value"] == pytest.approx(3 / 3.25 - 1, abs=1e-6)
+    none_sound = summarise({WITH_MOTION: [result(1.0, 1.0, 1.0)]})
+    assert none_sound["comparisons"]["rl"]["sound_motion_change"] is None
+    assert "| – |" in table(none_sound)
+
+
 def test_best_of_n_is_the_picked_candidates_alone():
-    before = columns(0.5, 2) | {"anomalous": [[1.0, 0.0], [0.0, 1.0]]}
+    before = columns(0.5, 2) | {"anomalous": [[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]]}
     assert picked(before, [1, 1])["anomalous"] == [[0.0], [1.0]]
     runs = [{**result(0.5, 0.5, 1.0, 2), "before": {"columns": before}, "best": [1, 0]}]
     assert summarise({WITH_MOTION: runs})["comparisons"]["best"]["fall"]["value"] == 1.0

@@ -25,8 +25,10 @@ Pair = tuple[Columns, Columns]  # before and after
 def summarise(results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     """Return the summary of runs by arm, JSON-ready.
 
-    Each comparison has "before" and "after" (means), "fall" (relative, of the true anomaly rate) and "motion_change"
-    (relative), the last two with value, low, high and the seeds' own values.
+    Each comparison has "before" and "after" (means), "fall" (relative, of the true anomaly rate), "motion_change"
+    (relative, of all clips) and "sound_motion_change" (of those that move and have no anomaly, for clips that stand
+    still, and things that vanish, lower the mean of all; None if there are none in a seed), the last three with value,
+    low, high and the seeds' values.
     """
     compared = {
         ("rl" if arm == WITH_MOTION else arm): _compare([_columns(result) for result in runs])
@@ -52,6 +54,7 @@ def _compare(pairs: Sequence[Pair]) -> dict[str, Any]:
         "after": {name: _mean(_by_prompt(pairs, name)[1]) for name in MEASURED},
         "fall": _interval(rates, lambda before, after: 1 - after / before),
         "motion_change": _interval(moved, lambda before, after: after / before - 1),
+        "sound_motion_change": _sound_motion_change(pairs),
     }
 
 
@@ -61,26 +64,37 @@ def _by_prompt(pairs: Sequence[Pair], name: str) -> tuple[np.ndarray, np.ndarray
     return before, after
 
 
+def _sound_motion_change(pairs: Sequence[Pair]) -> dict[str, Any] | None:
+    before, after = (_sound_motion([pair[i] for pair in pairs]) for i in (0, 1))
+    if not min(number.sum(axis=1).min() for _, number in (before, after)):
+        return None
+    return _interval((*before, *after), lambda moved, number, later, count: (later / count) / (moved / number) - 1)
+
+
+def _sound_motion(columns: Sequence[Columns]) -> tuple[np.ndarray, np.ndarray]:
+    """Return, each (seeds, prompts), the motion of clips that move and have no anomaly, summed up, and their number."""
+    motions, anomalous, still = (np.array([one[name] for one in columns]) for name in ("motion", "anomalous", "still"))
+    counted = (anomalous == 0) & (still == 0)
+    return (motions * counted).sum(axis=-1), counted.sum(axis=-1).astype(float)
+
+
 def _mean(values: np.ndarray) -> float:
     return round(float(values.mean()), 6)
 
 
-def _interval(
-    values: tuple[np.ndarray, np.ndarray], statistic: Callable[[np.ndarray, np.ndarray], np.ndarray]
-) -> dict[str, Any]:
-    """Return a statistic of the means before and after, its 95 % interval, and each seed's."""
-    before, after = values
+def _interval(values: Sequence[np.ndarray], statistic: Callable[..., np.ndarray]) -> dict[str, Any]:
+    """Return a statistic of the means of some measures, (seeds, prompts) each, its 95 % interval, and each seed's."""
     rng = np.random.default_rng(_SEED)
-    seeds, prompts = before.shape
+    seeds, prompts = values[0].shape
     rows = rng.integers(seeds, size=(SAMPLES, seeds, 1))
     columns = rng.integers(prompts, size=(SAMPLES, seeds, prompts))
-    resampled = statistic(before[rows, columns].mean(axis=(1, 2)), after[rows, columns].mean(axis=(1, 2)))
+    resampled = statistic(*(each[rows, columns].mean(axis=(1, 2)) for each in values))
     low, high = np.quantile(resampled, [0.025, 0.975])
     return {
-        "value": round(float(statistic(before.mean(), after.mean())), 6),
+        "value": round(float(statistic(*(each.mean() for each in values))), 6),
         "low": round(float(low), 6),
         "high": round(float(high), 6),
-        "by_seed": [round(float(v), 6) for v in statistic(before.mean(axis=1), after.mean(axis=1))],
+        "by_seed": [round(float(v), 6) for v in statistic(*(each.mean(axis=1) for each in values))],
     }
 
 
@@ -106,25 +120,29 @@ def table(summary: Mapping[str, Any]) -> str:
     """Return the summary as a Markdown table."""
     compared = summary["comparisons"]
     lines = [
-        "| generator | seeds | truly anomalous | fall [95 %] | motion [95 %] | things | pace | still | difference |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| generator | seeds | truly anomalous | fall [95 %] | motion [95 %] | of sound, moving clips "
+        "| things | pace | still | difference |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     first = compared.get("rl") or next(iter(compared.values()))
-    lines.append(_row("untrained", first["seeds"], first["before"], "", ""))
+    lines.append(_row("untrained", first["seeds"], first["before"], "", "", ""))
     for name, title in _ROWS.items():
         if name in compared:
             one = compared[name]
             fall = f"{_percent(one['fall'])}; by seed {', '.join(f'{v:.0%}' for v in one['fall']['by_seed'])}"
-            lines.append(_row(title, one["seeds"], one["after"], fall, _percent(one["motion_change"])))
+            moved, sound = _percent(one["motion_change"]), _percent(one["sound_motion_change"])
+            lines.append(_row(title, one["seeds"], one["after"], fall, moved, sound))
     return "\n".join(lines) + "\n"
 
 
-def _row(title: str, seeds: int, mean: Mapping[str, float], fall: str, moved: str) -> str:
+def _row(title: str, seeds: int, mean: Mapping[str, float], fall: str, moved: str, sound: str) -> str:
     change = f" ({moved})" if moved else ""
     shares = " | ".join(f"{mean[name]:.2f}" for name in ("things", "pace", "still"))
     rate, motion = f"{mean['anomalous']:.3f}", f"{mean['motion']:.4f}{change}"
-    return f"| {title} | {seeds} | {rate} | {fall} | {motion} | {shares} | {mean['difference']:.3f} |"
+    return f"| {title} | {seeds} | {rate} | {fall} | {motion} | {sound} | {shares} | {mean['difference']:.3f} |"
 
 
-def _percent(interval: Mapping[str, float]) -> str:
+def _percent(interval: Mapping[str, float] | None) -> str:
+    if interval is None:
+        return "–"
     return f"{interval['value']:.0%} [{interval['low']:.0%}, {interval['high']:.0%}]"
