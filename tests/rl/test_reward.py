@@ -16,22 +16,25 @@ from cac.video import Video, encode
 
 SCORES = st.floats(0, 1)
 MOTIONS = st.floats(0, 10)
-SETTINGS = st.builds(RewardSettings, st.floats(1e-3, 5), st.floats(0.1, 5), st.floats(0, 5))
+ONE_SIDED = st.builds(RewardSettings, st.floats(1e-3, 5), st.floats(0.1, 5), st.floats(0, 5))
+SETTINGS = ONE_SIDED | st.builds(
+    RewardSettings, st.floats(1e-3, 2), st.floats(0.1, 5), st.floats(0, 5), motion_ceiling=st.floats(2, 8)
+)
 
 
 @settings(deadline=None)
 @given(SCORES, MOTIONS, SETTINGS)
-def test_the_reward_is_the_score_less_a_fine_for_stillness(score, moved, weights):
+def test_the_reward_is_the_score_less_a_fine_for_too_little_or_too_much_motion(score, moved, weights):
     reward = combined_reward(score, moved, weights)
     assert -weights.motion_weight <= reward <= weights.score_weight
     assert combined_reward(score, 0.0, weights) <= reward, "a frozen copy is never worth more"
-    if moved >= weights.motion_reference:
-        assert reward == weights.score_weight * score, "more than the reference earns nothing"
+    if weights.motion_reference <= moved <= weights.motion_ceiling:
+        assert reward == weights.score_weight * score, "in between there is no fine"
 
 
 @settings(deadline=None)
-@given(SCORES, SCORES, MOTIONS, MOTIONS, SETTINGS)
-def test_more_score_or_more_motion_never_earns_less(score, better, moved, faster, weights):
+@given(SCORES, SCORES, MOTIONS, MOTIONS, ONE_SIDED)
+def test_without_a_ceiling_more_score_or_more_motion_never_earns_less(score, better, moved, faster, weights):
     low = combined_reward(min(score, better), min(moved, faster), weights)
     assert low <= combined_reward(max(score, better), max(moved, faster), weights)
 
@@ -41,6 +44,25 @@ def test_more_score_or_more_motion_never_earns_less(score, better, moved, faster
 def test_with_equal_weights_no_still_video_beats_one_that_moves_enough(still, moved, weight, extra):
     weights = RewardSettings(0.1, weight, weight + extra)
     assert combined_reward(still, 0.0, weights) <= combined_reward(moved, 0.1, weights)
+
+
+@settings(deadline=None)
+@given(SCORES, MOTIONS, MOTIONS, SETTINGS)
+def test_past_the_ceiling_more_motion_never_earns_more(score, moved, more, weights):
+    past = weights.motion_ceiling if np.isfinite(weights.motion_ceiling) else weights.motion_reference
+    assert combined_reward(score, past + moved + more, weights) <= combined_reward(score, past + moved, weights)
+
+
+def test_twice_the_ceiling_is_fined_like_standing_still():
+    weights = RewardSettings(0.1, motion_ceiling=0.2)
+    earned = [combined_reward(1.0, moved, weights) for moved in (0.0, 0.05, 0.1, 0.2, 0.3, 0.4, 4.0)]
+    assert earned == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0])
+
+
+def test_a_ceiling_below_the_floor_is_refused():
+    for ceiling in (0.05, float("nan")):
+        with pytest.raises(CacError, match="motion_ceiling .* at least motion_reference"):
+            RewardSettings(0.1, motion_ceiling=ceiling)
 
 
 @pytest.mark.parametrize("values", [(0.0, 1, 1), (0.1, 0, 1), (0.1, 1, -1), (float("nan"), 1, 1), (0.1, 1, np.inf)])

@@ -1,10 +1,14 @@
-"""The reward of a video: how likely it is clean, less a fine for standing still.
+"""The reward of a video: how likely it is clean, less a fine for standing still, or for moving too much.
 
-    reward = score_weight × score − motion_weight × max(0, 1 − motion / motion_reference)
+    reward = score_weight × score − motion_weight × fine
+    fine = max(0, 1 − motion / motion_reference, min(1, motion / motion_ceiling − 1))
 
 `score` in [0, 1] is the reward model's calibrated probability that the video is clean, and 0 if its answer can't be
-parsed. `motion` is that of `motion.py`; at the reference amount the fine is gone, and more motion earns nothing. So a
-video that moves enough gets its plain score, and the reward lies in [−motion_weight, score_weight].
+parsed. `motion` is that of `motion.py`. Between the reference and the ceiling a video gets its plain score; a still one,
+and one of twice the ceiling, is fined in full. So the reward lies in [−motion_weight, score_weight].
+
+The floor keeps a generator from standing still, which no judge of anomalies can be against. The ceiling is for one that
+is to move as much as it did: fined on one side only, it drifts to the other.
 
 An unparsed answer counts as the surest anomaly, not as the even chance at which the model abstains: a generator that
 learned to confuse its judge would otherwise be paid for it. Leaving such videos out would pay too, beside bad ones.
@@ -12,6 +16,7 @@ learned to confuse its judge would otherwise be paid for it. Leaving such videos
 Each trainer's signature has a module of its own; this one leaves out what the prompt asks for, which is not judged.
 """
 
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -39,13 +44,15 @@ class RewardSettings:
         motion_reference: the amount of motion that is enough, in frame diagonals a second; `reference_motion` of the
             untrained generator's videos. It has no default because every generator has its own.
         score_weight: of the score, > 0.
-        motion_weight: of the lack of motion, >= 0. From `score_weight` upwards no still video is better than any video
-            that moves enough.
+        motion_weight: of the fine, >= 0. From `score_weight` upwards no still video is better than any video that moves
+            as it should.
+        motion_ceiling: the amount from which more is fined, at least the reference; infinite, the default, fines none.
     """
 
     motion_reference: float
     score_weight: float = 1.0
     motion_weight: float = 1.0
+    motion_ceiling: float = math.inf
 
     def __post_init__(self) -> None:
         values = (self.motion_reference, self.score_weight, self.motion_weight)
@@ -54,6 +61,8 @@ class RewardSettings:
                 f"motion_reference {values[0]}, score_weight {values[1]}, motion_weight {values[2]}: all must be "
                 "finite, the first two above 0, the last not below 0."
             )
+        if not self.motion_ceiling >= self.motion_reference:
+            raise CacError(f"motion_ceiling {self.motion_ceiling} must be at least motion_reference {values[0]}.")
 
 
 @dataclass(frozen=True)
@@ -80,8 +89,9 @@ class Rewarded:
 
 def combined_reward(score: float, moved: float, settings: RewardSettings) -> float:
     """Return the reward of a score in [0, 1] and a motion; see the module's docstring."""
-    lacking = max(0.0, 1.0 - moved / settings.motion_reference)
-    return settings.score_weight * score - settings.motion_weight * lacking
+    too_little = 1.0 - moved / settings.motion_reference
+    too_much = min(1.0, moved / settings.motion_ceiling - 1.0)
+    return settings.score_weight * score - settings.motion_weight * max(0.0, too_little, too_much)
 
 
 class Rewarder:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
 from cac.rl.best_of_n import ranked
-from cac.rl.downstream.judged import Judge, reference_motions
+from cac.rl.downstream.judged import Judge, usual_motions
 from cac.rl.downstream.measure import Columns, Sample, draw
 from cac.rl.downstream.optimise import REWARD, Chance, Training, optimise
 from cac.rl.pinned import PinnedModel
@@ -22,7 +22,7 @@ from cac.rl.pinned import PinnedModel
 if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator
 
-VERSION = 1  # of what a run does; another number makes every run anew
+VERSION = 2  # of what a run does; another number makes every run anew
 WITH_MOTION, WITHOUT_MOTION = "motion", "no_motion"
 MOTION_WEIGHTS = {WITH_MOTION: 1.0, WITHOUT_MOTION: 0.0}
 _TRAINING, _REFERENCE = 1, 2  # in keys of chance
@@ -84,7 +84,7 @@ def carry_out(run: Run, setup: Setup, pinned: PinnedModel, folder: Path, tell: T
     from cac.rl.downstream.generator import ClipGenerator
 
     generator = ClipGenerator(run.seed)
-    judge = Judge(pinned, reference_motions(setup.reference_clips, _REFERENCE), MOTION_WEIGHTS[run.arm])
+    judge = Judge(pinned, usual_motions(setup.reference_clips, _REFERENCE), MOTION_WEIGHTS[run.arm])
     before = draw(generator, setup.prompts, setup.candidates, run.seed)
     best = _best(before, judge) if run.arm == WITH_MOTION else None
     chance = Chance.of(run.seed, _TRAINING)
