@@ -61,7 +61,7 @@ def test_twice_the_ceiling_is_fined_like_standing_still():
 
 def test_a_ceiling_below_the_floor_is_refused():
     for ceiling in (0.05, float("nan")):
-        with pytest.raises(CacError, match="motion_ceiling .* at least motion_reference"):
+        with pytest.raises(CacError, match=r"motion_ceiling .* at least motion_reference"):
             RewardSettings(0.1, motion_ceiling=ceiling)
 
 

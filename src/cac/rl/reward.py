@@ -4,8 +4,8 @@
     fine = max(0, 1 − motion / motion_reference, min(1, motion / motion_ceiling − 1))
 
 `score` in [0, 1] is the reward model's calibrated probability that the video is clean, and 0 if its answer can't be
-parsed. `motion` is that of `motion.py`. Between the reference and the ceiling a video gets its plain score; a still one,
-and one of twice the ceiling, is fined in full. So the reward lies in [−motion_weight, score_weight].
+parsed. `motion` is that of `motion.py`. Between the reference and the ceiling a video gets its plain score; a still
+one, and one of twice the ceiling, is fined in full. So the reward lies in [−motion_weight, score_weight].
 
 The floor keeps a generator from standing still, which no judge of anomalies can be against. The ceiling is for one that
 is to move as much as it did: fined on one side only, it drifts to the other.
