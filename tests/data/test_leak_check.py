@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cac import cli
-from cac.annotations import Anomaly, Clip, FrameBox, write_clips
-from cac.data.leak_check import auroc, leak_check
+from cac.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
+from cac.data.injection.names import name_pair
+from cac.data.leak_check import auroc, footage_groups, leak_check, paired
 from cac.errors import CacError
 from cac.exit_codes import EXIT_REFUSED
 from cac.taxonomy import family_of
@@ -80,6 +81,16 @@ def test_twins_without_a_trace_keep_the_bar(tmp_path, capsys):
     result = leak_check(dataset)
     assert result.auroc <= 0.6
     assert result.passed
+
+
+def test_pairs_of_one_segment_are_judged_by_models_that_saw_none_of_them(leaking):
+    pairs = paired(read_clips(leaking))[:4]
+    named = [name_pair("walk.mp4", "ab" * 32, segment, number) for segment, number in ((0, 0), (0, 1), (1, 0))]
+    injected = [
+        (clean.model_copy(update={"pair_id": name}), defective.model_copy(update={"pair_id": name}))
+        for (clean, defective), name in zip(pairs, named, strict=False)
+    ]
+    assert footage_groups([*injected, pairs[3], pairs[3]]).tolist() == [0, 0, 1, 2, 2]
 
 
 def test_too_few_pairs_are_a_mistake(tmp_path):

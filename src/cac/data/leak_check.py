@@ -1,8 +1,8 @@
 """The leak check: can clean clips be told from defective ones without looking at what they show?
 
 Two simple classifiers see only the features of `leak_features.py`. They are cross-validated so that a pair, and all
-pairs that share a file, are either learnt from or judged. Twins without traces give an AUROC near 0.5. Left out:
-mending anything.
+pairs of the same footage, are either learnt from or judged: else a clean clip is known again by its scene, which is no
+trace. Twins without traces give an AUROC near 0.5. Left out: mending anything.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from cac.annotations import Clip, read_clips
+from cac.data.injection.names import segment_of
 from cac.errors import CacError
 
 BAR = 0.6  # AUROC that must not be passed
@@ -59,7 +60,7 @@ def leak_check(dataset: Path, seed: int = 0) -> LeakResult:
         raise CacError(f"{dataset} has {len(pairs)} pairs; the leak check needs {FEWEST_PAIRS}. Make more of them.")
     names, values = _features(dataset, pairs)
     labels = np.tile([0, 1], len(pairs))
-    groups = np.repeat(_groups(pairs), 2)
+    groups = np.repeat(footage_groups(pairs), 2)
     best = max(
         ((name, _out_of_fold(model, values, labels, groups, seed)) for name, model in _classifiers(seed).items()),
         key=lambda judged: auroc(labels, judged[1]),
@@ -102,10 +103,11 @@ def _features(dataset: Path, pairs: Sequence[tuple[Clip, Clip]]) -> tuple[list[s
     return list(rows[0]), np.array([list(row.values()) for row in rows])
 
 
-def _groups(pairs: Sequence[tuple[Clip, Clip]]) -> np.ndarray:
-    """Return a group for each pair; pairs with the same clean file are one group."""
+def footage_groups(pairs: Sequence[tuple[Clip, Clip]]) -> np.ndarray:
+    """Return a group's number for each pair: pairs of one injected segment, or with the same clean file, share it."""
     numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(clean.sha256, len(numbers)) for clean, _ in pairs])
+    footage = [segment_of(clean.pair_id) or clean.sha256 for clean, _ in pairs]
+    return np.array([numbers.setdefault(name, len(numbers)) for name in footage])
 
 
 def _classifiers(seed: int) -> dict[str, object]:
