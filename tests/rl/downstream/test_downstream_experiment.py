@@ -75,9 +75,9 @@ def test_the_summary_holds_falls_and_motion_against_the_bars():
     compared = good["comparisons"]["rl"]
     assert compared["fall"] == {"value": 0.55, "low": 0.5, "high": 0.6, "by_seed": [0.5, 0.6]}
     assert compared["motion_change"]["value"] == -0.025
-    assert good["bars"] == {"rl_fall": True, "rl_motion": True}
+    assert good["bars"] == {"rl_fall": True, "rl_motion": True, "rl_sound_motion": False}, "no clip of these is sound"
     still = summarise({WITH_MOTION: [result(0.5, 0.0, 0.1)]})
-    assert still["bars"] == {"rl_fall": True, "rl_motion": False}
+    assert still["bars"] == {"rl_fall": True, "rl_motion": False, "rl_sound_motion": False}
     assert summarise({WITH_MOTION: [result(0.5, 0.4, 1.0)]})["bars"]["rl_fall"] is False
     by_luck = [result(0.5, 0.0, 1.0), result(0.5, 0.6, 1.0), result(0.5, 0.4, 1.0)]
     assert summarise({WITH_MOTION: by_luck})["bars"]["rl_fall"] is False, "the interval holds zero"
@@ -92,6 +92,8 @@ def test_motion_of_sound_clips_leaves_out_what_is_anomalous_or_still():
     compared = summarise({WITH_MOTION: runs})["comparisons"]["rl"]
     assert compared["sound_motion_change"] == {"value": 0.5, "low": 0.5, "high": 0.5, "by_seed": [0.5]}
     assert compared["motion_change"]["value"] == pytest.approx(3 / 3.25 - 1, abs=1e-6)
+    assert summarise({WITH_MOTION: runs})["bars"]["rl_motion"]
+    assert not summarise({WITH_MOTION: runs})["bars"]["rl_sound_motion"]
     none_sound = summarise({WITH_MOTION: [result(1.0, 1.0, 1.0)]})
     assert none_sound["comparisons"]["rl"]["sound_motion_change"] is None
     assert "| – |" in table(none_sound)

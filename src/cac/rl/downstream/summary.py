@@ -99,13 +99,19 @@ def _interval(values: Sequence[np.ndarray], statistic: Callable[..., np.ndarray]
 
 
 def _bars(compared: Mapping[str, Any]) -> dict[str, bool]:
-    """Hold the falls and the motion against the bars; a fall's interval must exclude zero, too."""
+    """Hold the falls and the motion against the bars; a fall's interval must exclude zero, too.
+
+    Motion is held against its bar twice. That of all clips rises by itself as what stands still or vanishes goes; that
+    of the sound clips that move says whether the generator makes such a clip move as it did.
+    """
     bars = {}
     for name, bar in FALL_BARS.items():
         if name in compared:
             fall, moved = compared[name]["fall"], compared[name]["motion_change"]
+            sound = compared[name]["sound_motion_change"]
             bars[f"{name}_fall"] = fall["value"] >= bar and fall["low"] > 0
             bars[f"{name}_motion"] = abs(moved["value"]) <= MOTION_BAR
+            bars[f"{name}_sound_motion"] = sound is not None and abs(sound["value"]) <= MOTION_BAR
     return bars
 
 
