@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cac.errors import CacError
+from flows.advice import with_advice
 from flows.commands import COMMANDS
 
 POINTER = "data.dvc"
@@ -61,7 +62,7 @@ class Checkout:
             raise CacError(f"the branch {self.branch} has no {POINTER}. Make a dataset first: `dvc add data`, commit.")
         if self._dvc("checkout", "--force", "--quiet", POINTER) and self._dvc("pull", "--force", "--quiet", POINTER):
             raise CacError(
-                f"the data of the branch {self.branch} is neither in DVC's cache nor on its remote ({last_words()}). "
+                f"the data of the branch {self.branch} is neither in DVC's cache nor on its remote ({_advised()}). "
                 "Run `make data` for the sample dataset, or `dvc push` where that version was made."
             )
 
@@ -74,7 +75,7 @@ class Checkout:
         if self._dvc("add", "--quiet", "data"):
             raise CacError(f"`dvc add data` failed: {last_words()}")
         if self._dvc("push", POINTER):
-            raise CacError(f"`dvc push` failed: {last_words()}. See to DVC's remote (`dvc remote list`); run again.")
+            raise CacError(f"`dvc push` failed: {_advised()}. See to DVC's remote (`dvc remote list`); run again.")
 
     def commit(self, message: str) -> str:
         """Commit `data.dvc` on the branch and return the commit.
@@ -161,6 +162,10 @@ def last_words() -> str:
     """Return the end of what the last command said, on one line."""
     lines = COMMANDS.last.tail if COMMANDS.last else ()
     return " ".join(line.strip() for line in lines[-_SHOWN:] if line.strip())
+
+
+def _advised() -> str:
+    return with_advice(last_words()).rstrip(".")
 
 
 def git(folder: Path, *arguments: str) -> str:

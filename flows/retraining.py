@@ -28,6 +28,7 @@ from cac.layout import DECISION
 from cac.params import PARAMS_FILE, Params, load_params
 from cac.registry.gate import Decision
 from cac.registry.veto import open_window
+from flows.advice import with_advice
 from flows.commands import COMMANDS
 from flows.data import ensure_data
 from flows.environment import SCRATCH, prepare, stay_offline
@@ -182,16 +183,6 @@ def _dvc(command: tuple[str, ...]) -> None:
     finished = COMMANDS.run((sys.executable, "-m", "dvc", "--wait-for-lock", *command), print, Path.cwd())
     if finished.code:
         raise CacError(f"`dvc {' '.join(command)}` failed: " + with_advice("\n".join(finished.tail[-5:])))
-
-
-def with_advice(said: str) -> str:
-    """Return what DVC said, and where S3 refused without a reason, what may be behind it."""
-    if "when calling the HeadObject operation" not in said:
-        return said
-    return (
-        f"{said}\nS3 gives no reason here: look at the keys (AWS_ACCESS_KEY_ID, AWS_PROFILE), and at the clocks of this"
-        " machine and of the server, which must not be more than fifteen minutes apart."
-    )
 
 
 def _run_stages(limit_seconds: int | None) -> State:

@@ -15,7 +15,7 @@ import pytest
 from retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_checkout
 
 from cac.params import Params
-from flows.retraining import with_advice
+from flows.advice import with_advice
 from flows.server import local_server
 
 SECRETS = {  # what a worker's environment holds, and nobody else must read
