@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a step failed; 2 a mistake the user can mend; 130 interrup
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from cac.console import print_error, print_summary
@@ -42,9 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(root: Path, until: str) -> int:
     if load_params(root / "params.yaml").model.base == "nano":
         stay_offline()
-    with COMMANDS.stopped_by_signals():
-        ensure_data(root)
-    with local_server(root / SCRATCH / "prefect" / "server.log"):
+    with local_server(root / SCRATCH / "prefect" / "server.log", partial(_ready_data, root)):
         message = _run_flow(until)
     if COMMANDS.interrupted:
         raise KeyboardInterrupt
@@ -54,6 +53,11 @@ def _run(root: Path, until: str) -> int:
     if until in ("evaluate", "register", "promote"):
         print_summary(root)
     return 0
+
+
+def _ready_data(root: Path) -> None:
+    with COMMANDS.stopped_by_signals():
+        ensure_data(root)
 
 
 def _run_flow(until: str) -> str | None:

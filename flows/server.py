@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -25,18 +25,24 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 @contextmanager
-def local_server(log: Path) -> Iterator[None]:
+def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
     """Serve Prefect's API to this process and its children; what the server says goes to the file `log`.
+
+    `meanwhile` is done while the server starts, which the first time takes as long as it takes to make a database.
 
     Raises:
         CacError: the server did not start.
     """
     if os.environ.get("PREFECT_API_URL"):
+        if meanwhile:
+            meanwhile()
         yield
         return
     log.parent.mkdir(parents=True, exist_ok=True)
     port = _free_port()
     with log.open("w", encoding="utf-8") as output, _process(port, output.fileno()) as process:
+        if meanwhile:
+            meanwhile()
         _wait_until_ready(process, port, log)
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
         try:

@@ -9,7 +9,7 @@ import pytest
 from cac import cli
 from cac.annotations import read_clips
 from cac.data.clip_facts import gather_facts
-from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files
+from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files, split_notes
 from cac.data.injection.names import video_of
 from cac.data.injection.report import InjectionReport
 from cac.data.injection.settings import InjectionSettings
@@ -112,6 +112,18 @@ def test_splits_are_dealt_by_videos():
     assert [list(splits.values()).count(split) for split in ("test", "val", "train")] == [4, 3, 13]
     assert set(deal_splits(names[:3], SETTINGS).values()) == {"train", "val", "test"}
     assert set(deal_splits(names[:2], SETTINGS).values()) == {"train"}
+
+
+def test_a_small_train_split_is_told(made):
+    clip = read_clips(made[0])[0]
+    dealt = [("a.mp4", "train"), ("b.mp4", "val"), ("c.mp4", "test"), ("c.mp4", "test")]
+    clips = [clip.model_copy(update={"source": source, "split": split}) for source, split in dealt for _ in range(2)]
+    assert split_notes(clips) == [
+        "train has 1 of 4 pairs, for whole videos are dealt to the splits: another --seed deals them otherwise, more "
+        "videos deal them evenly"
+    ]
+    assert split_notes(clips[:6] + clips[:2]) == []
+    assert "fewer than 3" in split_notes(clips[:4])[0]
 
 
 def test_the_first_pair_shows_the_whole_frame_and_others_parts_of_it():

@@ -7,7 +7,7 @@ scene is in two of them. Left out: making one pair (`pair.py`), reading files (`
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -188,11 +188,23 @@ def _finish(batch: _Batch) -> None:
     clips = [clip.model_copy(update={"split": splits[clip.source]}) for clip in batch.clips]
     report = batch.report
     report.leaves = dict(Counter(clip.anomalies[0].leaf for clip in clips if not clip.is_clean))
-    if len(splits) < FEWEST_SOURCES:
-        report.notes.append(f"fewer than {FEWEST_SOURCES} videos could be used, so all pairs are in train")
+    report.notes += split_notes(clips)
     write_clips(batch.scratch, sorted(clips, key=lambda clip: clip.clip_id))
     _write(batch.scratch / CARD_NAME, _card(batch))
     _write(batch.scratch / REPORT_NAME, report.to_dict())
+
+
+def split_notes(clips: Sequence[Clip]) -> list[str]:
+    """Return what a person should know of how few videos were dealt to the splits; nothing if all is well."""
+    if len({clip.source for clip in clips}) < FEWEST_SOURCES:
+        return [f"fewer than {FEWEST_SOURCES} videos could be used, so all pairs are in train"]
+    pairs, trained = len(clips) // 2, sum(clip.split == "train" for clip in clips) // 2
+    if trained >= pairs / 2:
+        return []
+    return [
+        f"train has {trained} of {pairs} pairs, for whole videos are dealt to the splits: another --seed deals them "
+        "otherwise, more videos deal them evenly"
+    ]
 
 
 def deal_splits(sources: list[str], settings: InjectionSettings) -> dict[str, Split]:
