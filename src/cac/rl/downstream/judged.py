@@ -1,9 +1,8 @@
 """The reward model as the generator's reward: through `cac.rl.diffusion_reward`, as a diffusion trainer would call it.
 
 Slow and fast clips have a usual motion each, for what is enough of a slow clip is little of a fast one; so there are
-two rewarders, which share one pinned model. Each fines too little motion and too much, by bounds at which the fine of
-an untrained clip hardly depends on how much it moves (`_BAND`), so that the term itself pushes motion neither way. The
-truth, which a clip knows, is not looked at.
+two rewarders, which share one pinned model. Each fines less than half and more than one and a half of what is usual
+(`_BAND`): fined on one side alone, motion drifts to the other. The truth, which a clip knows, is not looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,9 +27,7 @@ if TYPE_CHECKING:
 SUSPECTED = "hacking_suspected"
 _BATCH_SIZE = 16
 _WINDOW = 96  # clips of one pace: about four updates
-# Floor and ceiling as shares of the untrained median: ordinary clips are not fined, few of half the pace are not. The
-# fine of 600 untrained clips and their motion correlate by 0.18 (slow) and -0.21 (fast).
-_BAND = (0.6, 1.6)
+_BAND = (0.5, 1.5)  # floor and ceiling as shares of the untrained median: most ordinary clips are not fined
 _NAMES = {"avg": REWARD, "cac_score": "score", "cac_motion": "motion"}
 
 
