@@ -64,6 +64,8 @@ def test_an_anomaly_that_is_decided_is_to_be_seen_and_without_it_the_clip_is_sou
     sound = made(prompt, as_asked(prompt, wall="one"))
     assert (flawed.anomalies, sound.anomalies) == ((leaf,), ())
     assert (flawed.video().frames != sound.video().frames).any(axis=(1, 2, 3)).any()
+    assert (flawed.clean_twin().frames == sound.video().frames).all()
+    assert (sound.clean_twin().frames == sound.video().frames).all()
 
 
 def test_an_anomaly_without_a_victim_is_none():

@@ -33,12 +33,14 @@ class Made:
     Attributes:
         prompt, choices: what was asked for and decided.
         scene: what is drawn, anomalies included.
+        clean_scene: the same without them, the clip's clean twin.
         anomalies: leaves that are to be seen in it; an edit that changes no frame is none.
     """
 
     prompt: Prompt
     choices: Choices
     scene: Scene
+    clean_scene: Scene
     anomalies: tuple[str, ...]
 
     @property
@@ -61,6 +63,10 @@ class Made:
         """Render it."""
         return Video(self.scene.render(), FPS)
 
+    def clean_twin(self) -> Video:
+        """Render it without its anomalies."""
+        return Video(self.clean_scene.render(), FPS)
+
 
 def make(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> Made:
     """Make a clip; the same generator state gives the same clip."""
@@ -73,8 +79,8 @@ def make(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> Made:
             leaves.append(leaf)
         flawed = edited
     if decided["tempo"] == STILL:
-        return Made(prompt, decided, _held(flawed), ())
-    return Made(prompt, decided, flawed, tuple(leaves))
+        return Made(prompt, decided, _held(flawed), _held(scene), ())
+    return Made(prompt, decided, flawed, scene, tuple(leaves))
 
 
 def _is_slow(decided: Choices) -> bool:

@@ -22,7 +22,7 @@ from cac.rl.pinned import PinnedModel
 if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator
 
-VERSION = 2  # of what a run does; another number makes every run anew
+VERSION = 3  # of what a run does; another number makes every run anew
 WITH_MOTION, WITHOUT_MOTION = "motion", "no_motion"
 MOTION_WEIGHTS = {WITH_MOTION: 1.0, WITHOUT_MOTION: 0.0}
 _TRAINING, _REFERENCE = 1, 2  # in keys of chance

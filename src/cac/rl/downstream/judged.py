@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUSPECTED = "hacking_suspected"
 _BATCH_SIZE = 16
 _WINDOW = 96  # clips of one pace: about four updates
-_BAND = (0.5, 1.5)  # floor and ceiling as shares of the untrained median: most ordinary clips are not fined
+_BAND = (0.45, 1.5)  # floor and ceiling as shares of the untrained median: most ordinary clips are not fined
 _NAMES = {"avg": REWARD, "cac_score": "score", "cac_motion": "motion"}
 
 

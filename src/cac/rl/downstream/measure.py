@@ -38,8 +38,9 @@ class Sample:
     def columns(self) -> Columns:
         """Return what is measured of each clip.
 
-        anomalous: whether an anomaly is to be seen. motion: in frame diagonals a second. things: the share of the
-        things asked for that are there. pace: whether its tempo is the one asked for. still: whether it is still.
+        anomalous: whether an anomaly is to be seen. motion: in frame diagonals a second. clean_motion: that of its
+        clean twin, for what vanishes or jumps has no flow. things: the share of the things asked for that are there.
+        pace: whether its tempo is the one asked for. still: whether it is still.
         """
         return {
             "anomalous": self._each(lambda clip: float(clip.is_anomalous)),
@@ -47,6 +48,7 @@ class Sample:
             "pace": self._each(lambda clip: float(clip.keeps_pace)),
             "still": self._each(lambda clip: float(clip.choices["tempo"] == "still")),
             "motion": [[round(motion(video), 6) for video in row] for row in self.videos],
+            "clean_motion": self._each(lambda clip: round(motion(clip.clean_twin()), 6)),
             "difference": [[difference(row)] * len(row) for row in self.videos],
         }
 
