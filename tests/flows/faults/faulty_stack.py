@@ -30,11 +30,15 @@ class FaultyStack:
         self.checkout = checkout
         self.note = checkout.root / ".retraining" / ".scratch" / "hanging"
         self._deployment = self._deploy()
+        self.be_impatient()
+
+    def be_impatient(self) -> None:
+        """Call a run crashed that has not been heard of for PATIENCE."""
         soon = zombie_automation(timedelta(seconds=PATIENCE)).model_dump(mode="json") | {"name": "soon"}
-        self._soon = running.prefect("/automations/", soon)["id"]
+        self._soon = self.running.prefect("/automations/", soon)["id"]
 
     def be_as_patient_as_deployed(self) -> None:
-        """Let nine minutes pass from now on, not PATIENCE, before a run without heartbeats is called crashed."""
+        """Let nine minutes pass from now on."""
         self.running.prefect(f"/automations/{self._soon}", {}, "DELETE")
 
     def _deploy(self) -> str:

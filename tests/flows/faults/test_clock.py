@@ -35,8 +35,11 @@ def clock(faulty: FaultyStack) -> Iterator[Path]:
     faulty.running.start()
     faulty.be_as_patient_as_deployed()
     yield file
+    faulty.running.verb("stop")
     for name in shifted:
         del faulty.running.environment[name]
+    faulty.running.start()
+    faulty.be_impatient()
 
 
 @pytest.mark.parametrize(("step", "seed"), [("+240", 500), ("-240", 501)])
