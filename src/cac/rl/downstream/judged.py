@@ -1,8 +1,8 @@
 """The reward model as the generator's reward: through `cac.rl.diffusion_reward`, as a diffusion trainer would call it.
 
 Slow and fast clips have a usual motion each, for what is enough of a slow clip is little of a fast one; so there are
-two rewarders, which share one pinned model. Each fines less than half and more than one and a half of what is usual
-(`_BAND`): fined on one side alone, motion drifts to the other. The truth, which a clip knows, is not looked at.
+two rewarders, which share one pinned model. Each fines too little and too much of what is usual (`_BAND`): fined on one
+side alone, motion drifts to the other. The truth, which a clip knows, is not looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SUSPECTED = "hacking_suspected"
 _BATCH_SIZE = 16
 _WINDOW = 96  # clips of one pace: about four updates
-_BAND = (0.45, 1.5)  # floor and ceiling as shares of the untrained median: most ordinary clips are not fined
+_BAND = (0.45, 1.5)  # floor and ceiling as shares of the untrained median; others: docs/how-to/improve-a-generator.md
 _NAMES = {"avg": REWARD, "cac_score": "score", "cac_motion": "motion"}
 
 
