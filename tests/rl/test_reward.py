@@ -59,6 +59,14 @@ def test_twice_the_ceiling_is_fined_like_standing_still():
     assert earned == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.5, 0.0, 0.0])
 
 
+@settings(deadline=None)
+@given(st.floats(1e-3, 5), st.floats(0, 5))
+def test_around_what_is_usual_there_is_no_fine_and_far_from_it_there_is(usual, weight):
+    weights = RewardSettings.around(usual, weight)
+    for share, fined in ((0.0, 1), (0.225, 0.5), (0.5, 0), (1.0, 0), (1.45, 0), (2.25, 0.5), (3.0, 1)):
+        assert combined_reward(1.0, share * usual, weights) == pytest.approx(1 - weight * fined)
+
+
 def test_a_ceiling_below_the_floor_is_refused():
     for ceiling in (0.05, float("nan")):
         with pytest.raises(CacError, match=r"motion_ceiling .* at least motion_reference"):

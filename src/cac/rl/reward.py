@@ -32,6 +32,7 @@ from cac.rl.pinned import PinnedModel
 from cac.video import Video, decode
 
 UNPARSED_SCORE = 0.0
+BAND = (0.45, 1.5)  # of usual motion; other bounds were measured: docs/how-to/improve-a-generator.md
 
 AnyVideo = Video | Path | str | None
 
@@ -41,8 +42,8 @@ class RewardSettings:
     """What the reward weighs; the formula is in the module's docstring.
 
     Attributes:
-        motion_reference: the amount of motion that is enough, in frame diagonals a second; `reference_motion` of the
-            untrained generator's videos. It has no default because every generator has its own.
+        motion_reference: the amount of motion that is enough, in frame diagonals a second. It has no default because
+            every generator has its own.
         score_weight: of the score, > 0.
         motion_weight: of the fine, >= 0. From `score_weight` upwards no still video is better than any video that moves
             as it should.
@@ -63,6 +64,17 @@ class RewardSettings:
             )
         if not self.motion_ceiling >= self.motion_reference:
             raise CacError(f"motion_ceiling {self.motion_ceiling} must be at least motion_reference {values[0]}.")
+
+    @classmethod
+    def around(cls, usual: float, motion_weight: float = 1.0) -> "RewardSettings":
+        """Return settings for a generator that is to move as it does: fined below and above `BAND` of what is usual.
+
+        Args:
+            usual: `reference_motion` of the untrained generator's videos.
+            motion_weight: as above.
+        """
+        floor, ceiling = (share * usual for share in BAND)
+        return cls(floor, motion_weight=motion_weight, motion_ceiling=ceiling)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,7 @@
 """The reward model as the generator's reward: through `cac.rl.diffusion_reward`, as a diffusion trainer would call it.
 
 Slow and fast clips have a usual motion each, for what is enough of a slow clip is little of a fast one; so there are
-two rewarders, which share one pinned model. Each fines too little and too much of what is usual (`_BAND`): fined on one
-side alone, motion drifts to the other. The truth, which a clip knows, is not looked at.
+two rewarders, which share one pinned model. The truth, which a clip knows, is not looked at.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 SUSPECTED = "hacking_suspected"
 _BATCH_SIZE = 16
 _WINDOW = 96  # clips of one pace: about four updates
-_BAND = (0.45, 1.5)  # floor and ceiling as shares of the untrained median; others: docs/how-to/improve-a-generator.md
 _NAMES = {"avg": REWARD, "cac_score": "score", "cac_motion": "motion"}
 
 
@@ -37,7 +35,7 @@ class Judge:
     def __init__(self, pinned: PinnedModel, usual: Mapping[Pace, float], motion_weight: float) -> None:
         watch = MonitorSettings(window=_WINDOW)
         self._rewarders = {
-            pace: Rewarder(pinned, _settings(motion, motion_weight), watch=watch, batch_size=_BATCH_SIZE)
+            pace: Rewarder(pinned, RewardSettings.around(motion, motion_weight), watch=watch, batch_size=_BATCH_SIZE)
             for pace, motion in usual.items()
         }
 
@@ -66,11 +64,6 @@ class Judge:
             for i, one in zip(places, given, strict=True):
                 rewards[i] = one.reward
         return rewards
-
-
-def _settings(usual: float, motion_weight: float) -> RewardSettings:
-    floor, ceiling = (share * usual for share in _BAND)
-    return RewardSettings(floor, 1.0, motion_weight, ceiling)
 
 
 def _by_pace(clips: Sequence[Made]) -> dict[Pace, list[int]]:
