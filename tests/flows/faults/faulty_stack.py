@@ -38,7 +38,7 @@ class FaultyStack:
         self._soon = self.running.prefect("/automations/", soon)["id"]
 
     def be_as_patient_as_deployed(self) -> None:
-        """Let nine minutes pass from now on."""
+        """Let nine minutes pass, not PATIENCE, from now on."""
         self.running.prefect(f"/automations/{self._soon}", {}, "DELETE")
 
     def _deploy(self) -> str:
