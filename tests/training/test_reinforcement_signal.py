@@ -1,0 +1,102 @@
+"""The benchmark that tells signal from noise: its arithmetic, and that what it takes apart adds up to GRPO's."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from benchmarks import reinforcement_signal as benchmark
+from cac.errors import CacError
+from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
+from cac.model.image_memory import encode_images_once
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.params import Params
+from cac.training.guided_rollouts import generate_in_grammar
+from cac.training.lean_passes import make_lean
+from cac.training.two_turn_grpo import make_trainer
+
+PARTS, CLIPS = 3, 3
+
+
+def test_with_as_many_rollouts_as_it_says_half_of_a_gradient_is_signal() -> None:
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(4000, generator=generator)
+    parts = true + 3 * torch.randn(200, 4000, generator=generator)  # nine times as much noise as signal
+    needed = benchmark.signal(parts).rollouts_needed(of_a_part=64)
+    assert needed == pytest.approx(9 * 64, rel=0.05)
+    means = parts[: 9 * 22].view(22, 9, -1).mean(dim=1)
+    assert torch.cosine_similarity(means, true[None]).square().mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_noise_alone_is_no_signal_and_equal_parts_are_nothing_else() -> None:
+    noise = torch.randn(6, 4000, generator=torch.Generator().manual_seed(1))
+    assert benchmark.signal(noise).rollouts_needed(64) is None
+    equal = benchmark.signal(noise[:1].repeat(6, 1))
+    assert equal.cosine == pytest.approx(1)
+    assert equal.rollouts_needed(64) == pytest.approx(0, abs=1e-6)
+
+
+@pytest.fixture(scope="module")
+def params(project_params: Params) -> Params:
+    """The project's settings with few rollouts, of any training clip."""
+    grpo = {"generations": 4, "batch_size": 4, "max_grad_norm": 1e9, "temperature": 1.0}
+    return project_params.model_copy(
+        update={
+            "compute": project_params.compute.model_copy(update={"threads": 1}),
+            "portions": project_params.portions.model_copy(update={"reinforcement_share": 0.0}),
+            "two_turn_grpo": project_params.two_turn_grpo.model_copy(update=grpo),
+        }
+    )
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path, params: Params) -> Path:
+    """A project with data and a checkpoint."""
+    folder = tmp_path_factory.mktemp("signal")
+    (folder / "data").symlink_to(small_dataset)
+    make_deterministic(params.compute)
+    model, _ = load_base(params.model)
+    save_adapter(new_adapter(model, params.adapter), folder / "checkpoint", base_identity(params.model))
+    return folder
+
+
+class _Gradients(TrainerCallback):
+    """Notes the gradient that a step of the optimizer would use."""
+
+    def __init__(self) -> None:
+        self.noted: list[torch.Tensor] = []
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.noted.append(torch.cat([parameter.grad.flatten().clone() for parameter in learned]))
+
+
+def trained_gradients(params: Params, root: Path, out: Path) -> torch.Tensor:
+    """Return the gradients of the stage's own trainer, a row a step, which moves no weight either."""
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    model = load_adapter(base, root / "checkpoint", base_identity(params.model), trainable=True)
+    freeze_vision(model)
+    encode_images_once(model)
+    make_lean(model, params.adapter)
+    generate_in_grammar(model, processor, params.two_turn_grpo)
+    trainer = make_trainer(benchmark._still(params, PARTS, CLIPS), root, (model, processor, out))
+    gradients = _Gradients()
+    trainer.add_callback(gradients)
+    trainer.train()
+    return torch.stack(gradients.noted)
+
+
+def test_what_is_taken_apart_adds_up_to_the_gradient_of_the_stage(params: Params, root: Path, tmp_path: Path) -> None:
+    apart = benchmark.measure(root / "checkpoint", params, root, PARTS, CLIPS)
+    assert {turn for turn, _ in apart} == {"scan", "look"}
+    together = benchmark.as_trained(apart, params)
+    torch.testing.assert_close(together, trained_gradients(params, root, tmp_path), rtol=1e-3, atol=1e-6)
+    assert together.any(dim=1).all()
+
+
+def test_too_few_clips_are_an_error_that_says_how_many_there_are(params: Params, root: Path) -> None:
+    with pytest.raises(CacError, match=r"3 parts of 100 clips are 300, but only \d+ are kept"):
+        benchmark.measure(root / "checkpoint", params, root, 3, 100)
