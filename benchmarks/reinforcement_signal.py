@@ -22,7 +22,7 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from cac.annotations import read_clips
 from cac.errors import CacError
@@ -227,14 +227,17 @@ def _print(measured: Mapping[Credit, torch.Tensor], params: Params, clips: int) 
     console = Console()
     console.print(f"\n{rollouts} rollouts of {clips} clips in a part, temperature {params.two_turn_grpo.temperature}")
     rows = {f"{turn}, {reward}": gradients for (turn, reward), gradients in measured.items()}
-    table = Table("credited with", "length", "cosine of two parts", "rollouts until half is signal")
+    titles = ("credited with", "length", "cosine of two parts", "half is signal from")
+    table = Table(*(Column(title, no_wrap=True) for title in titles), box=None, pad_edge=False)
     for name, gradients in {**rows, AS_TRAINED: as_trained(measured, params)}.items():
         one = signal(gradients)
         needed = one.rollouts_needed(rollouts)
-        shown = "no signal seen" if needed is None else f"{needed:,.0f}"
+        shown = "no signal seen" if needed is None else f"{needed:,.0f} rollouts"
         table.add_row(name, f"{one.length:.3g}", f"{one.cosine:+.3f} ± {one.error:.3f}", shown)
-    console.print(table)
-    pulls = Table("cosine of sums over all parts", *map(str, range(1, len(rows) + 1)))
+    console.print(table, "", sep="\n")
+    pulls = Table(Column("cosine of sums", no_wrap=True), box=None, padding=(0, 1, 0, 0))
+    for number in range(1, len(rows) + 1):
+        pulls.add_column(str(number), justify="right", no_wrap=True)
     sums = _cosines(torch.stack([gradients.sum(dim=0) for gradients in measured.values()]))
     for number, (name, row) in enumerate(zip(rows, sums.tolist(), strict=True), start=1):
         pulls.add_row(f"{number} {name}", *(f"{value:+.2f}" for value in row))
