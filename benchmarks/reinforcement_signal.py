@@ -41,7 +41,7 @@ from cac.training.rewards import reward_functions
 from cac.training.two_turn_grpo import SHOWN_METRICS, make_trainer
 
 TURNS = ("scan", "look")
-AS_TRAINED = "all of it, as trained"
+BY_TURN = "all of it, by turn"  # as trained, unless `two_turn_grpo.advantages` is "trajectory"
 Credit = tuple[str, str]  # a turn, and the reward that its tokens are credited with
 
 
@@ -158,24 +158,19 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     """Return the gradients of every credit in which some rollouts differed: (parts, weights) each.
 
     Raises:
-        CacError: there are fewer clips for reinforcement than the parts take, no rollouts differ, or the dataset or the
-            checkpoint is missing or does not fit.
+        CacError: `frames.looks` is not 2, there are fewer clips for reinforcement than the parts take, no rollouts
+            differ, or the dataset or the checkpoint is missing or does not fit.
     """
+    if params.frames.looks != 2:
+        raise CacError("reinforcement is of two looks; frames.looks is 1. Set it to 2.")
     kept = len(reinforcement_clips(read_clips(root / DATASET, "train"), params.portions))
     if kept < parts * clips:
         raise CacError(
             f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are kept for reinforcement "
             "(portions.reinforcement_share). Ask for fewer with --parts or --clips."
         )
-    make_deterministic(params.compute)
-    base, processor = load_base(params.model)
-    model = load_adapter(base, checkpoint, base_identity(params.model), trainable=True)
-    freeze_vision(model)
-    encode_images_once(model)
-    make_lean(model, params.adapter)
-    generate_in_grammar(model, processor, params.two_turn_grpo)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = make_trainer(_still(params, parts, clips), root, (model, processor, Path(folder)))
+        trainer = still_trainer(checkpoint, params, root, parts, clips, Path(folder))
         trainer.__class__ = SignalTrainer  # as `two_turn_grpo` makes it, with another loss
         trainer.credits = _credits(params)
         trainer.gradients = []
@@ -188,6 +183,19 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
             "no two rollouts of a clip differ in any reward, so there is no gradient. Ask for more with --clips."
         )
     return measured
+
+
+def still_trainer(checkpoint: Path, params: Params, root: Path, parts: int, clips: int, folder: Path) -> Any:
+    """Return `two_turn_grpo`'s trainer for a step a part, in which no weight moves and the vision tower is at rest."""
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    model = load_adapter(base, checkpoint, base_identity(params.model), trainable=True)
+    freeze_vision(model)
+    encode_images_once(model)
+    make_lean(model, params.adapter)
+    if params.two_turn_grpo.guided:
+        generate_in_grammar(model, processor, params.two_turn_grpo)
+    return make_trainer(_still(params, parts, clips), root, (model, processor, folder))
 
 
 def _credits(params: Params) -> list[Credit]:
@@ -212,13 +220,13 @@ def _still(params: Params, parts: int, clips: int) -> Params:
     return params.model_copy(update={"two_turn_grpo": params.two_turn_grpo.model_copy(update=still)})
 
 
-def as_trained(measured: Mapping[Credit, torch.Tensor], params: Params) -> torch.Tensor:
+def by_turn(measured: Mapping[Credit, torch.Tensor], params: Params) -> torch.Tensor:
     """Add up the credits as `two_turn_grpo` weighs them with advantages by turn, but unscaled: (parts, weights)."""
     settings = params.two_turn_grpo
     names = list(reward_functions(settings))
-    by_turn = turn_weights(names, settings.reward_weights.model_dump(), settings.scan_verdict_share)
-    weights = {("scan", name): scan for name, (scan, _) in zip(names, by_turn, strict=True)}
-    weights |= {("look", name): settings.look_credit * look for name, (_, look) in zip(names, by_turn, strict=True)}
+    pairs = turn_weights(names, settings.reward_weights.model_dump(), settings.scan_verdict_share)
+    weights = {("scan", name): scan for name, (scan, _) in zip(names, pairs, strict=True)}
+    weights |= {("look", name): settings.look_credit * look for name, (_, look) in zip(names, pairs, strict=True)}
     return torch.stack([weights[credit] * gradients for credit, gradients in measured.items()]).sum(dim=0)
 
 
@@ -229,7 +237,7 @@ def _print(measured: Mapping[Credit, torch.Tensor], params: Params, clips: int) 
     rows = {f"{turn}, {reward}": gradients for (turn, reward), gradients in measured.items()}
     titles = ("credited with", "length", "cosine of two parts", "half is signal from")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=None, pad_edge=False)
-    for name, gradients in {**rows, AS_TRAINED: as_trained(measured, params)}.items():
+    for name, gradients in {**rows, BY_TURN: by_turn(measured, params)}.items():
         one = signal(gradients)
         needed = one.rollouts_needed(rollouts)
         shown = "no signal seen" if needed is None else f"{needed:,.0f} rollouts"

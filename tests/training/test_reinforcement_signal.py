@@ -9,13 +9,9 @@ from transformers import TrainerCallback
 
 from benchmarks import reinforcement_signal as benchmark
 from cac.errors import CacError
-from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
-from cac.model.image_memory import encode_images_once
+from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params
-from cac.training.guided_rollouts import generate_in_grammar
-from cac.training.lean_passes import make_lean
-from cac.training.two_turn_grpo import make_trainer
 
 PARTS, CLIPS = 3, 3
 
@@ -75,14 +71,7 @@ class _Gradients(TrainerCallback):
 
 def trained_gradients(params: Params, root: Path, out: Path) -> torch.Tensor:
     """Return the gradients of the stage's own trainer, a row a step, which moves no weight either."""
-    make_deterministic(params.compute)
-    base, processor = load_base(params.model)
-    model = load_adapter(base, root / "checkpoint", base_identity(params.model), trainable=True)
-    freeze_vision(model)
-    encode_images_once(model)
-    make_lean(model, params.adapter)
-    generate_in_grammar(model, processor, params.two_turn_grpo)
-    trainer = make_trainer(benchmark._still(params, PARTS, CLIPS), root, (model, processor, out))
+    trainer = benchmark.still_trainer(root / "checkpoint", params, root, PARTS, CLIPS, out)
     gradients = _Gradients()
     trainer.add_callback(gradients)
     trainer.train()
@@ -92,7 +81,7 @@ def trained_gradients(params: Params, root: Path, out: Path) -> torch.Tensor:
 def test_what_is_taken_apart_adds_up_to_the_gradient_of_the_stage(params: Params, root: Path, tmp_path: Path) -> None:
     apart = benchmark.measure(root / "checkpoint", params, root, PARTS, CLIPS)
     assert {turn for turn, _ in apart} == {"scan", "look"}
-    together = benchmark.as_trained(apart, params)
+    together = benchmark.by_turn(apart, params)
     torch.testing.assert_close(together, trained_gradients(params, root, tmp_path), rtol=1e-3, atol=1e-6)
     assert together.any(dim=1).all()
 
