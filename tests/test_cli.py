@@ -109,7 +109,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
 
 @pytest.mark.parametrize(("passed", "code"), [(True, 0), (False, 3)])
 def test_promote_prints_every_check_and_exits_3_on_a_refusal(monkeypatch, capsys, tmp_path, passed, code):
-    reason = "it liked melted hands, " * 12
+    reason = "it liked melted [/hands] :smile:, " * 12
     checks = (Check("specificity", 0.4968, 0.5, passed, "at least"), Check("rolled_back", 1.0, 0.0, True, reason))
     asked = {}
 
@@ -127,6 +127,7 @@ def test_promote_prints_every_check_and_exits_3_on_a_refusal(monkeypatch, capsys
     shown = capsys.readouterr().out
     assert "0.497" in shown
     assert shown.count("melted") == 12, "a person's words are not cut"
+    assert shown.count("[/hands]") == shown.count(":smile:") == 12, "nor read as markup"
 
 
 def test_rollback_asks_for_a_reason(capsys):
@@ -208,6 +209,13 @@ def test_overlay_is_written_for_one_video(videos, model, tmp_path):
 def test_overlay_of_several_videos_is_refused(videos, model, tmp_path, capsys):
     assert cli.main(["score", *map(str, videos), "--overlay", str(tmp_path / "seen.mp4")]) == 2
     assert "--overlay draws one video" in capsys.readouterr().err
+
+
+def test_overlay_over_the_video_itself_is_refused(videos, model, capsys):
+    before = videos[0].read_bytes()
+    assert cli.main(["score", str(videos[0]), "--overlay", str(videos[0])]) == 2
+    assert "Name another file" in capsys.readouterr().err
+    assert videos[0].read_bytes() == before
 
 
 def test_a_missing_package_is_a_clear_error(videos, tmp_path, capsys):

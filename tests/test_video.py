@@ -198,3 +198,33 @@ def test_without_a_window_in_the_clip_all_of_it_is_seen_at_another_phase(spans: 
 
     assert indices == spread_indices(16, 4, phase=0.0)
     assert not set(indices) & set(spread_indices(16, 4))
+
+
+def _write_of_two_sizes(path: Path) -> None:
+    """Two streams of one file after another, as when broadcasts are joined."""
+    parts = [path.with_suffix(f".{side}.ts") for side in (48, 32)]
+    for part, side in zip(parts, (48, 32), strict=True):
+        encode(part, moving_square(height=side), fps=8)
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+
+
+def test_a_size_that_changes_is_refused(tmp_path: Path) -> None:
+    _write_of_two_sizes(tmp_path / "joined.ts")
+    with pytest.raises(CacError, match=r"joined\.ts changes the size"):
+        decode(tmp_path / "joined.ts")
+
+
+def test_a_title_in_another_encoding_and_a_name_like_an_address_are_no_hindrance(tmp_path: Path, monkeypatch) -> None:
+    with av.open(str(tmp_path / "10:30.avi"), "w") as container:
+        container.metadata["title"] = "Caf?"
+        stream = container.add_stream("mpeg4", rate=8)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for frame in moving_square():
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
+        container.mux(stream.encode())
+    path = tmp_path / "10:30.avi"
+    content = path.read_bytes()
+    assert b"Caf?" in content
+    path.write_bytes(content.replace(b"Caf?", b"Caf\xe9"))
+    monkeypatch.chdir(tmp_path)
+    assert len(decode("10:30.avi").frames) == 12

@@ -179,6 +179,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 def _score(args: argparse.Namespace) -> int:
     if args.overlay and len(args.videos) != 1:
         raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score them one at a time.")
+    if args.overlay and args.overlay.resolve() == args.videos[0].resolve():
+        raise CacError(f"--overlay {args.overlay} is the video itself, which it would replace. Name another file.")
     from cac.console import print_scores
     from cac.scoring import Scored, draw_overlay, load_model, score_files
 

@@ -131,9 +131,9 @@ def print_reproduction(result: Sequence["Compared"]) -> None:
     _wide_console().print(table)
 
 
-def print_injection(report: "InjectionReport", out: Path) -> None:
-    """Print what came of each file of an injection, then how many pairs there are and where."""
-    from cac.data.injection.report import REPORT_NAME, report_rows
+def print_injection(report: "InjectionReport") -> None:
+    """Print what came of each file of an injection."""
+    from cac.data.injection.report import report_rows
 
     table = _table("file", "status", "segments", "pairs", "refused", "remarks")
     table.columns[-1].no_wrap, table.columns[-1].overflow = False, "fold"
@@ -142,7 +142,6 @@ def print_injection(report: "InjectionReport", out: Path) -> None:
     _wide_console().print(table)
     for note in report.notes:
         print(f"note: {note}")
-    print(f"{report.pairs} pairs in {out}; every refusal is in {out / REPORT_NAME}")
 
 
 def print_leaks(result: "LeakResult") -> None:
@@ -243,7 +242,8 @@ def _table(first: str, *others: str) -> "Table":
 
 
 def _wide_console() -> "Console":
+    """Return a console for tables; what stands in them, file names and people's words, is shown as it is."""
     from rich.console import Console
 
     console = Console()
-    return Console(width=max(console.width, _NARROWEST))
+    return Console(width=max(console.width, _NARROWEST), markup=False, emoji=False)

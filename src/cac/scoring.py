@@ -5,8 +5,10 @@ any folder. A file that cannot be scored does not keep the others from it.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
@@ -70,29 +72,40 @@ def load_model(uri: str, package: Path | None) -> "RewardModel":
     """
     if package is not None and not package.is_dir():
         raise CacError(f"no model package at {package}. Name a folder with reward_model.json in it.")
-    folder = package or _download(uri)
-    from cac.model.reward_model import RewardModel
+    with nullcontext(package) if package else _fetched(uri) as folder:
+        from cac.model.reward_model import RewardModel
 
-    return RewardModel.from_package(folder)
+        return RewardModel.from_package(folder)
 
 
-def _download(uri: str) -> Path:
-    """Return a local folder with the package of a registered model; an alias is resolved once."""
-    from cac.registry.tracking import connect
+@contextmanager
+def _fetched(uri: str) -> Iterator[Path]:
+    """Give a local folder with the package of a registered model; an alias is resolved once.
+
+    What comes from a server is removed afterwards; of a store in a file the very folder is given.
+    """
+    from cac.registry.aliases import is_missing
+    from cac.registry.tracking import connect, without_password
 
     client = connect()
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
-    try:
-        folder = Path(download_artifacts(artifact_uri=_resolve(client, uri)))
-        artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
-        return folder / artifacts["package"]["path"]
-    except MlflowException as error:
-        raise CacError(f"no model at {uri}: {error.message} Register one with `make run`, or name another.") from error
-    except KeyError as error:
-        raise CacError(f"{uri} is no CaC reward model: it has no {error} in its MLmodel file.") from error
+    with TemporaryDirectory(prefix="cac-model-") as scratch:
+        place = None if client.tracking_uri.startswith("sqlite:") else scratch
+        try:
+            folder = Path(download_artifacts(artifact_uri=_resolve(client, uri), dst_path=place))
+            artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
+            package = folder / artifacts["package"]["path"]
+        except MlflowException as error:
+            if not is_missing(error):
+                raise
+            said = f"no model at {uri} in {without_password(client.tracking_uri)}: {error.message}"
+            raise CacError(f"{said} Register one with `make run`, or name another.") from error
+        except KeyError as error:
+            raise CacError(f"{uri} is no CaC reward model: it has no {error} in its MLmodel file.") from error
+        yield package
 
 
 def _resolve(client: "MlflowClient", uri: str) -> str:

@@ -93,7 +93,7 @@ def decode(source: Path | str | bytes, limits: Limits | None = None, name: str |
         name: what messages call it (default: its path).
 
     Raises:
-        CacError: the file is missing, is no video, or holds no frame.
+        CacError: the file is missing, is no video, holds no frame, or its frames differ in size.
         BeyondLimitsError: it is beyond the limits; no more of it was decoded than they allow.
     """
     from av.video.reformatter import VideoReformatter
@@ -130,7 +130,8 @@ def _readable(source: Path | str | bytes, name: str | None, limits: Limits | Non
     path = Path(source)
     if not path.is_file():
         raise CacError(f"no video file at {name or path}.")
-    return _Readable(str(path), name or str(path), limits)
+    # Absolute: FFmpeg would read what stands before a colon in a plain name as a protocol.
+    return _Readable(str(path.absolute()), name or str(path), limits)
 
 
 def _read(source: _Readable, keep: Callable[[Any], Any]) -> tuple[list[Any], float]:
@@ -139,12 +140,13 @@ def _read(source: _Readable, keep: Callable[[Any], Any]) -> tuple[list[Any], flo
 
     name = source.name
     try:
-        with av.open(source.file, options={"format_whitelist": ",".join(_CONTAINERS)}) as container:
+        options = {"format_whitelist": ",".join(_CONTAINERS)}
+        with av.open(source.file, options=options, metadata_errors="replace") as container:
             if not container.streams.video:
                 raise CacError(f"{name} has no video stream; give a video file such as mp4, mov or webm.")
             stream = container.streams.video[0]
             rate = stream.average_rate
-            kept = [keep(frame) for frame in _frames(container, source)]
+            kept = [keep(frame) for frame in _of_one_size(_frames(container, source), name)]
     except av.ArgumentError as error:
         raise CacError(f"{name} is no video file that is read; give one such as mp4, mov or webm.") from error
     except av.FFmpegError as error:
@@ -152,6 +154,15 @@ def _read(source: _Readable, keep: Callable[[Any], Any]) -> tuple[list[Any], flo
     if not kept or not rate:
         raise CacError(f"{name} holds no decodable frame.")
     return kept, float(rate)
+
+
+def _of_one_size(frames: Iterator[Any], name: str) -> Iterator[Any]:
+    size = None
+    for frame in frames:
+        size = size or (frame.width, frame.height)
+        if (frame.width, frame.height) != size:
+            raise CacError(f"{name} changes the size of its frames. Encode it anew, with one size.")
+        yield frame
 
 
 def _frames(container: Any, source: _Readable) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from judges import UNLOOKABLE, BrightIsClean, clip, score_of
 from s3_server import s3_server
 
 from cac import cli
-from cac.batch.listing import Listed
+from cac.batch.listing import Listed, open_source
 from cac.batch.plan import listing_difference
 from cac.batch.run import BatchSettings, score_batch
 from cac.errors import CacError
@@ -50,6 +50,19 @@ def rendered(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(rendered, tmp_path) -> Path:
     return Path(shutil.copytree(rendered, tmp_path / "videos"))
+
+
+def test_a_folder_that_cannot_be_read_is_named_and_not_left_out(folder, monkeypatch):
+    real = os.scandir
+
+    def locked(path):
+        if str(path).endswith("er"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", locked)
+    with pytest.raises(CacError, match="deep/er: Permission denied"):
+        open_source(str(folder)).videos()
 
 
 def rows(table: Path) -> list[dict]:

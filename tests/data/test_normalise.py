@@ -67,6 +67,14 @@ def test_a_gap_in_the_time_stamps_is_closed(tmp_path, write_video):
     assert any("gap" in note for note in video.notes)
 
 
+def test_a_playlist_opens_no_other_file(tmp_path, write_video):
+    write_video(tmp_path / "secret.mp4", greys([9] * 20)).rename(tmp_path / "secret.ts")
+    header = "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:1,\n"
+    (tmp_path / "list.m3u8").write_text(f"{header}secret.ts\n#EXT-X-ENDLIST\n")
+    with pytest.raises(CacError, match="cannot be decoded"):
+        read(tmp_path / "list.m3u8")
+
+
 def test_frames_too_large_for_memory_are_refused_before_they_are_kept(tmp_path, write_video, monkeypatch):
     monkeypatch.setattr(normalise, "MAX_PIXELS", 96 * 64 - 1)
     path = write_video(tmp_path / "a.mp4", greys([9] * 3))

@@ -3,11 +3,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cac.dialogue import CONCENTRATE_TOOL, look_content, parse_scan, scan_prompt, split_tool_call, tool_reply
 from cac.dialogue_grammar import look_grammar, scan_grammar
-from cac.model.generation import Turn, TurnGenerator
+from cac.model.generation import Turn, TurnGenerator, _behind_cache
 from cac.model.guided import allowed_tokens
 from cac.model.loading import load_base
 from cac.model.reward_model import none_token_id
@@ -182,3 +183,13 @@ def test_an_answer_ends_where_its_room_does(generator: TurnGenerator) -> None:
 def test_no_vision_token_is_ever_written(generator: TurnGenerator) -> None:
     _, turn = scan(generator, [2])
     assert not any(token in scanned(turn, generator)[0] for token in FORBIDDEN_TOKENS)
+
+
+def test_a_batch_behind_the_cache_is_laid_out_where_the_model_is() -> None:
+    """Whatever does not ask for the model's device lands on another one here, as it does where that is a GPU."""
+    ids = torch.arange(1, 13).view(2, 6)
+    batch = dict.fromkeys(("input_ids", "mm_token_type_ids"), ids) | {"image_grid_thw": torch.ones(1, 3)}
+    batch["attention_mask"] = torch.ones_like(ids)
+    with torch.device("meta"):
+        laid = _behind_cache(batch, torch.ones(2, 4, dtype=torch.bool, device="cpu"), [4, 2])
+    assert laid["input_ids"].tolist() == [[1, 2, 3, 4, 0, 0, 5, 6], [7, 8, 0, 0, 9, 10, 11, 12]]

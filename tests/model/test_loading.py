@@ -1,11 +1,19 @@
 """What results depend on is fixed before anything is computed."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+
+from cac.errors import CacError
+from cac.model.loading import load_base
+from cac.model.nano import nano_folder
+from cac.params import Params
 
 PRODUCT = """
 import torch
@@ -33,3 +41,24 @@ def test_mkl_multiplies_the_same_way_in_every_run() -> None:
     for line in products:
         assert "CNR:AUTO,STRICT Dyn:0" in line
         assert "NThr:2" in line
+
+
+def test_code_that_comes_with_a_base_is_never_run_nor_asked_about(tmp_path: Path, project_params: Params) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(nano_folder(), base)
+    config = json.loads((base / "config.json").read_text())
+    config |= {"model_type": "strange", "auto_map": {"AutoConfig": "strange.Strange"}}
+    (base / "config.json").write_text(json.dumps(config))
+    (base / "strange.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n")
+    with pytest.raises(CacError, match="cannot be loaded"):
+        load_base(project_params.model.model_copy(update={"base": str(base)}))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_weights_cut_short_are_a_clear_error(tmp_path: Path, project_params: Params) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(nano_folder(), base)
+    weights = base / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000])
+    with pytest.raises(CacError, match="cannot be loaded"):
+        load_base(project_params.model.model_copy(update={"base": str(base)}))

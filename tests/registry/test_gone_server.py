@@ -1,8 +1,13 @@
 """A server that is really not there, asked by MLflow's own client."""
 
+from pathlib import Path
+
 import pytest
 
+from cac import cli
 from cac.registry.gone_server import explain_gone_server, is_gone
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -34,3 +39,18 @@ def test_other_errors_are_left_alone():
 
     assert not is_gone(mlflow.exceptions.MlflowException("Run 'x' not found"))
     assert explain_gone_server(ConnectionError("API request to x failed with exception y")) is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["promote", "--version", "3"], ["veto", "--version", "3", "--reason", "no"], ["rollback", "--reason", "no"],
+        ["score", "a.mp4"],
+    ],
+)  # fmt: skip
+def test_a_server_that_is_gone_is_not_taken_for_an_empty_one(error, command, capsys):
+    assert cli.main(["--params", str(ROOT / "params.yaml"), *command]) == 2
+    said = capsys.readouterr().err
+    assert "127.0.0.1:9" in said
+    assert "Secret" not in said
+    assert "register" not in said.lower()

@@ -65,3 +65,9 @@ def test_a_version_whose_files_are_gone_is_a_clear_error(store, tmp_path):
             pin(f"models:/{NAME}/2")
     finally:
         shutil.move(tmp_path / "away", folder)
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:99"])
+def test_a_device_that_is_not_there_is_named(store, device):
+    with pytest.raises(CacError, match=f"cannot be put on the device '{device}'"):
+        pin(CHAMPION, device)

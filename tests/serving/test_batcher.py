@@ -1,6 +1,7 @@
 """Many threads, one judge: everybody gets their own result, whatever the batches were."""
 
 import threading
+import weakref
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -51,6 +52,32 @@ def test_what_waits_while_the_model_works_is_one_batch():
     assert futures[-1].result() == 5
     batcher.close()
     assert batches == [[0], [1, 3, 4], [5]], "who no longer wants an answer is not judged"
+
+
+def test_what_nobody_waits_for_any_more_is_let_go_at_once():
+    """A decoded video may hold much memory, and the model may be at work for long before it comes to it."""
+
+    class Large:
+        pass
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def judge(batch):
+        begun.set()
+        go_on.wait()
+        return batch
+
+    batcher = Batcher(judge, 1, 0.0)
+    batcher.submit(None)
+    begun.wait()
+    large = Large()
+    held, future = weakref.ref(large), batcher.submit(large)
+    del large
+    assert held() is not None
+    future.cancel()
+    assert held() is None
+    go_on.set()
+    batcher.close()
 
 
 def test_one_bad_item_spoils_no_other():

@@ -5,6 +5,7 @@ import pytest
 from cac.annotations import Distractor, read_clips
 from cac.clip_store import ClipStore
 from cac.dialogue import parse_look, parse_scan, split_tool_call, write_look
+from cac.errors import CacError
 from cac.params import Params
 from cac.taxonomy import LEAVES
 from cac.training.samples import build_dialogue, draw_specs
@@ -98,3 +99,21 @@ def test_with_one_look_the_whole_clip_is_shown_and_judged_at_once(clips, small_d
         assert not dialogue.has_tool
         assert len(look.findings) == len([b for b in question["content"] if b["type"] == "image"]) == 14
         assert (look.verdict == "clean") == clips[spec.clip].is_clean
+
+
+def test_a_kind_of_sample_that_no_clip_can_give_is_named(clips, project_params: Params) -> None:
+    anomalous = [clip for clip in clips if not clip.is_clean]
+    with pytest.raises(CacError, match="no clean clip"):
+        draw_specs(anomalous, project_params.multi_frame_sft, seed=3)
+    with pytest.raises(CacError, match="no anomaly that a single frame shows"):
+        draw_specs([clip for clip in clips if clip.is_clean], project_params.single_frame_sft, seed=3)
+
+
+def test_an_anomaly_in_every_frame_gives_no_frame_without_one(clips, project_params: Params) -> None:
+    clip = next(clip for clip in clips if not clip.is_clean)
+    box = clip.anomalies[0].boxes[0]
+    boxes = tuple(box.model_copy(update={"frame": frame}) for frame in range(clip.frame_count))
+    whole = clip.model_copy(update={"anomalies": (clip.anomalies[0].model_copy(update={"boxes": boxes}),)})
+    specs = draw_specs([whole, *clips], project_params.single_frame_sft, seed=3)
+    shown = [bool([whole, *clips][spec.clip].boxes_at(spec.frame)) for spec in specs]
+    assert sum(shown) == len(specs) * project_params.single_frame_sft.anomalous_share

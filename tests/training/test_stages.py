@@ -143,6 +143,8 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tmp_path: Path) -> N
     (folder / "checkpoint-4" / "trainer_state.json").write_text('{"cut')
     assert checkpoints.last_checkpoint(checkpoints.prepare(tmp_path, "stage", "one")) == str(folder / "checkpoint-2")
     assert checkpoints.last_checkpoint(checkpoints.prepare(tmp_path, "stage", "two")) is None
+    (folder / checkpoints.FINGERPRINT).write_text("")  # the disk was full
+    assert checkpoints.last_checkpoint(checkpoints.prepare(tmp_path, "stage", "two")) is None
 
 
 def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(

@@ -51,10 +51,10 @@ class FolderSource:
         """List the videos by name; only a name that is text can stand in a table.
 
         Raises:
-            CacError: a name is no valid UTF-8.
+            CacError: a name is no valid UTF-8, or a folder cannot be read.
         """
         found = []
-        for directory, _, names in os.walk(self.folder):
+        for directory, _, names in os.walk(self.folder, onerror=_refuse_folder):
             paths = (Path(directory) / name for name in names if _is_video(name))
             found += [self._listed(path) for path in paths if path.is_file()]
         return sorted(found, key=lambda video: video.name)
@@ -116,6 +116,10 @@ def sample(videos: Sequence[Listed], most: int | None) -> list[Listed]:
         return list(videos)
     chosen = set(sorted(videos, key=lambda video: hashlib.sha256(video.name.encode()).digest())[:most])
     return [video for video in videos if video in chosen]
+
+
+def _refuse_folder(error: OSError) -> None:
+    raise CacError(f"cannot read {error.filename}: {error.strerror}. Its videos would be missing from the table.")
 
 
 def _is_video(name: str) -> bool:

@@ -45,12 +45,14 @@ class NormalisedVideo:
         """
         import av
 
+        # No protocol is allowed: what is inside of the file, a playlist for one, may not open another.
+        closed = {"protocol_whitelist": "none"}
         try:
-            with av.open(str(self.path)) as container:
+            with self.path.open("rb") as file, av.open(file, options=closed, metadata_errors="replace") as container:
                 if not container.streams.video or container.format.name in _TEXT_ART:
                     raise CacError(f"{self.path} has no video stream; give video files such as mp4, mov or webm.")
                 yield from self._resampled(container, container.streams.video[0])
-        except (av.FFmpegError, ValueError) as error:
+        except (av.FFmpegError, ValueError, OSError) as error:
             said = getattr(error, "strerror", None) or error
             raise CacError(f"{self.path} cannot be decoded: {said}. Is the file a whole video?") from error
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from cac.data.delivery_verb import add_delivery_verb
 from cac.data.versions.verbs import add_version_verbs
-from cac.errors import CacError
 from cac.exit_codes import EXIT_REFUSED
 from cac.layout import VALIDATION
 
@@ -138,18 +137,22 @@ def _data_export(args: argparse.Namespace) -> int:
 
 def _data_inject(args: argparse.Namespace) -> int:
     from cac.console import print_injection
-    from cac.data.injection.batch import inject_folder
+    from cac.data.injection.batch import NoPairError, inject_folder
     from cac.data.injection.catalogue import INJECTABLE
+    from cac.data.injection.report import REPORT_NAME
     from cac.data.injection.settings import InjectionSettings
 
     leaves = tuple(name.strip() for name in args.leaves.split(",")) if args.leaves is not None else INJECTABLE
     settings = InjectionSettings(
         args.seed, args.pairs_per_clip, leaves, args.val_share, args.test_share, args.segment_seconds, args.size
     )
-    report = inject_folder(args.folder, args.out, settings)
-    print_injection(report, args.out)
-    if report.pairs == 0:
-        raise CacError(f"no pair could be made of {args.folder}; the table says why. Give it other videos.")
+    try:
+        report = inject_folder(args.folder, args.out, settings)
+    except NoPairError as error:
+        print_injection(error.report)
+        raise
+    print_injection(report)
+    print(f"{report.pairs} pairs in {args.out}; every refusal is in {args.out / REPORT_NAME}")
     return 0
 
 

@@ -44,6 +44,7 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
         CacError: there is no adapter, it was trained on another base, or its weights do not fit.
     """
     from peft import PeftModel
+    from safetensors import SafetensorError
 
     require_adapter(folder)
     trained_on = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
@@ -53,7 +54,7 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
         with warnings.catch_warnings():  # PEFT 0.21 asks by a name that Transformers 5.23 calls deprecated
             warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
             adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, SafetensorError) as error:
         raise CacError(f"the adapter at {folder} does not fit the base {base!r}: {error}") from error
     if not trainable:
         return adapted.merge_and_unload()

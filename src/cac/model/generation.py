@@ -254,7 +254,9 @@ def _behind_cache(batch: dict[str, Any], holds: Any, kept: list[int]) -> dict[st
     }
     for i, known in enumerate(kept):
         behind = int(mask[i].sum()) - known
-        columns = torch.cat([holds[i].nonzero()[:known, 0], torch.arange(old + new - behind, old + new)])
+        columns = torch.cat(
+            [holds[i].nonzero()[:known, 0], torch.arange(old + new - behind, old + new, device=holds.device)]
+        )
         for name, values in laid.items():
             values[i, columns] = batch[name][i, mask[i]]
     return {**laid, "image_grid_thw": batch["image_grid_thw"]}

@@ -66,6 +66,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
         CacError: the folder is no model, or a Hub id has no pinned revision.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
@@ -75,10 +76,10 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     source, options = _source(settings)
     try:
         model = AutoModelForImageTextToText.from_pretrained(
-            source, dtype=getattr(torch, settings.dtype), use_safetensors=True, **options
+            source, dtype=getattr(torch, settings.dtype), use_safetensors=True, trust_remote_code=False, **options
         )
-        processor = AutoProcessor.from_pretrained(source, **options)
-    except (OSError, ValueError) as error:
+        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False, **options)
+    except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}") from error
     attend_in_blocks(model)

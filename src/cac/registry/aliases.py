@@ -11,11 +11,13 @@ import json
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
+from cac.registry.tracking import without_password
 from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.exceptions import MlflowException
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
@@ -39,10 +41,18 @@ def version_of(client: "MlflowClient", name: str, version: str) -> "ModelVersion
     try:
         found = client.get_model_version(name, version)
     except MlflowException as error:
-        raise CacError(f"no version {version} of {name} in {client.tracking_uri}. Run `cac register` first.") from error
+        if not is_missing(error):
+            raise
+        store = without_password(client.tracking_uri)
+        raise CacError(f"no version {version} of {name} in {store}. Run `cac register` first.") from error
     if found.tags.get(REGISTRATION_TAG) != COMPLETE:
         raise CacError(f"registration of {name} version {version} is not complete. Run `cac register` again.")
     return found
+
+
+def is_missing(error: "MlflowException") -> bool:
+    """Tell whether MLflow says that there is no such thing; it may as well not be reached, or not let us in."""
+    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter: a name none has
 
 
 def aliases(client: "MlflowClient", name: str) -> dict[str, str]:
@@ -52,7 +62,7 @@ def aliases(client: "MlflowClient", name: str) -> dict[str, str]:
     try:
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if not is_missing(error):
             raise
         return {}
 

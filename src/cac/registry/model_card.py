@@ -214,14 +214,16 @@ def _measured_limits(facts: CardFacts, families: Metrics) -> list[str]:
     parsed = own.get("parse_rate", {}).get("value")
     if parsed is not None:
         share = f"{100 * (1 - parsed):.1f} %"
-        limits.append(f"{share} of its answers on test cannot be parsed (`parsed` is false); the score is then 0.5.")
+        then = f"{facts.calibration.score(0.0):.2f}"
+        limits.append(f"{share} of its answers on test cannot be parsed (`parsed` is false); the score is then {then}.")
     unaided = own.get("unaided_rate", {}).get("value")
     if unaided is not None:
         limits.append(f"The grammar had to correct {100 * (1 - unaided):.1f} % of its answers on test.")
-    recalls = {name: metrics["recall"] for name, metrics in families.items() if _value(metrics.get("recall"))}
+    known = {name: _value(metrics.get("recall")) for name, metrics in families.items()}
+    recalls = {name: recall for name, recall in known.items() if recall is not None}
     if recalls:
-        weakest = min(recalls, key=lambda name: _value(recalls[name]) or 0.0)
-        limits.append(f"Its weakest family is {spell(weakest)}: recall {_interval(recalls[weakest])}.")
+        weakest = min(recalls, key=lambda name: recalls[name])
+        limits.append(f"Its weakest family is {spell(weakest)}: recall {_interval(families[weakest]['recall'])}.")
     if _has(facts, "test_shifted"):
         shifted = _interval(facts.splits["test_shifted"][facts.row].get("balanced_accuracy"))
         limits.append(f"On scenes of a style it was not trained on its balanced accuracy is {shifted}.")

@@ -14,7 +14,8 @@ Input, a list of videos, a list of dicts, or a DataFrame with these columns:
 
 Output, a row a video in the same order:
 
-    score          calibrated probability, in [0, 1], that the video is clean; 0.5 if the answer could not be parsed
+    score          calibrated probability, in [0, 1], that the video is clean; about one half if the answer could not be
+                   parsed
     verdict        "clean" or "anomalous"
     windows        [[start, end], …] in seconds; only with an anomalous verdict
     family, leaf   the kind of anomaly; None on a clean verdict

@@ -1,7 +1,7 @@
 """Measuring the champion again, on the clips its challenger was measured on.
 
 Needed when the test split has changed since the champion was registered. The model comes from its package in the
-registry, and judges as `cac evaluate` does: the same code, batch size, seed and threads. What it answers is kept with
+registry, and judges as `cac evaluate` does: the same code, batch size and seed. What it answers is kept with
 the champion, so it is done once a test split.
 """
 

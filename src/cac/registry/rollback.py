@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.aliases import GATE_TAG, PASSED, ROLLED_BACK_TAG, champion_of, crown, line_of
-from cac.registry.tracking import connect
+from cac.registry.aliases import GATE_TAG, PASSED, ROLLED_BACK_TAG, champion_of, crown, is_missing, line_of
+from cac.registry.tracking import connect, without_password
 from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:
@@ -45,7 +45,8 @@ def rollback(params: Params, reason: str) -> Rollback:
     client, name = connect(), params.registry.model_name
     champion = champion_of(client, name)
     if champion is None:
-        raise CacError(f"{name} has no champion in {client.tracking_uri}. Promote a version with `cac promote`.")
+        store = without_password(client.tracking_uri)
+        raise CacError(f"{name} has no champion in {store}. Promote a version with `cac promote`.")
     present = str(champion.version)
     line = tuple(v for v in line_of(client, champion) if v != present and _restorable(client, name, v))
     if not line:
@@ -68,6 +69,8 @@ def _restorable(client: "MlflowClient", name: str, version: str) -> bool:
 
     try:
         tags = client.get_model_version(name, version).tags
-    except MlflowException:
+    except MlflowException as error:
+        if not is_missing(error):
+            raise
         return False
     return tags.get(REGISTRATION_TAG) == COMPLETE and tags.get(GATE_TAG) == PASSED and ROLLED_BACK_TAG not in tags

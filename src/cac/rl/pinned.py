@@ -58,7 +58,7 @@ def pin(uri: str, device: str = "cpu") -> PinnedModel:
         device: as PyTorch names it.
 
     Raises:
-        CacError: there is no such version, or it was not registered to the end.
+        CacError: there is no such version or device, or the version was not registered to the end.
     """
     source = resolve_version(uri)
     pinned = _on_device(load_model(source, None), source, device)
@@ -70,13 +70,17 @@ def pin_package(folder: Path, device: str = "cpu") -> PinnedModel:
     """Load a package folder onto a device, for machines that do not reach the registry.
 
     Raises:
-        CacError: the folder is no package.
+        CacError: the folder is no package, or there is no such device.
     """
     return _on_device(load_model("", folder), str(folder), device)
 
 
 def _on_device(model: "RewardModel", source: str, device: str) -> PinnedModel:
-    model.model.to(device)
+    try:
+        model.model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise CacError(f"the model cannot be put on the device {device!r}: {reason}. Name cpu, or cuda:N.") from error
     return PinnedModel(model, source)
 
 

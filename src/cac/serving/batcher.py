@@ -21,8 +21,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Waiting(Generic[Item, Result]):
-    item: Item
+    """An item, in a list that is emptied when nobody waits for its result any more, and the result's future."""
+
+    held: list[Item]
     future: "Future[Result]"
+
+    def drop_if_cancelled(self, _: "Future[Result]") -> None:
+        """Let go of the item of a cancelled future: it may hold much memory, and wait long to be passed over."""
+        if self.future.cancelled():
+            self.held.clear()
 
 
 class Batcher(Generic[Item, Result]):
@@ -52,9 +59,10 @@ class Batcher(Generic[Item, Result]):
 
     def submit(self, item: Item) -> "Future[Result]":
         """Return the future of an item's result; cancelling it before its batch begins takes the item out."""
-        future: Future[Result] = Future()
-        self._queue.put(_Waiting(item, future))
-        return future
+        waiting = _Waiting[Item, Result]([item], Future())
+        waiting.future.add_done_callback(waiting.drop_if_cancelled)
+        self._queue.put(waiting)
+        return waiting.future
 
     def close(self) -> None:
         """Judge what was submitted so far, then end the thread."""
@@ -86,7 +94,7 @@ class Batcher(Generic[Item, Result]):
 
     def _answer(self, batch: list[_Waiting[Item, Result]]) -> None:
         try:
-            results = self._judge([one.item for one in batch])
+            results = self._judge([one.held[0] for one in batch])
         except Exception as error:
             if len(batch) == 1:
                 batch[0].future.set_exception(error)

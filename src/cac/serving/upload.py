@@ -95,7 +95,7 @@ def _named(body: bytes, settings: ServeSettings) -> Wanted:
         raise not_allowed("this server takes no names of videos. Send the video itself.")
     try:
         wanted = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise bad_request("the body is no JSON.") from error
     if not isinstance(wanted, dict) or set(wanted) - {_FIELD, "prompt"} or not isinstance(wanted.get(_FIELD), str):
         raise bad_request('the body must be {"video": "path or s3:// address"}, perhaps with a "prompt".')

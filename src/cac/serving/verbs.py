@@ -4,6 +4,7 @@ Imported by `cli.py` before it is known which verb runs, so all else is imported
 """
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -59,11 +60,18 @@ def _add_compute(verb: argparse.ArgumentParser) -> None:
 
 
 def _add_limits(verb: argparse.ArgumentParser, most_mb: float) -> None:
-    verb.add_argument("--max-mb", type=float, default=most_mb, metavar="N", help=f"of a file (default: {most_mb})")
-    verb.add_argument("--max-seconds", type=float, default=60, metavar="S", help="of a video (default: 60)")
+    verb.add_argument("--max-mb", type=_amount, default=most_mb, metavar="N", help=f"of a file (default: {most_mb})")
+    verb.add_argument("--max-seconds", type=_amount, default=60, metavar="S", help="of a video (default: 60)")
     verb.add_argument(
-        "--max-megapixels", type=float, default=128, metavar="N", help="of all frames of a video (default: 128)"
+        "--max-megapixels", type=_amount, default=128, metavar="N", help="of all frames of a video (default: 128)"
     )
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError("must be a number")
+    return value
 
 
 def _limits(args: argparse.Namespace) -> "Limits":

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.tracking import tracking_uri
+from cac.registry.tracking import tracking_uri, without_password
 
 if TYPE_CHECKING:
     from cac.registry.listing import Listed
@@ -64,14 +64,9 @@ def _check_answers(uri: str) -> None:
         socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
     except OSError as error:
         raise CacError(
-            f"the MLflow store at {_named(uri)} does not answer ({error}). Start it, or unset MLFLOW_TRACKING_URI."
+            f"the MLflow store at {without_password(uri)} does not answer ({error}). Start it, or unset "
+            "MLFLOW_TRACKING_URI."
         ) from error
-
-
-def _named(uri: str) -> str:
-    """Return an address without the user and the password that may be in it."""
-    scheme, mark, rest = uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def models(params: Params) -> Models:
@@ -80,7 +75,7 @@ def models(params: Params) -> Models:
     Raises:
         CacError: the store cannot be read.
     """
-    source = _named(tracking_uri())
+    source = without_password(tracking_uri())
     if not store_is_made():
         return Models(source, 0, None, None, None)
     from mlflow.exceptions import MlflowException

@@ -48,7 +48,7 @@ def prepare(root: Path, stage: str, key: str) -> Path:
     """Return the stage's checkpoint folder, emptied if it belongs to other inputs."""
     folder = root / CHECKPOINTS / stage
     mark = folder / FINGERPRINT
-    if not mark.is_file() or json.loads(mark.read_text(encoding="utf-8")) != key:
+    if _json_of(mark) != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         mark.write_text(json.dumps(key), encoding="utf-8")
@@ -63,11 +63,15 @@ def last_checkpoint(folder: Path) -> str | None:
 
 def _is_whole(checkpoint: Path) -> bool:
     """Tell whether the trainer finished writing a checkpoint: its state comes last."""
+    return _json_of(checkpoint / "trainer_state.json") is not None
+
+
+def _json_of(path: Path) -> Any:
+    """Return what a file says; None if it is missing, or was cut off by a kill or a full disk."""
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return False
-    return True
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
 
 
 def discard(folder: Path) -> None:

@@ -5,15 +5,18 @@ model; `conf/accelerate/` has some. Nothing of what is trained depends on it but
 """
 
 import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from cac.errors import CacError
 
+_MARK = "CAC_LAUNCHED"  # accelerate itself marks only processes of which there are several
+
 
 def is_launched() -> bool:
     """Tell whether this process is one of those that were started to train together."""
-    return "LOCAL_RANK" in os.environ
+    return "LOCAL_RANK" in os.environ or _MARK in os.environ
 
 
 def launch(config: Path, arguments: Sequence[str]) -> int:
@@ -31,11 +34,14 @@ def launch(config: Path, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     command = ["--config_file", str(config), "--module", "cac.cli", *arguments]
+    os.environ[_MARK] = "1"
     try:
         launch_command(launch_command_parser().parse_args(command))
     except ChildFailedError as error:
         _, failure = error.get_first_failure()
         return failure.exitcode if failure.exitcode > 0 else 128 - failure.exitcode  # negative: ended by that signal
+    except subprocess.CalledProcessError as error:  # of a config with one process
+        return error.returncode if error.returncode > 0 else 128 - error.returncode
     except (ValueError, TypeError, ConnectionError) as error:
         raise CacError(f"accelerate cannot start processes from {config}: {error}") from error
     return 0

@@ -26,6 +26,7 @@ from cac.dialogue import (
     spoken_windows,
     tool_reply,
 )
+from cac.errors import CacError
 from cac.geometry import Window
 from cac.params import Frames, Sft
 from cac.taxonomy import LEAVES, family_of
@@ -57,7 +58,11 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     """Draw the samples of a whole stage, in order: steps times batch size times accumulation.
 
     Every batch is of one kind, single frames or two turns, because a batch must offer the tool to all or none.
+
+    Raises:
+        CacError: no clip is of a kind that is to be drawn.
     """
+    _require_kinds(clips, settings)
     rng = np.random.default_rng(seed)
     specs: list[SampleSpec] = []
     for _ in range(settings.steps * settings.gradient_accumulation):
@@ -68,14 +73,30 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     return specs
 
 
+def _require_kinds(clips: Sequence[Clip], settings: Sft) -> None:
+    anomalous = round(settings.anomalous_share * settings.batch_size)
+    singles, turns = settings.single_frame_share > 0, settings.single_frame_share < 1
+    kinds = (
+        (singles and anomalous > 0, _visible_frames, "anomaly that a single frame shows"),
+        (singles and anomalous < settings.batch_size, _clear_frames, "frame without an anomaly"),
+        (turns and anomalous > 0, lambda clip: not clip.is_clean, "anomaly"),
+        (turns and anomalous < settings.batch_size, lambda clip: clip.is_clean, "clean clip"),
+    )
+    for drawn, fits, name in kinds:
+        if drawn and not any(fits(clip) for clip in clips):
+            raise CacError(
+                f"the {len(clips)} clips to train on have no {name}, and samples of that kind are to be drawn. Add "
+                "such clips, or change anomalous_share or single_frame_share of the stage."
+            )
+
+
 def _draw_single(rng: np.random.Generator, clips: Sequence[Clip], anomalous: bool, settings: Sft) -> SampleSpec:
     """Draw a frame in which an anomaly can be seen, or a frame without one."""
     if anomalous:
         index = _choose(rng, clips, lambda clip: bool(_visible_frames(clip)))
         return SampleSpec(index, int(rng.choice(_visible_frames(clips[index]))))
-    index = int(rng.integers(len(clips)))
-    clear = [t for t in range(clips[index].frame_count) if not clips[index].boxes_at(t)]
-    return SampleSpec(index, int(rng.choice(clear)))
+    index = _choose(rng, clips, lambda clip: bool(_clear_frames(clip)))
+    return SampleSpec(index, int(rng.choice(_clear_frames(clips[index]))))
 
 
 def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: bool, settings: Sft) -> SampleSpec:
@@ -91,7 +112,7 @@ def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: b
 
 
 def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: object) -> int:
-    """Draw clips until one fits."""
+    """Draw clips until one fits; one does, or there would be no end."""
     assert callable(fits)
     while True:
         index = int(rng.integers(len(clips)))
@@ -101,6 +122,10 @@ def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: object) -> in
 
 def _visible_frames(clip: Clip) -> list[int]:
     return [box.frame for a in clip.anomalies if LEAVES[a.leaf].visible_in_frame for box in a.boxes]
+
+
+def _clear_frames(clip: Clip) -> list[int]:
+    return [t for t in range(clip.frame_count) if not clip.boxes_at(t)]
 
 
 def _false_window(rng: np.random.Generator, clip: Clip) -> Window:

@@ -44,6 +44,25 @@ def coco_file(folder: Path, **changes: object) -> Path:
     return path
 
 
+@pytest.mark.parametrize("table", ["videos", "images", "categories"])
+def test_coco_files_joined_with_the_same_ids_are_refused(take: Importer, tmp_path: Path, table: str) -> None:
+    path = coco_file(tmp_path)
+    content = json.loads(path.read_text())
+    content[table].append(content[table][0] | {"name": "b.mp4", "frame_id": 3})
+    path.write_text(json.dumps(content))
+    with pytest.raises(CacError, match=f"more than one of `{table}` with the id 1"):
+        take("coco", path)
+
+
+def test_coco_videos_of_one_name_are_refused(take: Importer, tmp_path: Path) -> None:
+    path = coco_file(tmp_path)
+    content = json.loads(path.read_text())
+    content["videos"].append({"id": 2, "name": "a.mp4"})
+    path.write_text(json.dumps(content))
+    with pytest.raises(CacError, match="more than one of the videos named"):
+        take("coco", path)
+
+
 @pytest.mark.parametrize("document", [BOMB, OUTSIDE, BOMB.encode("utf-16")], ids=["bomb", "external", "utf-16"])
 def test_xml_with_a_dtd_is_refused(take: Importer, tmp_path: Path, document: str | bytes) -> None:
     source = tmp_path / "bomb.xml"

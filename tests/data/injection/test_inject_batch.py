@@ -12,6 +12,7 @@ from cac.data.clip_facts import gather_facts
 from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files, split_notes
 from cac.data.injection.names import video_of
 from cac.data.injection.report import InjectionReport
+from cac.data.injection.segments import segments
 from cac.data.injection.settings import InjectionSettings
 from cac.errors import CacError
 
@@ -169,12 +170,27 @@ def test_the_command_makes_a_dataset_and_says_what_came_of_each_file(tmp_path, m
     }  # fmt: skip
 
 
-def test_a_folder_of_which_nothing_can_be_used_is_a_mistake_with_a_report(tmp_path, capsys):
+def test_a_folder_of_which_nothing_can_be_used_is_a_mistake_that_leaves_the_dataset_there_was(
+    tmp_path, make_moving, write_video, capsys
+):
     (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "bad.mp4").write_text("no")
-    assert cli.main(["data", "inject", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 2
-    assert "no pair could be made" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out" / "injection_report.json").read_text())["files"][0]["status"] == "refused"
+    write_video(tmp_path / "in" / "good.mp4", make_moving(30, 1))
+    inject = ["data", "inject", str(tmp_path / "in"), "--out", str(tmp_path / "out"), "--pairs-per-clip", "1"]
+    assert cli.main(inject) == 0
+    before = (tmp_path / "out" / "annotations.jsonl").read_bytes()
+    (tmp_path / "in" / "good.mp4").write_text("no")
+    capsys.readouterr()
+    assert cli.main(inject) == 2
+    said = capsys.readouterr()
+    assert "no pair could be made" in said.err
+    assert "refused" in said.out
+    assert (tmp_path / "out" / "annotations.jsonl").read_bytes() == before != b""
+
+
+def test_a_change_of_the_frames_size_ends_a_segment(make_moving):
+    frames = make_moving(40, 1)
+    changing = [*frames[:20], *frames[20:, :, :64]]
+    assert [part.shape[:3] for part in segments(changing, 100)] == [(20, *frames.shape[1:3]), (20, frames.shape[1], 64)]
 
 
 def test_a_folder_that_is_missing_or_empty_is_named(tmp_path):

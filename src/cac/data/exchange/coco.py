@@ -8,7 +8,7 @@ category are, as long as a frame has only one of them. Left out: masks, keypoint
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -65,6 +65,7 @@ def _read_file(path: Path) -> Iterator[ForeignClip]:
         raise CacError(f"{path}: no `images` and `annotations`. Is this a COCO file of instances?")
     rows = {name: _rows(content.get(name, []), name, path) for name in _TABLES}
     names = {row["id"]: _name_of(row, path) for row in rows["videos"]}
+    _refuse_twice(list(names.values()), "the videos named", path)
     videos = {names[row["id"]]: _Video(row) for row in rows["videos"]}
     frames, unnamed = {}, 0
     for row in rows["images"]:
@@ -90,7 +91,18 @@ def _rows(value: Any, name: str, path: Path) -> list[dict]:
         # Nothing refers to an annotation.
         if not isinstance(row, dict) or not (name == "annotations" or _is_id(row.get("id"))):
             raise CacError(f"{path}: entry {number} of `{name}` is no object with an `id`. Export it again.")
+    if name != "annotations":
+        _refuse_twice([row["id"] for row in rows], f"`{name}` with the id", path)
     return rows
+
+
+def _refuse_twice(values: Sequence[Any], what: str, path: Path) -> None:
+    """Refuse what is there twice, as when two files were joined: boxes would move from one video to the other."""
+    twice = next((value for value, count in Counter(values).items() if count > 1), None)
+    if twice is not None:
+        raise CacError(
+            f"{path}: more than one of {what} {twice!r}. Were files joined? Give the folder with all of them."
+        )
 
 
 def _is_id(value: Any) -> bool:

@@ -46,10 +46,19 @@ class _Batch:
     tried: int = 0
 
 
+class NoPairError(CacError):
+    """No pair could be made of a folder; `report` says why of each file."""
+
+    def __init__(self, folder: Path, report: InjectionReport) -> None:
+        super().__init__(f"no pair could be made of {folder}; the table says why. Give it other videos.")
+        self.report = report
+
+
 def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> InjectionReport:
     """Make pairs of every video of a folder and write them as a dataset to `out`, replacing one that is there.
 
     Raises:
+        NoPairError: no file of it could be used; what was at `out` stays.
         CacError: there is no file in the folder, or `out` cannot be written or holds something that is no dataset.
     """
     from rich.console import Console
@@ -61,6 +70,8 @@ def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> Injec
         batch = _Batch(scratch, settings)
         for path in track(files, "injecting defects", console=Console(stderr=True)):
             _inject_file(path, str(path.relative_to(folder)), batch)
+        if not batch.clips:
+            raise NoPairError(folder, batch.report)
         _finish(batch)
     return batch.report
 

@@ -17,14 +17,16 @@ _CUT_RATIO = 3.0  # and how many times that of the two frames before
 def segments(frames: Iterable[np.ndarray], longest: int) -> Iterator[np.ndarray]:
     """Yield segments, uint8 (frames, height, width, 3), of at most `longest` frames, in order.
 
-    A scene cut ends a segment early. Short ones are yielded too: whoever asks says why a segment is of no use.
+    A scene cut ends a segment early, and so does a change of the frame's size. Short ones are yielded too: whoever asks
+    says why a segment is of no use.
     """
     kept: list[np.ndarray] = []
     before, usual = None, 0.0
     for frame in frames:
         thumb = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), _THUMB, interpolation=cv2.INTER_AREA).astype(float)
         change = 0.0 if before is None else float(np.abs(thumb - before).mean())
-        if kept and (len(kept) == longest or (change > _CUT and change > _CUT_RATIO * usual)):
+        cut = change > _CUT and change > _CUT_RATIO * usual
+        if kept and (cut or len(kept) == longest or frame.shape != kept[0].shape):
             yield np.stack(kept)
             kept = []
         kept.append(frame)
