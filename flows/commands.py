@@ -11,7 +11,7 @@ import subprocess
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -141,7 +141,8 @@ def _limited(process: subprocess.Popen[bytes], limit: float | None) -> Iterator[
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    if process.poll() is None:
+    """Signal whoever is left of a command, which may outlive its first process and hold its output open."""
+    with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 
 

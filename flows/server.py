@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cac.errors import CacError
 
 _START_SECONDS = 300  # the first start makes the database: 20 seconds, minutes where the cores are busy
 _STOP_SECONDS = 10
+_ANSWER_SECONDS = 10
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -31,9 +33,10 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
     `meanwhile` is done while the server starts, which the first time takes as long as it takes to make a database.
 
     Raises:
-        CacError: the server did not start.
+        CacError: the server did not start, or the one that PREFECT_API_URL names does not answer.
     """
-    if os.environ.get("PREFECT_API_URL"):
+    if named := os.environ.get("PREFECT_API_URL"):
+        _check_answers(named)
         if meanwhile:
             meanwhile()
         yield
@@ -49,6 +52,19 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
             yield
         finally:
             del os.environ["PREFECT_API_URL"]
+
+
+def _check_answers(url: str) -> None:
+    parts = urlsplit(url)
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    try:
+        socket.create_connection((parts.hostname or "", port or 0), timeout=_ANSWER_SECONDS).close()
+    except OSError as error:
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        raise CacError(
+            f"PREFECT_API_URL names {where}, where nothing answers ({error}). Start that server, `make stack` for the "
+            "local one, or unset PREFECT_API_URL."
+        ) from error
 
 
 @contextmanager

@@ -2,8 +2,8 @@
 
 It is `.retraining/` of the checkout and stays until a retraining is complete, so an interrupted one is gone on with:
 finished stages stand in its dvc.lock, a stage's checkpoints in its scratch folder. The results of a commit go to a
-branch that is named after the commit and its data; a branch without a worktree that stands on it is what tells that the
-commit is done. Left out: merging that branch, which people do.
+branch that is named after the commit and its data; a ref of that name in `refs/cac/retrained/`, written when all is
+over, tells that the commit is done. Left out: merging that branch, which people do.
 """
 
 import os
@@ -125,9 +125,17 @@ def md5_in(pointer: str) -> str:
 
 
 def is_done(project: Path, branch: str) -> bool:
-    """Tell whether the branch with a commit's results is there, and no worktree that still stands on it."""
-    tip = read_git(project, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
-    return tip is not None and tip != _head(project / PLACE)
+    """Tell whether the branch with a commit's results is there, and marked as what a whole retraining came to."""
+    tip, done = (_commit_of(project, name) for name in (f"refs/heads/{branch}", _done_mark(branch)))
+    return tip is not None and tip == done
+
+
+def _done_mark(branch: str) -> str:
+    return f"refs/cac/{branch.replace('retraining', 'retrained', 1)}"
+
+
+def _commit_of(project: Path, ref: str) -> str | None:
+    return read_git(project, "rev-parse", "--verify", "--quiet", ref)
 
 
 def open_worktree(project: Path, commit: str, branch: str) -> Worktree:
@@ -137,7 +145,7 @@ def open_worktree(project: Path, commit: str, branch: str) -> Worktree:
         CacError: git or DVC refuses, or the commit needs another environment than the checkout's.
     """
     tree = Worktree(project, project / PLACE, commit, branch)
-    tip = read_git(project, "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}")
+    tip = _commit_of(project, f"refs/heads/{branch}")
     head = _head(tree.path)
     if head is None:
         _make(tree)
@@ -161,7 +169,10 @@ def default_remote(project: Path) -> str | None:
 
 
 def close(tree: Worktree) -> None:
-    """Remove the worktree; what is in git and in DVC's cache stays."""
+    """Note that the retraining is over, and remove the worktree; what is in git and in DVC's cache stays."""
+    tip = _commit_of(tree.project, f"refs/heads/{tree.branch}")
+    if tip is not None:
+        git(tree.project, "update-ref", _done_mark(tree.branch), tip)
     git(tree.project, "worktree", "remove", "--force", "--force", str(tree.path))
 
 
@@ -230,6 +241,9 @@ def _share_dvc(tree: Worktree) -> None:
     """Let the worktree use the cache, the remotes and the default remote of the checkout, whatever its commit says."""
     from dvc.repo import Repo
 
+    local = tree.path / ".dvc" / "config.local"
+    local.touch(mode=0o600)
+    local.chmod(0o600)  # the remotes' keys may be among what is written there
     with Repo(str(tree.project)) as source, Repo(str(tree.path)) as target, target.config.edit("local") as settings:
         settings["cache"]["dir"] = source.cache.local_cache_dir
         settings["remote"] = source.config["remote"]

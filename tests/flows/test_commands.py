@@ -135,3 +135,10 @@ def test_one_that_does_not_listen_is_killed(commands, tmp_path, monkeypatch):
 def test_one_that_ends_in_time_is_left_alone(commands, tmp_path):
     finished = commands.run(python("print('done')"), print, tmp_path, limit=60)
     assert (finished.code, finished.timed_out) == (0, False)
+
+
+def test_the_time_limit_reaches_what_outlives_the_commands_first_process(commands, tmp_path):
+    """As when DVC is killed for memory and its stage goes on, holding the output open."""
+    program = "import os, subprocess; subprocess.Popen(['sleep', '600']); os.kill(os.getpid(), 9)"
+    finished = commands.run(python(program), print, tmp_path, limit=0.5)
+    assert (finished.code, finished.timed_out) == (-9, True)

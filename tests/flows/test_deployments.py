@@ -51,8 +51,8 @@ def test_the_schedule_is_a_cron_line():
 
 
 @pytest.mark.parametrize("deployment", [DEPLOYMENT, WATCH])
-def test_it_runs_alone_and_drops_what_comes_meanwhile(deployment):
-    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": ConcurrencyLimitStrategy.CANCEL_NEW}
+def test_it_runs_alone_and_lets_wait_what_comes_meanwhile(deployment):
+    assert deployment["concurrency_limit"] == {"limit": 1, "collision_strategy": ConcurrencyLimitStrategy.ENQUEUE}
 
 
 def test_new_data_and_drift_fire_it(flow):

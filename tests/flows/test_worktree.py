@@ -96,6 +96,24 @@ def test_results_are_committed_on_the_branch_and_nothing_else_moves(checkout: Pa
     assert not (checkout / PLACE).exists()
 
 
+def test_a_retraining_that_never_came_to_its_end_is_not_done_when_another_commit_takes_the_worktree(checkout: Path):
+    tree = _open(checkout)
+    (tree.path / "dvc.lock").write_text(LOCK)
+    commit_results(tree)  # and killed in the window for a veto
+    (checkout / "note").write_text("x")
+    _commit(checkout, "Second")
+    close(_open(checkout))
+    assert not is_done(checkout, tree.branch)
+
+
+def test_the_remotes_keys_are_nobody_elses_to_read(checkout: Path, project: Project) -> None:
+    project.dvc("remote", "add", "--local", "away", "s3://bucket/files")
+    project.dvc("remote", "modify", "--local", "away", "secret_access_key", "hidden")
+    local = _open(checkout).path / ".dvc" / "config.local"
+    assert "hidden" in local.read_text()
+    assert local.stat().st_mode & 0o077 == 0
+
+
 def test_an_interrupted_one_keeps_results_and_checkpoints_and_puts_back_the_rest(checkout: Path) -> None:
     tree = _open(checkout)
     (tree.path / "dvc.lock").write_text(LOCK)

@@ -114,6 +114,31 @@ def test_every_lasting_compose_service_has_a_health_check_and_comes_back() -> No
     assert set(services) - lasting == {"provision", "automations"}
 
 
+def test_prefect_keeps_who_holds_a_slot_where_a_restart_finds_it() -> None:
+    name, wanted = "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE", "prefect.server.concurrency.lease_storage.filesystem"
+    compose = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["prefect"]
+    [container] = _pods()["prefect"]["spec"]["containers"]
+    cluster = {each["name"]: each.get("value") for each in container["env"]}
+    for environment, mounts in (
+        (compose["environment"], [volume.split(":")[1] for volume in compose["volumes"]]),
+        (cluster, [mount["mountPath"] for mount in container["volumeMounts"] if mount["name"] != "tmp"]),
+    ):
+        assert environment[name] == wanted
+        assert environment["PREFECT_HOME"] in mounts
+
+
+def test_dvc_uses_the_cache_that_jobs_share(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dvc.config import Config
+
+    [config] = [each["data"]["config"] for each in _documents() if each["metadata"]["name"] == "cac-dvc"]
+    (tmp_path / "config").write_text(config)
+    monkeypatch.setenv("DVC_GLOBAL_CONFIG_DIR", str(tmp_path))
+    mounts = _pods()["gpu-job"]["spec"]["containers"][0]["volumeMounts"]
+    assert Config.from_cwd().load_one("global")["cache"]["dir"] in [mount["mountPath"] for mount in mounts]
+    [addresses] = [each["data"] for each in _documents() if each["metadata"]["name"] == "cac-addresses"]
+    assert addresses["DVC_GLOBAL_CONFIG_DIR"] in [mount["mountPath"] for mount in mounts]
+
+
 def test_mlflow_is_told_exactly_its_own_names() -> None:
     compose = yaml.safe_load((INFRA / "compose.yaml").read_text())["services"]["mlflow"]["command"]
     cluster = _pods()["mlflow"]["spec"]["containers"][0]["args"]

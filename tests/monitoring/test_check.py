@@ -89,6 +89,27 @@ def test_the_story_of_a_place(project, params, judge, tmp_path):
     assert (record.run_id, record.outcome, record.drifted, record.model_version) == (calm.run_id, NO_DRIFT, (), "1")
 
 
+def test_the_clips_accepted_last_are_the_reference_whichever_were_checked_first(project, params, tmp_path):
+    scratch = project / ".scratch"
+    older, newer = (videos(tmp_path / name, values) for name, values in (("older", DARK), ("newer", BRIGHT)))
+    first, second = (check(project, params, str(place), scratch) for place in (older, newer))
+    accept(params, second.run_id)
+    accept(params, first.run_id)
+    third = check(project, params, str(videos(tmp_path / "third", range(21, 45))), scratch)
+    assert first.run_id in third.report.reference
+    assert third.report.outcome == NO_DRIFT
+
+
+def test_the_same_files_are_judged_anew_once_accepted_or_held_to_another_bound(project, params, tmp_path):
+    place, scratch = videos(tmp_path / "production", DARK), project / ".scratch"
+    found = check(project, params, str(place), scratch)
+    assert found.report.outcome == DRIFT
+    lax = params.model_copy(update={"monitoring": params.monitoring.model_copy(update={"max_drift": 1.0})})
+    assert check(project, lax, str(place), scratch).report.outcome == NO_DRIFT
+    accept(params, found.run_id)
+    assert check(project, params, str(place), scratch).report.outcome == NO_DRIFT
+
+
 def test_too_few_clips_are_looked_at_again_when_there_are_more(project, params, tmp_path):
     place = videos(tmp_path / "production", range(20, 25))
     few = check(project, params, str(place), project / ".scratch")

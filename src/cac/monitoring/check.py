@@ -1,8 +1,8 @@
 """One monitoring: score the clips of a place with the champion, compare them with the reference, write it all down.
 
 A clip gives no two alarms of one version: those of an alarm that was sent are left out of later ones, and a place that
-was judged before, with the same files, is not scored again. What was cut off is gone on with, as batch scoring does.
-Left out: telling anybody, which the flow does (`flows/monitoring.py`).
+was judged before, with the same files, bounds and reference, is not scored again. What was cut off is gone on with, as
+batch scoring does. Left out: telling anybody, which the flow does (`flows/monitoring.py`).
 """
 
 import hashlib
@@ -29,11 +29,12 @@ from cac.monitoring.records import (
     VERSION_TAG,
     clips_of,
     keep,
+    last_accepted,
     records,
     report_of,
 )
 from cac.monitoring.reference import Reference, reference_of
-from cac.params import Params
+from cac.params import Monitoring, Params
 from cac.registry.tracking import connect
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Report:
         reference: what they were compared with; None if they were too few.
         clips: how many were judged.
         left_out: how many were not, as an alarm was sent about them before.
-        listing: a hash of the files and the version.
+        listing: a hash of the files, the version, the bounds and what was accepted.
         outcome: DRIFT, NO_DRIFT, TOO_FEW, or KNOWN where the place holds nothing that an alarm was not sent about.
         measures: how far each moved.
     """
@@ -109,7 +110,8 @@ def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
     listed = sample(source.videos(), params.monitoring.max_clips)
     if not listed:
         raise CacError(f"no videos below {place}. Name a folder of videos, or s3://bucket/prefix.")
-    listing = _listing(model, listed)
+    accepted = last_accepted(client, params, model.rpartition("/")[2])
+    listing = _listing(model, listed, params.monitoring, accepted.run_id if accepted else None)
     if known := _known(client, params, listing):
         return known
     version = client.get_model_version(name, model.rpartition("/")[2])
@@ -126,10 +128,11 @@ def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
     return Checked(report, run_id, new=True)
 
 
-def _listing(model: str, videos: Sequence[Listed]) -> str:
-    """Return the name of these files as this version sees them."""
+def _listing(model: str, videos: Sequence[Listed], settings: Monitoring, accepted: str | None) -> str:
+    """Return the name of what follows from these files: seen by this version, held to these bounds and reference."""
     rows = [asdict(video) for video in videos]
-    return hashlib.sha256(json.dumps([model, rows], sort_keys=True).encode()).hexdigest()
+    facts = [model, rows, settings.max_drift, settings.significance, accepted]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
 def _known(client: "MlflowClient", params: Params, listing: str) -> Checked | None:

@@ -35,6 +35,7 @@ DRIFTED_TAG = "monitoring.drifted"
 LISTING_TAG = "monitoring.listing"
 ANNOUNCED_TAG = "monitoring.announced"
 ACCEPTED_TAG = "monitoring.accepted"
+ACCEPTED_AT_TAG = "monitoring.accepted_at"  # ISO 8601, UTC
 _MOST = 1000  # runs that are looked through
 _LATELY = 50  # runs, for the last one that judged anything
 
@@ -53,6 +54,7 @@ class Record:
         drifted: the measures that did.
         announced: whether its alarm was sent.
         accepted: whether a person takes these clips for what production looks like.
+        accepted_at: since when (ISO 8601, UTC); None if nobody does.
     """
 
     run_id: str
@@ -64,6 +66,7 @@ class Record:
     drifted: tuple[str, ...]
     announced: bool
     accepted: bool
+    accepted_at: str | None
 
 
 def records(
@@ -86,6 +89,12 @@ def last_record(params: Params) -> Record | None:
     return next(judged, found[0] if found else None)
 
 
+def last_accepted(client: "MlflowClient", params: Params, version: str) -> Record | None:
+    """Return the monitoring of a version's answers that a person accepted last; None if there is none."""
+    found = records(client, params, {VERSION_TAG: version, ACCEPTED_TAG: "true"})
+    return max(found, key=lambda one: one.accepted_at or one.at, default=None)
+
+
 def _record(run: "Run") -> Record:
     tags = run.data.tags
     return Record(
@@ -98,6 +107,7 @@ def _record(run: "Run") -> Record:
         drifted=tuple(json.loads(tags[DRIFTED_TAG])),
         announced=tags.get(ANNOUNCED_TAG) == "true",
         accepted=tags.get(ACCEPTED_TAG) == "true",
+        accepted_at=tags.get(ACCEPTED_AT_TAG),
     )
 
 
@@ -169,6 +179,7 @@ def accept(params: Params, run_id: str) -> Record:
         raise CacError(f"{run_id} is no monitoring. `cac drift check` prints its run; MLflow lists them as `{STAGE}`.")
     if found.outcome not in (DRIFT, NO_DRIFT):
         raise CacError(f"monitoring {run_id} ended as {found.outcome!r}: it compared nothing. Accept one that did.")
+    client.set_tag(run_id, ACCEPTED_AT_TAG, datetime.now(UTC).isoformat())
     client.set_tag(run_id, ACCEPTED_TAG, "true")
     return found
 

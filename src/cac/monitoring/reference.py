@@ -16,7 +16,7 @@ from cac.annotations import Clip
 from cac.errors import CacError
 from cac.layout import DATASET
 from cac.monitoring.clips import Seen, seen_in_measured
-from cac.monitoring.records import ACCEPTED_TAG, VERSION_TAG, clips_of, records
+from cac.monitoring.records import clips_of, last_accepted
 from cac.params import Params
 from cac.registry.fingerprint import file_sha256
 from cac.registry.measured_store import EVALUATION_SET_TAG, recall
@@ -41,9 +41,8 @@ def reference_of(client: "MlflowClient", version: "ModelVersion", params: Params
     Raises:
         CacError: the version's test answers are not kept, or gone.
     """
-    accepted = records(client, params, {VERSION_TAG: str(version.version), ACCEPTED_TAG: "true"}, most=1)
-    if accepted:
-        [record] = accepted
+    record = last_accepted(client, params, str(version.version))
+    if record:
         return Reference(
             f"clips of {record.place}, accepted (run {record.run_id})", tuple(clips_of(client, record.run_id))
         )

@@ -8,7 +8,7 @@ import pytest
 from version_cases import CARD, anomaly, clip, dataset, files
 
 from cac import cli
-from cac.annotations import Clip, read_clips, write_clips
+from cac.annotations import Clip, Distractor, read_clips, write_clips
 from cac.data.clip_facts import gather_facts
 from cac.data.opinions import OPINIONS_NAME
 from cac.data.versions.cards import read_card
@@ -86,10 +86,20 @@ def test_every_contradiction_is_listed_and_nothing_is_written(tmp_path: Path) ->
 
 def test_the_order_in_which_anomalies_are_said_does_not_matter(tmp_path: Path) -> None:
     first, second = anomaly(), anomaly("teleport", (1.0, 1.5))
+    backwards = first.model_copy(update={"boxes": first.boxes[::-1]})
+    assert backwards != first
     a = dataset(tmp_path / "a", clip("x", anomalies=(first, second)))
-    b = dataset(tmp_path / "b", clip("x", anomalies=(second, first)))
+    b = dataset(tmp_path / "b", clip("x", anomalies=(second, backwards)))
 
     assert merged(a, b)[1]["clips"] == {"in": 2, "kept": 1, "duplicates": 1}
+
+
+def test_a_distractor_that_only_one_dataset_knows_of_is_not_lost(tmp_path: Path) -> None:
+    a = dataset(tmp_path / "a", clip("x"))
+    b = dataset(tmp_path / "b", clip("x", distractors=(Distractor(name="lamp", window=(0.0, 1.0)),)))
+
+    with pytest.raises(CacError, match="annotated differently"):
+        merge_datasets([a, b], tmp_path / "out")
 
 
 @pytest.mark.parametrize("link", [{"pair_id": "p"}, {"content": "scene"}])

@@ -53,7 +53,7 @@ class FaultyStack:
             "work_pool_name": _POOL,
             "job_variables": {"env": env},
             "concurrency_limit": 1,
-            "concurrency_options": {"collision_strategy": "CANCEL_NEW"},
+            "concurrency_options": {"collision_strategy": "ENQUEUE"},
         }
         return self.running.prefect("/deployments/", body)["id"]
 

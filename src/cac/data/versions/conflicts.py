@@ -1,8 +1,8 @@
 """What keeps datasets from being merged, and which of their clips are the same clip.
 
-A clip is the same as another if the file's content is the same and the same is said of it: anomalies, frame rate,
-frames and size. Its id, pair, origin and split are names and places; where only those differ, `merging.py` deals with
-it. Left out: mending a contradiction, which takes a person.
+A clip is the same as another if the file's content is the same and the same is said of it: anomalies, distractors,
+frame rate, frames and size. Its id, pair, origin and split are names and places; where only those differ,
+`merging.py` deals with it. Left out: mending a contradiction, which takes a person.
 """
 
 from collections import defaultdict
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cac.annotations import Clip
+from cac.annotations import Clip, FrameBox
 from cac.data.versions.groups import torn_groups
 from cac.errors import CacError
 
@@ -64,8 +64,15 @@ def contradictions(found: Sequence[Sourced]) -> list[Contradiction]:
 
 def annotation(clip: Clip) -> tuple[object, ...]:
     """Return what is said of a clip's content; the order in which it is said does not count."""
-    anomalies = tuple(sorted(anomaly.model_dump_json() for anomaly in clip.anomalies))
-    return (clip.fps, clip.frame_count, clip.width, clip.height, anomalies)
+    in_order = (one.model_copy(update={"boxes": tuple(sorted(one.boxes, key=_frame_of))}) for one in clip.anomalies)
+    anomalies, distractors = (
+        tuple(sorted(one.model_dump_json() for one in said)) for said in (in_order, clip.distractors)
+    )
+    return (clip.fps, clip.frame_count, clip.width, clip.height, anomalies, distractors)
+
+
+def _frame_of(box: FrameBox) -> int:
+    return box.frame
 
 
 def _contradictions(
