@@ -22,10 +22,10 @@ from cac.data.build import build_dataset
 from cac.errors import CacError
 from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
-from cac.evaluation.judging import adapted_reward_model
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.judgement import Judgement
 from cac.layout import SCRATCH
+from cac.model.adapted import adapted_reward_model
 from cac.model.adapters import require_adapter
 from cac.model.image_memory import encode_images_once
 from cac.model.loading import make_deterministic

@@ -27,18 +27,13 @@ from rich.table import Column, Table
 from cac.annotations import read_clips
 from cac.errors import CacError
 from cac.layout import DATASET
-from cac.model.adapters import freeze_vision, load_adapter
-from cac.model.image_memory import encode_images_once
-from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, load_params
 from cac.training.advantages import turn_weights
 from cac.training.grpo_trainer import TwoTurnGRPOTrainer
-from cac.training.guided_rollouts import generate_in_grammar
-from cac.training.lean_passes import make_lean
 from cac.training.portions import reinforcement_clips
 from cac.training.progress import report_progress
 from cac.training.rewards import reward_functions
-from cac.training.two_turn_grpo import SHOWN_METRICS, make_trainer
+from cac.training.two_turn_grpo import SHOWN_METRICS, load_policy, make_trainer
 
 TURNS = ("scan", "look")
 BY_TURN = "all of it, by turn"  # as trained, unless `two_turn_grpo.advantages` is "trajectory"
@@ -171,7 +166,6 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
         )
     with tempfile.TemporaryDirectory() as folder:
         trainer = still_trainer(checkpoint, params, root, parts, clips, Path(folder))
-        trainer.__class__ = SignalTrainer  # as `two_turn_grpo` makes it, with another loss
         trainer.credits = _credits(params)
         trainer.gradients = []
         report_progress(trainer, "reinforcement_signal", SHOWN_METRICS, lambda _metrics, _step: None)
@@ -185,17 +179,18 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     return measured
 
 
-def still_trainer(checkpoint: Path, params: Params, root: Path, parts: int, clips: int, folder: Path) -> Any:
+def still_trainer(
+    checkpoint: Path,
+    params: Params,
+    root: Path,
+    parts: int,
+    clips: int,
+    folder: Path,
+    kind: type[TwoTurnGRPOTrainer] = SignalTrainer,
+) -> Any:
     """Return `two_turn_grpo`'s trainer for a step a part, in which no weight moves and the vision tower is at rest."""
-    make_deterministic(params.compute)
-    base, processor = load_base(params.model)
-    model = load_adapter(base, checkpoint, base_identity(params.model), trainable=True)
-    freeze_vision(model)
-    encode_images_once(model)
-    make_lean(model, params.adapter)
-    if params.two_turn_grpo.guided:
-        generate_in_grammar(model, processor, params.two_turn_grpo)
-    return make_trainer(_still(params, parts, clips), root, (model, processor, folder))
+    still = _still(params, parts, clips)
+    return make_trainer(still, root, (*load_policy(still, checkpoint), folder), kind)
 
 
 def _credits(params: Params) -> list[Credit]:
@@ -210,6 +205,7 @@ def _still(params: Params, parts: int, clips: int) -> Params:
         "steps": parts,
         "prompts_per_step": clips,
         "learning_rate": 0.0,
+        "beta": 0.0,
         "scale_rewards": "none",
         "advantages": "turn",
         "look_credit": 1.0,

@@ -45,8 +45,10 @@ class PlainGenerator(TurnGenerator):
         tools: Sequence[Message] | None,
         *,
         last: bool = False,
+        copies: int = 1,
     ) -> Turn:
-        """Generate the next message of the one dialogue."""
+        """Generate the next message of the one dialogue, once."""
+        assert copies == 1
         batch = self._encode(dialogues, tools)
         kept_to = _Grammar(self.guide.matcher(grammars[0]), self.watched_token)
         tokenizer = self.processor.tokenizer

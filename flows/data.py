@@ -4,6 +4,7 @@ A missing folder is taken from DVC's cache or rendered anew; one that differs is
 knows which of the two is right.
 """
 
+import argparse
 import json
 import subprocess
 import sys
@@ -71,6 +72,7 @@ def _run(root: Path, module: tuple[str, ...]) -> None:
 @guarded("Interrupted. `make data` starts over.")
 def main() -> int:
     """Make the dataset ready and return the exit code."""
+    argparse.ArgumentParser(prog="python -m flows.data", description="Make data/ what data.dvc names.").parse_args()
     prepare(Path.cwd())
     with run_lock(Path.cwd() / LOCK_FILE) as lock, COMMANDS.stopped_by_signals():
         COMMANDS.lock = lock

@@ -6,6 +6,7 @@ What an operator did by hand stays: a paused pool stays paused, a disabled autom
 schedules are `prefect.yaml`'s; nothing is ever deleted here.
 """
 
+import argparse
 import json
 import os
 import sys
@@ -211,6 +212,8 @@ def _apply_automation(client: "SyncPrefectClient", wanted: "AutomationCore") -> 
 
 def main() -> int:
     """Bring the server at PREFECT_API_URL up to date and return the exit code."""
+    about = "Make the work pools, limits and automations of the server at PREFECT_API_URL what the code says."
+    argparse.ArgumentParser(prog="python -m infra.automations", description=about).parse_args()
     if not os.environ.get("PREFECT_API_URL"):
         print_error('PREFECT_API_URL names no server. For the local stack: eval "$(python -m infra.stack env)"')
         return EXIT_MISTAKE

@@ -155,8 +155,25 @@ class RewardWeights(_Section):
     format: Annotated[float, Field(ge=0)]
 
 
+class Rejection(_Section):
+    """The first part of the reinforcement stage: of a clip's rollouts the best is learned from."""
+
+    clips: Annotated[int, Field(ge=0)]  # to draw rollouts of, at most; 0 leaves this part out
+    generations: Annotated[int, Field(ge=2)]  # rollouts of one clip, of which the best is kept
+    temperature: Positive
+    rollouts_at_once: Count  # that a process draws together
+    batch_size: Count  # rollouts learned from a step
+    learning_rate: Positive
+    warmup_share: Fraction
+    decision_weight: Annotated[float, Field(ge=0)]  # as in the supervised stages
+    save_every: Count
+    log_every: Count
+
+
 class Grpo(_Section):
     """The two-turn reinforcement stage."""
+
+    rejection: Rejection
 
     steps: Count
     prompts_per_step: Count

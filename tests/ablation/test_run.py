@@ -28,6 +28,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
         "batch_size": 2,
         "max_turn_tokens": 8,
     }
+    values["two_turn_grpo"]["rejection"]["clips"] = 0
     values["evaluation"]["max_turn_tokens"] = 8
     return Params.model_validate(values)
 

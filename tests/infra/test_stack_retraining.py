@@ -73,6 +73,7 @@ def _check_out(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     for section, changes in _SMALL.items():
         params[section] |= changes
+    params["two_turn_grpo"]["rejection"]["clips"] = 0
     params["registry"]["gate"] |= _OPEN_GATE
     _write_params(root, params)
     deployments = yaml.safe_load((root / "prefect.yaml").read_text())

@@ -89,9 +89,9 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
     batch_sizes: list[int] = []
     advance = generator._advance
 
-    def counting(answers: list, inputs: dict, memory: Any) -> None:
+    def counting(answers: list, inputs: dict, memory: Any, copies: int = 1) -> None:
         batch_sizes.append(len(inputs["input_ids"]))
-        advance(answers, inputs, memory)
+        advance(answers, inputs, memory, copies)
 
     monkeypatch.setattr(generator, "_advance", counting)
     whole = generator.begin(prompts, grammars, TOOLS)
@@ -103,6 +103,15 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
     agree(last, whole)
     assert last.unaided == whole.unaided
     assert last.memory is None
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_answers_of_one_reading_are_those_of_as_many_readings(generator: TurnGenerator, last: bool) -> None:
+    prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((3, 8))]
+    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in (3, 8)]
+    read_once = generator.begin(prompts, grammars, TOOLS, last=last, copies=3)
+    each = [i for i in (0, 1) for _ in range(3)]
+    agree(read_once, generator.begin([prompts[i] for i in each], [grammars[i] for i in each], TOOLS))
 
 
 def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:

@@ -38,6 +38,9 @@ def settings(project_params: Params, fresh_base: Path) -> dict:
     }
     for section, change in changes.items():
         values[section] |= change
+    values["two_turn_grpo"]["rejection"] |= {
+        "clips": 8, "generations": 4, "batch_size": 2, "rollouts_at_once": 32, "log_every": 1,
+    }  # fmt: skip
     return values
 
 
@@ -83,7 +86,7 @@ def history(root: Path, stage: str) -> list[dict[str, float]]:
     return json.loads((root / "metrics" / f"{stage}.json").read_text())
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", [*STAGES, "rejection_sampling"])
 def test_two_processes_have_the_losses_of_one(alone: Path, together: Path, stage: str) -> None:
     one, two = history(alone, stage), history(together, stage)
     assert len(one) == len(two) > 0

@@ -24,6 +24,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     short = {"steps": STEPS, "batch_size": 4, "save_every": 2, "log_every": 1}
     frames = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
     grpo = {
+        "rejection": project_params.two_turn_grpo.rejection.model_copy(update={"clips": 0}),
         "steps": 2,
         "prompts_per_step": 2,
         "generations": 2,
@@ -166,6 +167,24 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     row = next(row for row in trainer.state.log_history if "reward" in row)
     assert row["tools/call_frequency"] == 1
     assert row["tools/failure_frequency"] == 0
+
+
+def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: Params, tmp_path: Path, monkeypatch):
+    root = project(tmp_path / "root", trained / "data", monkeypatch)
+    shutil.copytree(trained / "models", root / "models")
+    own = {"clips": 6, "generations": 4, "batch_size": 2, "rollouts_at_once": 24, "log_every": 1, "learning_rate": 0.01}
+    update = {
+        "rejection": params.two_turn_grpo.rejection.model_copy(update=own),
+        "max_turn_tokens": 60,
+        "learning_rate": 1e-12,
+    }
+    settings = params.two_turn_grpo.model_copy(update=update)
+    two_turn_grpo.train(params.model_copy(update={"two_turn_grpo": settings}), root)
+    before, after = weights(root, "multi_frame_sft"), weights(root, "two_turn_grpo")
+    moved = max((after[name] - before[name]).abs().max() for name in before)
+    assert moved > 1e-3, "GRPO's own rate moves nothing"
+    assert history(root, "rejection_sampling")
+    assert not any((root / checkpoints.CHECKPOINTS).iterdir())
 
 
 @pytest.mark.parametrize("guided", [True, False])

@@ -13,10 +13,10 @@ from cac.annotations import read_clips
 from cac.clip_store import ClipStore
 from cac.errors import CacError
 from cac.evaluation.calibration import fit_calibration
-from cac.evaluation.judging import adapted_reward_model
 from cac.evaluation.metrics import clip_facts, point_values
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
+from cac.model.adapted import adapted_reward_model
 from cac.model.loading import make_deterministic
 from cac.params import Grpo, Params
 from cac.training.checkpoints import fingerprint

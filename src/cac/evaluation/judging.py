@@ -18,9 +18,9 @@ from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.judgement import Judgement
 from cac.layout import DATASET, MODELS, TRAINING_STAGES
-from cac.model.adapters import load_adapter
+from cac.model.adapted import adapted_reward_model
 from cac.model.image_memory import ImageMemory, encode_images_once
-from cac.model.loading import base_identity, best_device, load_base, make_deterministic
+from cac.model.loading import best_device, make_deterministic
 from cac.model.reward_model import RewardModel
 from cac.params import Params
 from cac.training.checkpoints import fingerprint, prepare
@@ -168,16 +168,3 @@ def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
         CacError: the base or the adapter is missing or does not fit.
     """
     return adapted_reward_model(root / MODELS / checkpoint if checkpoint in TRAINING_STAGES else None, params)
-
-
-def adapted_reward_model(adapter: Path | None, params: Params) -> RewardModel:
-    """Load the base with an adapter, or without one, as what judges videos, on the best device there is.
-
-    Raises:
-        CacError: the base or the adapter is missing or does not fit.
-    """
-    model, processor = load_base(params.model)
-    if adapter is not None:
-        model = load_adapter(model, adapter, base_identity(params.model), trainable=False)
-    model = model.eval().to(best_device())
-    return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)

@@ -56,6 +56,14 @@ class _Memory:
         self.cache.batch_select_indices(chosen)
         return _Memory(self.cache, self.ids[chosen], self.holds[chosen], self.offsets[chosen])
 
+    def copied(self, copies: int) -> "_Memory":
+        """Return it with each row as often as said, one after another."""
+        import torch
+
+        if copies == 1:
+            return self
+        return self.rows(torch.arange(len(self.ids), device=self.ids.device).repeat_interleave(copies))
+
     def with_tokens(self, tokens: Any, is_token: Any) -> "_Memory":
         """Return it with columns that the model is about to read."""
         import torch
@@ -83,15 +91,17 @@ class TurnGenerator:
         tools: Sequence[Message] | None,
         *,
         last: bool = False,
+        copies: int = 1,
     ) -> Turn:
         """Generate the next assistant message of each dialogue, each in its grammar.
 
-        After a `last` turn none can go on; it is faster, because rows leave the batch when they are done.
+        After a `last` turn none can go on; it is faster, because rows leave the batch when they are done. With `copies`
+        each dialogue is read once and gets so many answers, in rows that follow one another.
         """
         import torch
 
         with torch.inference_mode():
-            return self.answer(self._encode(dialogues, tools), grammars, last=last)
+            return self.answer(self._encode(dialogues, tools), grammars, last=last, copies=copies)
 
     def go_on(
         self,
@@ -124,11 +134,11 @@ class TurnGenerator:
         with torch.inference_mode():
             return self._generate({**batch, "mm_encoder_outputs": {"image": images}}, grammars, memory.cache, last)
 
-    def answer(self, batch: dict[str, Any], grammars: list[str], *, last: bool = False) -> Turn:
+    def answer(self, batch: dict[str, Any], grammars: list[str], *, last: bool = False, copies: int = 1) -> Turn:
         """Generate the next message of dialogues that are tokens and pixels already, as the processor returns them."""
         from cac.model.roomy_cache import roomy_cache
 
-        return self._generate(dict(batch), grammars, roomy_cache(), last)
+        return self._generate(dict(batch), grammars, roomy_cache(), last, copies)
 
     def _encode(self, dialogues: list[list[Message]], tools: Sequence[Message] | None) -> dict[str, Any]:
         batch = self.processor.apply_chat_template(
@@ -158,14 +168,16 @@ class TurnGenerator:
         with torch.inference_mode():
             return self.model.get_image_features(pixels, grids[chosen], return_dict=True)
 
-    def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any, last: bool) -> Turn:
+    def _generate(self, batch: dict[str, Any], grammars: list[str], cache: Any, last: bool, copies: int = 1) -> Turn:
+        grammars = [grammar for grammar in grammars for _ in range(copies)]
         answers = [self.guide.answer(grammar, self.max_turn_tokens, self.pick) for grammar in grammars]
         ids, holds = batch.pop("input_ids"), batch.pop("attention_mask").bool()
         positions, offsets = self._positions(ids, holds, batch)
         known = cache.get_seq_length()
         inputs = {"input_ids": ids[:, known:], "position_ids": positions[:, :, known:], "logits_to_keep": 1}
         memory = _Memory(cache, ids, holds, offsets)
-        self._advance(answers, {**batch, **inputs}, memory)
+        self._advance(answers, {**batch, **inputs}, memory, copies)
+        memory = memory.copied(copies)
         writing = answers
         while any(answer.unread for answer in writing):
             if last:
@@ -199,10 +211,10 @@ class TurnGenerator:
         starts = torch.tensor([width - len(answer.unread) for answer in answers], device=self.model.device)
         return tokens, torch.arange(width, device=self.model.device) >= starts[:, None]
 
-    def _advance(self, answers: list[GuidedAnswer], inputs: dict[str, Any], memory: _Memory) -> None:
-        """Let the model read, and each answer that is not whole go on."""
+    def _advance(self, answers: list[GuidedAnswer], inputs: dict[str, Any], memory: _Memory, copies: int = 1) -> None:
+        """Let the model read, and each answer that is not whole go on; `copies` answers after one another to a row."""
         known = {"attention_mask": memory.holds.long(), "past_key_values": memory.cache, "use_cache": True}
-        logits = self.model(**inputs, **known).logits.float()
+        logits = self.model(**inputs, **known).logits.float().repeat_interleave(copies, dim=0)
         logits[..., self._forbidden] = float("-inf")
         meant = logits.argmax(dim=-1).tolist()
         watched = logits.log_softmax(dim=-1)[..., self.watched_token].tolist()

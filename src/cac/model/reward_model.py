@@ -53,6 +53,14 @@ class _Answer:
     unaided: bool
 
 
+@dataclass(frozen=True)
+class Scanned:
+    """One scan of a clip: the answer as generated, and what it says; None if it cannot be read."""
+
+    answer: "_Answer"
+    scan: Scan | None
+
+
 class RewardModel:
     """A base with its adapter, the frames it looks at, and its calibration."""
 
@@ -91,6 +99,32 @@ class RewardModel:
         judge = self._judge_once if self.frames.looks == 1 else self._judge_batch
         for start in range(0, len(videos), batch_size):
             yield from judge(videos[start : start + batch_size])
+
+    def scans(self, videos: Sequence[Video], copies: int) -> list[list[Scanned]]:
+        """Return `copies` scans of each video, which differ where the generator draws."""
+        coarse = [coarse_view(video, self.frames) for video in videos]
+        prompts = [scan_prompt(view.images, view.times) for view in coarse]
+        grammars = [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+        turn = self.generator.begin(prompts, grammars, TOOLS, last=True, copies=copies)
+        scanned = [Scanned(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
+        return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
+
+    def looks(self, videos: Sequence[Video], scanned: Sequence[Scanned], copies: int) -> list[list[Judgement]]:
+        """Return `copies` judgements of each video after a scan that can be read, one a video."""
+        scans = [one.scan for one in scanned if one.scan is not None]
+        coarse = [coarse_view(video, self.frames) for video in videos]
+        dense = [dense_view(video, scan.windows, self.frames) for video, scan in zip(videos, scans, strict=True)]
+        dialogues = [
+            _second_turn(scan_prompt(seen.images, seen.times), one.answer.text, view)
+            for seen, one, view in zip(coarse, scanned, dense, strict=True)
+        ]
+        grammars = [look_grammar(view.times) for view in dense]
+        turn = self.generator.begin(dialogues, grammars, TOOLS, last=True, copies=copies)
+        answers = self._answers(turn)
+        return [
+            [_judgement(one.answer, one.scan, look, views) for look in answers[i * copies : (i + 1) * copies]]
+            for i, (one, views) in enumerate(zip(scanned, zip(coarse, dense, strict=True), strict=True))
+        ]
 
     def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
         """Judge by a single look at the whole clip; the windows are where it names an anomaly."""

@@ -22,9 +22,14 @@ def count() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def rank() -> int:
+    """Return this process's number among them, from 0."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def is_main() -> bool:
     """Tell whether this is the process that writes."""
-    return os.environ.get("RANK", "0") == "0"
+    return rank() == 0
 
 
 def share(batch_size: int, name: str) -> int:

@@ -1,11 +1,12 @@
-"""What both supervised stages share: TRL's `SFTTrainer` over dialogues that are made as each batch is.
+"""What both supervised stages share: training on dialogues whose answers are the annotations.
 
 The stages differ in where they start and in their samples; see `single_frame_sft.py` and `multi_frame_sft.py`.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
@@ -14,7 +15,8 @@ from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_ad
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.training import checkpoints, processes
-from cac.training.collator import collate, training_template
+from cac.training.collator import Dialogue
+from cac.training.dialogue_trainer import make_trainer
 from cac.training.portions import supervised_clips
 from cac.training.samples import build_dialogue, draw_specs
 
@@ -55,7 +57,8 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     with processes.main_first():
         folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
     with shared_run(stage.name, params) as run:
-        trainer = _trainer(stage, params, root, (model, processor, folder))
+        dialogues = _dialogues(stage.settings, params, root)
+        trainer = make_trainer(stage.name, stage.settings, params, (model, processor, folder), dialogues)
         report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
     weights = processes.whole_weights(trainer)
@@ -79,48 +82,9 @@ def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
     return checkpoints.fingerprint(sections, inputs)
 
 
-def _trainer(stage: Stage, params: Params, root: Path, parts: tuple[Any, Any, Path]) -> Any:
-    """Build the `SFTTrainer`; its rows are indices of samples, which the collator turns into dialogues."""
-    from datasets import Dataset
-    from trl import SFTConfig
-
-    from cac.training.evidence import WORDS
-    from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
-
-    model, processor, folder = parts
-    settings = stage.settings
+def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
+    """Draw the samples of a stage from the annotated clips."""
     clips = supervised_clips(read_clips(root / DATASET, "train"), params.portions)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
-    template = training_template(processor)
-
-    def collate_rows(rows: list[dict[str, int]]) -> dict[str, Any]:
-        dialogues = [build_dialogue(specs[row["sample"]], clips, store, params.frames) for row in rows]
-        return collate(processor, template, dialogues)
-
-    config = SFTConfig(
-        max_steps=settings.steps,
-        per_device_train_batch_size=processes.share(settings.batch_size, f"{stage.name}.batch_size"),
-        gradient_accumulation_steps=settings.gradient_accumulation,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_share * settings.steps),
-        weight_decay=settings.weight_decay,
-        max_grad_norm=settings.max_grad_norm,
-        seed=params.compute.seed,
-        train_sampling_strategy="sequential",  # the samples are drawn in order, each batch of one kind
-        max_length=None,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
-    )
-    trainer = EvidenceSFTTrainer(
-        model=model,
-        args=config,
-        train_dataset=Dataset.from_dict({"sample": list(range(len(specs)))}),
-        data_collator=collate_rows,
-        processing_class=processor,
-    )
-    trainer.decision_weight, trainer.decisions = settings.decision_weight, first_ids(processor.tokenizer, DECISIONS)
-    trainer.evidence_weight, trainer.words = settings.evidence_weight, first_ids(processor.tokenizer, WORDS)
-    trainer.image_token = processor.image_token_id
-    return trainer
+    return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

@@ -1,12 +1,13 @@
 """Stage 3: reinforcement of the whole two-turn dialogue with TRL's `GRPOTrainer`.
 
 Each rollout scans, calls `concentrate`, sees the dense frames and gives its verdict; the rewards are in `rewards.py`.
-Starts from the adapter of stage 2. Rollouts are kept to the dialogue's grammar, or are plain transformers generation;
-vLLM is left out.
+Starts from the adapter of stage 2, once that has learned from its own best rollouts (`rejection_sampling.py`). Rollouts
+are kept to the dialogue's grammar, or are plain transformers generation; vLLM is left out.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from cac.model.image_memory import encode_images_once
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.vision_tokens import forbidden_token_ids
 from cac.params import Frames, Params
-from cac.training import checkpoints, processes
+from cac.training import checkpoints, processes, rejection_sampling
 from cac.training.advantages import turn_weights
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.guided_rollouts import generate_in_grammar
@@ -40,9 +41,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
-    from cac.model.roomy_cache import generate_with_room
     from cac.registry.tracking import shared_run
-    from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
@@ -52,10 +51,39 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
             f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
             "compute.accelerate to conf/accelerate/ddp.yaml."
         )
+    with shared_run(TWO_TURN_GRPO, params) as run:
+        start = rejection_sampling.improve(params, root, root / MODELS / previous, partial(_log_first_part, run))
+        model, processor = load_policy(params, start)
+        with processes.main_first():
+            folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
+        trainer = make_trainer(params, root, (model, processor, folder))
+        report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
+        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+        run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
+    if processes.is_main():
+        save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, base_identity(params.model))
+        write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
+        checkpoints.discard(folder)
+        rejection_sampling.finish(root)
+    processes.wait()
+
+
+def _log_first_part(run: Any, metrics: Mapping[str, float], step: int) -> None:
+    run.log_metrics({f"{rejection_sampling.NAME}/{name}": value for name, value in metrics.items()}, step)
+
+
+def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
+    """Seed everything, and return the model that is reinforced, with an adapter to train, and its processor.
+
+    Raises:
+        CacError: the base or the adapter is missing or does not fit.
+    """
+    from cac.model.roomy_cache import generate_with_room
+    from cac.training.lean_passes import make_lean
+
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
-    identity = base_identity(params.model)
-    model = load_adapter(base, root / MODELS / previous, identity, trainable=True)
+    model = load_adapter(base, adapter, base_identity(params.model), trainable=True)
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
         encode_images_once(model)
@@ -64,18 +92,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         generate_in_grammar(model, processor, params.two_turn_grpo)
     else:
         generate_with_room(model)
-    with processes.main_first():
-        folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
-    with shared_run(TWO_TURN_GRPO, params) as run:
-        trainer = make_trainer(params, root, (model, processor, folder))
-        report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
-        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
-        run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    if processes.is_main():
-        save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, identity)
-        write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
-        checkpoints.discard(folder)
-    processes.wait()
+    return model, processor
 
 
 def _fingerprint(params: Params, root: Path, previous: str) -> str:
@@ -88,8 +105,15 @@ def _fingerprint(params: Params, root: Path, previous: str) -> str:
     return checkpoints.fingerprint(sections, inputs)
 
 
-def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> Any:
-    """Build the trainer over the training clips; `parts` are the model, its processor, and the checkpoint folder."""
+def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind: type | None = None) -> Any:
+    """Build the trainer over the training clips.
+
+    Args:
+        params: the settings.
+        root: the project.
+        parts: the model, its processor, and the checkpoint folder.
+        kind: a subclass of `TwoTurnGRPOTrainer` to make instead of it.
+    """
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `environment_factory` is pinned with TRL's version
     from datasets import Dataset
     from trl import GRPOConfig
@@ -122,7 +146,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path]) -> An
         seed=params.compute.seed,
         **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
     )
-    trainer = TwoTurnGRPOTrainer(
+    trainer = (kind or TwoTurnGRPOTrainer)(
         model=model,
         args=config,
         train_dataset=Dataset.from_dict({"clip": list(range(len(clips)))}),

@@ -1,0 +1,192 @@
+"""The first part of stage 3: of each clip's rollouts the best is learned from, as supervision learns from annotations.
+
+The policy draws scans and looks of every clip (`rollouts.py`) and the rewards choose: rejection sampling, as in RAFT
+(Dong et al. 2023, arXiv 2304.06767), turn by turn. A clip whose answers all earn the same tells nothing and is left
+out. Only the rewards see the annotation: what is learned are the policy's own words, about the frames that its own scan
+asked for. Left out: learning from the other rollouts, which is GRPO's part (`two_turn_grpo.py`).
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from cac.annotations import Clip
+from cac.clip_store import ClipStore
+from cac.dialogue import (
+    look_content,
+    look_reply,
+    parse_look,
+    parse_scan,
+    scan_prompt,
+    scan_reply,
+    split_tool_call,
+    spoken_windows,
+    tool_reply,
+)
+from cac.errors import CacError
+from cac.judgement import Judgement
+from cac.layout import DATASET, HISTORIES
+from cac.model.adapters import freeze_vision, load_adapter, save_adapter
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.params import Frames, Params, Sft
+from cac.training import checkpoints, processes
+from cac.training.collator import Dialogue
+from cac.training.dialogue_trainer import make_trainer
+from cac.training.rollouts import Drawn, chosen_clips, draw_all
+from cac.views import coarse_view, dense_view
+
+NAME = "rejection_sampling"
+_SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
+_DONE, _HISTORY = "done", "history.json"
+
+Log = Callable[[dict[str, float], int], None]
+
+
+def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
+    """Train the policy on its own best rollouts and return the adapter to go on from; resumes like the stages.
+
+    Args:
+        params: the settings, of which `two_turn_grpo.rejection` says how.
+        root: the project.
+        policy: the adapter to begin with, which is returned where this part is left out.
+        log: takes metrics and the step they are of.
+
+    Raises:
+        CacError: the dataset, the base or the adapter is missing or does not fit, or no rollout is worth learning from.
+    """
+    if not params.two_turn_grpo.rejection.clips:
+        return policy
+    with processes.main_first():
+        folder = checkpoints.prepare(root, NAME, _fingerprint(params, root, policy))
+    adapter = folder / "adapter"
+    if not (folder / _DONE).exists():
+        clips = chosen_clips(params, root)
+        found = draw_all(params, root, policy, folder)
+        best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
+        log(_summary(found, len(best)), 0)
+        _learn(best, params, root, (policy, folder, adapter), log)
+    return adapter
+
+
+def finish(root: Path) -> None:
+    """Write the history to `metrics/` (without an entry, if this part was left out), and remove everything else.
+
+    Not before the whole stage has finished: DVC removes a stage's outputs when it is run again after an interruption.
+    """
+    from cac.training.progress import write_history
+
+    folder, out = root / checkpoints.CHECKPOINTS / NAME, root / HISTORIES / f"{NAME}.json"
+    if (folder / _HISTORY).is_file():
+        out.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / _HISTORY, out)
+    else:
+        write_history([], out)
+    checkpoints.discard(folder)
+
+
+def rollout_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
+    """Return a rollout that can be read as a dialogue to learn from: what it was shown and what it answered."""
+    video = store.video(clip)
+    coarse = coarse_view(video, frames)
+    scan, look = parse_scan(*split_tool_call(rollout.scan_text)), parse_look(rollout.look_text)
+    assert scan is not None, "an answer that was parsed before"
+    assert look is not None, "an answer that was parsed before"
+    dense = dense_view(video, spoken_windows(scan), frames)
+    messages = [
+        *scan_prompt(coarse.images, coarse.times),
+        scan_reply(scan),
+        tool_reply(look_content(dense.images, dense.times)),
+        look_reply(look),
+    ]
+    return Dialogue(messages, has_tool=True)
+
+
+def _summary(found: Sequence[Drawn], kept: int) -> dict[str, float]:
+    """Print and return what the rollouts earned: each reward, and the best of each clip; windows on anomalous clips."""
+    rewards, overlaps = [one.rewards for one in found if one.rewards], [one.overlaps for one in found if one.overlaps]
+    told = {
+        "reward": _mean([_mean(group) for group in rewards]),
+        "best_reward": _mean([max(group) for group in rewards]),
+        "windows": _mean([_mean(group) for group in overlaps]),
+        "best_windows": _mean([max(group) for group in overlaps]),
+        "kept_clips": float(kept),
+    }
+    print(
+        f"{NAME}  windows earn {told['windows']:.3g}, the best of a clip {told['best_windows']:.3g}; looks after those "
+        f"{told['reward']:.3g} in all, the best {told['best_reward']:.3g}; {kept} of {len(found)} clips tell something",
+        flush=True,
+    )
+    return told
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / max(1, len(values))
+
+
+def _learn(
+    best: Sequence[tuple[Clip, Judgement]],
+    params: Params,
+    root: Path,
+    places: tuple[Path, Path, Path],
+    log: Log,
+) -> None:
+    """Train the policy on the rollouts, each once, and save it."""
+    from cac.training.lean_passes import make_lean
+    from cac.training.progress import report_progress, write_history
+
+    policy, folder, adapter = places
+    settings = _as_supervised(params, len(best))
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    identity = base_identity(params.model)
+    model = load_adapter(base, policy, identity, trainable=True)
+    if not settings.train_vision:
+        freeze_vision(model)
+    make_lean(model, params.adapter)
+    store = ClipStore(root / DATASET)
+    dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
+    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
+    report_progress(trainer, NAME, _SHOWN_METRICS, log)
+    trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+    if processes.is_main():
+        save_adapter(trainer.model, adapter, identity)
+        write_history(trainer.state.log_history, folder / _HISTORY)
+        (folder / _DONE).touch()
+    processes.wait()
+
+
+def _as_supervised(params: Params, count: int) -> Sft:
+    """Return the settings of a supervised trainer that goes once through `count` rollouts, in whole batches."""
+    own = params.two_turn_grpo.rejection
+    if count < own.batch_size:
+        raise CacError(
+            f"only {count} clips have rollouts that differ in reward, less than two_turn_grpo.rejection.batch_size "
+            f"{own.batch_size}. Draw more (clips, generations), at a higher temperature, or leave this out (clips: 0)."
+        )
+    return Sft(
+        steps=count // own.batch_size,
+        batch_size=own.batch_size,
+        gradient_accumulation=1,
+        learning_rate=own.learning_rate,
+        warmup_share=own.warmup_share,
+        train_vision=params.two_turn_grpo.train_vision,
+        weight_decay=0.0,
+        max_grad_norm=params.two_turn_grpo.max_grad_norm,
+        decision_weight=own.decision_weight,
+        evidence_weight=0.0,
+        anomalous_share=0.0,
+        single_frame_share=0.0,
+        wrong_scan_share=0.0,
+        save_every=own.save_every,
+        log_every=own.log_every,
+    )
+
+
+def _fingerprint(params: Params, root: Path, policy: Path) -> str:
+    sections = {
+        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions, "two_turn_grpo": params.two_turn_grpo,
+    }  # fmt: skip
+    return checkpoints.fingerprint(sections, [root / DATASET / "annotations.jsonl", policy])
