@@ -162,6 +162,7 @@ class Rejection(_Section):
     generations: Annotated[int, Field(ge=2)]  # rollouts of one clip, of which the best is kept
     temperature: Positive
     rollouts_at_once: Count  # that a process draws together
+    epochs: Count  # how often what is kept is learned from
     batch_size: Count  # rollouts learned from a step
     learning_rate: Positive
     warmup_share: Fraction

@@ -39,7 +39,7 @@ def settings(project_params: Params, fresh_base: Path) -> dict:
     for section, change in changes.items():
         values[section] |= change
     values["two_turn_grpo"]["rejection"] |= {
-        "clips": 8, "generations": 4, "batch_size": 2, "rollouts_at_once": 32, "log_every": 1,
+        "clips": 8, "generations": 4, "batch_size": 2, "rollouts_at_once": 32, "epochs": 1, "log_every": 1,
     }  # fmt: skip
     return values
 

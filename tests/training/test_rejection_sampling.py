@@ -32,7 +32,14 @@ CLIPS, GENERATIONS = 6, 4
 def params(project_params: Params, fresh_base: Path) -> Params:
     """The project's settings, cut down to a few small rollouts of a base that writes by chance."""
     grpo, frames = project_params.two_turn_grpo, project_params.frames
-    own = {"clips": CLIPS, "generations": GENERATIONS, "batch_size": 2, "rollouts_at_once": 8, "log_every": 1}
+    own = {
+        "clips": CLIPS,
+        "generations": GENERATIONS,
+        "batch_size": 2,
+        "rollouts_at_once": 8,
+        "epochs": 1,
+        "log_every": 1,
+    }
     small = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
     rejection = grpo.rejection.model_copy(update={**own, "save_every": 1, "warmup_share": 0.0, "learning_rate": 0.01})
     return project_params.model_copy(

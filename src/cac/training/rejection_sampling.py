@@ -132,11 +132,12 @@ def _learn(
     places: tuple[Path, Path, Path],
     log: Log,
 ) -> None:
-    """Train the policy on the rollouts, each once, and save it."""
+    """Train the policy on the rollouts and save it."""
     from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
+    own_epochs = params.two_turn_grpo.rejection.epochs
     settings = _as_supervised(params, len(best))
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
@@ -146,8 +147,8 @@ def _learn(
         freeze_vision(model)
     make_lean(model, params.adapter)
     store = ClipStore(root / DATASET)
-    dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
-    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
+    once = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
+    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), once * own_epochs)
     report_progress(trainer, NAME, _SHOWN_METRICS, log)
     trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
     if processes.is_main():
@@ -158,7 +159,7 @@ def _learn(
 
 
 def _as_supervised(params: Params, count: int) -> Sft:
-    """Return the settings of a supervised trainer that goes once through `count` rollouts, in whole batches."""
+    """Return the settings of a supervised trainer that goes through `count` rollouts, in whole batches."""
     own = params.two_turn_grpo.rejection
     if count < own.batch_size:
         raise CacError(
@@ -166,7 +167,7 @@ def _as_supervised(params: Params, count: int) -> Sft:
             f"{own.batch_size}. Draw more (clips, generations), at a higher temperature, or leave this out (clips: 0)."
         )
     return Sft(
-        steps=count // own.batch_size,
+        steps=own.epochs * count // own.batch_size,
         batch_size=own.batch_size,
         gradient_accumulation=1,
         learning_rate=own.learning_rate,
