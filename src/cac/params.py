@@ -174,8 +174,6 @@ class Rejection(_Section):
 class Grpo(_Section):
     """The two-turn reinforcement stage."""
 
-    rejection: Rejection
-
     steps: Count
     prompts_per_step: Count
     generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
@@ -196,6 +194,7 @@ class Grpo(_Section):
     log_every: Count
     reward_weights: RewardWeights
     false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
+    rejection: Rejection
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "Grpo":

@@ -30,7 +30,7 @@ from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.params import Frames, Params, Sft
+from cac.params import Frames, Params, Rejection, Sft
 from cac.training import checkpoints, processes
 from cac.training.collator import Dialogue
 from cac.training.dialogue_trainer import make_trainer
@@ -66,7 +66,8 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
         found = draw_all(params, root, policy, folder)
         best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
         log(_summary(found, len(best)), 0)
-        _learn(best, params, root, (policy, folder, adapter), log)
+        _require_enough(len(best), params.two_turn_grpo.rejection)
+        _learn(best * params.two_turn_grpo.rejection.epochs, params, root, (policy, folder, adapter), log)
     return adapter
 
 
@@ -125,6 +126,14 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
+def _require_enough(kept: int, settings: Rejection) -> None:
+    if kept < settings.batch_size:
+        raise CacError(
+            f"only {kept} clips have rollouts that differ in reward, less than two_turn_grpo.rejection.batch_size "
+            f"{settings.batch_size}. Draw more (clips, generations), at a higher temperature, or none (clips: 0)."
+        )
+
+
 def _learn(
     best: Sequence[tuple[Clip, Judgement]],
     params: Params,
@@ -137,7 +146,6 @@ def _learn(
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
-    own_epochs = params.two_turn_grpo.rejection.epochs
     settings = _as_supervised(params, len(best))
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
@@ -147,8 +155,8 @@ def _learn(
         freeze_vision(model)
     make_lean(model, params.adapter)
     store = ClipStore(root / DATASET)
-    once = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
-    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), once * own_epochs)
+    dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
+    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
     report_progress(trainer, NAME, _SHOWN_METRICS, log)
     trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
     if processes.is_main():
@@ -161,13 +169,8 @@ def _learn(
 def _as_supervised(params: Params, count: int) -> Sft:
     """Return the settings of a supervised trainer that goes through `count` rollouts, in whole batches."""
     own = params.two_turn_grpo.rejection
-    if count < own.batch_size:
-        raise CacError(
-            f"only {count} clips have rollouts that differ in reward, less than two_turn_grpo.rejection.batch_size "
-            f"{own.batch_size}. Draw more (clips, generations), at a higher temperature, or leave this out (clips: 0)."
-        )
     return Sft(
-        steps=own.epochs * count // own.batch_size,
+        steps=count // own.batch_size,
         batch_size=own.batch_size,
         gradient_accumulation=1,
         learning_rate=own.learning_rate,
