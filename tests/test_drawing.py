@@ -186,6 +186,14 @@ def test_overlay_of_a_clean_verdict_has_no_box_and_odd_sizes_work(video, judgeme
     assert _near(frame[:384], PREDICTED) == 0
 
 
+def test_overlay_of_a_narrow_video_has_room_for_the_words(judgement, tmp_path) -> None:
+    narrow = Video(np.full((16, 400, 24, 3), 90, dtype=np.uint8), 8.0)
+    overlay_video(narrow, judgement, 0.5, tmp_path / "o.mp4")
+    frame = decode(tmp_path / "o.mp4").frames[6]
+    assert frame.shape[1] == 240
+    assert frame.shape[0] > 400
+
+
 def test_overlay_equal_bytes_and_bad_paths(video, judgement, tmp_path) -> None:
     digests = set()
     for name in ("a.mp4", "b.mp4"):

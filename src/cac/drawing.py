@@ -31,6 +31,7 @@ MUTED: Colour = (160, 166, 178)
 
 SHEET_FRAME = 192  # pixels of a sheet frame's longer side, at most; small frames are enlarged towards it
 OVERLAY_FRAME = 384  # pixels an overlay's longer side has at least
+_PANEL = 240  # pixels that what is written below a narrow video takes at least
 _GAP = 6
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 
@@ -316,9 +317,9 @@ def _overlay_frame(video: Video, index: int, judgement: Judgement, score: float,
     seconds = index / video.fps
     image = enlarge(video.frames[index], factor)
     draw_marks(image, predicted_marks(judgement, seconds))
-    tracks = [Track("looked at", judgement.windows, PREDICTED)]
-    timeline = draw_timeline(image.width, video.duration, tracks, [seconds])
-    framed = _stack([image, _verdict_panel(judgement, score, seconds, image.width), timeline])
+    tracks, width = [Track("looked at", judgement.windows, PREDICTED)], max(image.width, _PANEL)
+    timeline = draw_timeline(width, video.duration, tracks, [seconds])
+    framed = _stack([image, _verdict_panel(judgement, score, seconds, width), timeline])
     even = Image.new("RGB", (framed.width + framed.width % 2, framed.height + framed.height % 2), BACKGROUND)
     even.paste(framed)
     return np.asarray(even)
