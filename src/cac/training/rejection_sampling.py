@@ -1,10 +1,9 @@
 """The first part of stage 3: of each clip's rollouts the best is learned from, as supervision learns from annotations.
 
 The policy draws scans and looks of every clip (`rollouts.py`) and the rewards choose: rejection sampling, as in RAFT
-(Dong et al. 2023, arXiv 2304.06767), turn by turn. A turn whose answers all earn the same tells nothing and is not
-learned from; the scans of a clean clip are such, as their windows neither pay nor punish. Only the rewards see the
-annotation: what is learned are the policy's own words, about the frames that its own scan asked for. Left out: learning
-from the other rollouts, which is GRPO's part (`two_turn_grpo.py`).
+(Dong et al. 2023, arXiv 2304.06767), turn by turn. A clip whose answers all earn the same tells nothing and is left
+out. Only the rewards see the annotation: what is learned are the policy's own words, about the frames that its own scan
+asked for. Left out: learning from the other rollouts, which is GRPO's part (`two_turn_grpo.py`).
 """
 
 import shutil
@@ -27,6 +26,7 @@ from cac.dialogue import (
     tool_reply,
 )
 from cac.errors import CacError
+from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
@@ -64,8 +64,7 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
     if not (folder / _DONE).exists():
         clips = chosen_clips(params, root)
         found = draw_all(params, root, policy, folder)
-        told = zip(clips, found, strict=True)
-        best = [(clip, one) for clip, one in told if one.best and (one.scan_tells or one.look_tells)]
+        best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
         log(_summary(found, len(best)), 0)
         _require_enough(len(best), params.two_turn_grpo.rejection)
         _learn(best * params.two_turn_grpo.rejection.epochs, params, root, (policy, folder, adapter), log)
@@ -88,19 +87,21 @@ def finish(root: Path) -> None:
     checkpoints.discard(folder)
 
 
-def rollout_dialogue(found: Drawn, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
-    """Return the best rollout of a clip as a dialogue to learn from: what it was shown, and those answers that tell."""
-    assert found.best, "there is one"
+def rollout_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
+    """Return a rollout that can be read as a dialogue to learn from: what it was shown and what it answered."""
     video = store.video(clip)
     coarse = coarse_view(video, frames)
-    scan, look = parse_scan(*split_tool_call(found.best.scan_text)), parse_look(found.best.look_text)
+    scan, look = parse_scan(*split_tool_call(rollout.scan_text)), parse_look(rollout.look_text)
     assert scan is not None, "an answer that was parsed before"
     assert look is not None, "an answer that was parsed before"
-    messages = [*scan_prompt(coarse.images, coarse.times), scan_reply(scan)]
-    if found.look_tells:
-        dense = dense_view(video, spoken_windows(scan), frames)
-        messages += [tool_reply(look_content(dense.images, dense.times)), look_reply(look)]
-    return Dialogue(messages, has_tool=True, learn_from_turn=0 if found.scan_tells else 1)
+    dense = dense_view(video, spoken_windows(scan), frames)
+    messages = [
+        *scan_prompt(coarse.images, coarse.times),
+        scan_reply(scan),
+        tool_reply(look_content(dense.images, dense.times)),
+        look_reply(look),
+    ]
+    return Dialogue(messages, has_tool=True)
 
 
 def _summary(found: Sequence[Drawn], kept: int) -> dict[str, float]:
@@ -134,7 +135,7 @@ def _require_enough(kept: int, settings: Rejection) -> None:
 
 
 def _learn(
-    best: Sequence[tuple[Clip, Drawn]],
+    best: Sequence[tuple[Clip, Judgement]],
     params: Params,
     root: Path,
     places: tuple[Path, Path, Path],
@@ -154,7 +155,7 @@ def _learn(
         freeze_vision(model)
     make_lean(model, params.adapter)
     store = ClipStore(root / DATASET)
-    dialogues = [partial(rollout_dialogue, found, clip, store, params.frames) for clip, found in best]
+    dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
     trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
     report_progress(trainer, NAME, _SHOWN_METRICS, log)
     trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))

@@ -49,14 +49,9 @@ class Drawn:
     rewards: tuple[float, ...]
 
     @property
-    def scan_tells(self) -> bool:
-        """Whether some scans are better than others."""
-        return len(set(self.overlaps)) > 1
-
-    @property
-    def look_tells(self) -> bool:
-        """Whether some looks are better than others."""
-        return len(set(self.rewards)) > 1
+    def tells(self) -> bool:
+        """Whether some answers are better than others."""
+        return len(set(self.overlaps)) > 1 or len(set(self.rewards)) > 1
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""
