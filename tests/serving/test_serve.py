@@ -142,7 +142,7 @@ def test_a_model_that_is_not_there_is_a_clear_error(store, capsys):
         ("--max-requests", "0"),
         ("--max-mb", "0"),
         ("--timeout", "0"),
-        ("--max-seconds", "nan"),
+        ("--max-seconds", "0"),
         ("--port", "99999"),
         ("--batch-wait-ms", "-1"),
     ],
@@ -150,6 +150,15 @@ def test_a_model_that_is_not_there_is_a_clear_error(store, capsys):
 def test_a_bound_that_cannot_be_is_named(capsys, option, value):
     assert cli.main(["serve", option, value]) == 2
     assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("--max-seconds", "nan"), ("--max-megapixels", "inf"), ("--max-mb", "inf")]
+)
+def test_a_bound_that_is_no_number_is_named(capsys, option, value):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["serve", option, value])
+    assert f"{option}: must be a number" in capsys.readouterr().err
 
 
 def test_it_listens_on_this_machine_alone_by_default():

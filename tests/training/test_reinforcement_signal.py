@@ -12,6 +12,7 @@ from cac.errors import CacError
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params
+from cac.training.grpo_trainer import TwoTurnGRPOTrainer
 
 PARTS, CLIPS = 3, 3
 
@@ -71,7 +72,7 @@ class _Gradients(TrainerCallback):
 
 def trained_gradients(params: Params, root: Path, out: Path) -> torch.Tensor:
     """Return the gradients of the stage's own trainer, a row a step, which moves no weight either."""
-    trainer = benchmark.still_trainer(root / "checkpoint", params, root, PARTS, CLIPS, out)
+    trainer = benchmark.still_trainer(root / "checkpoint", params, root, PARTS, CLIPS, out, TwoTurnGRPOTrainer)
     gradients = _Gradients()
     trainer.add_callback(gradients)
     trainer.train()
