@@ -1,6 +1,9 @@
 import json
 
 import pytest
+from mlflow import MlflowClient
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
 from benchmarks.tiny_versions import Tiny, make_version
 from cac.errors import CacError
@@ -66,6 +69,22 @@ def test_a_rollback_skips_what_was_rolled_back_or_is_gone(promoted, aliases, par
     connect().set_model_version_tag(params.registry.model_name, second, "gate", "failed")
     assert rollback(params, "bad").restored == first
     assert aliases() == {CHAMPION: first}
+
+
+def test_a_former_champion_that_cannot_be_asked_about_is_not_passed_over(promoted, aliases, params, monkeypatch):
+    """Else a server that refuses for a moment would bring an older champion back than the one before."""
+    _, second, third = promoted(3)
+    ask = MlflowClient.get_model_version
+
+    def refusing(client, name, version):
+        if version == second:
+            raise MlflowException("not now", error_code=TEMPORARILY_UNAVAILABLE)
+        return ask(client, name, version)
+
+    monkeypatch.setattr(MlflowClient, "get_model_version", refusing)
+    with pytest.raises(MlflowException, match="not now"):
+        rollback(params, "it liked melted hands")
+    assert aliases() == {CHAMPION: third, PREVIOUS: second}
 
 
 def test_champions_that_take_turns_do_not_bring_back_the_one_rolled_back(promoted, aliases, params, tags):
