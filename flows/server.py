@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from cac.addresses import why_silent, without_password
 from cac.errors import CacError
 
 _START_SECONDS = 300  # the first start makes the database: 20 seconds, minutes where the cores are busy
@@ -36,7 +36,11 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
         CacError: the server did not start, or the one that PREFECT_API_URL names does not answer.
     """
     if named := os.environ.get("PREFECT_API_URL"):
-        _check_answers(named)
+        if silence := why_silent(named, _ANSWER_SECONDS):
+            raise CacError(
+                f"nothing answers at {without_password(named)}, which PREFECT_API_URL names ({silence}). Start that "
+                "server, `make stack` for the local one, or unset PREFECT_API_URL."
+            ) from silence
         if meanwhile:
             meanwhile()
         yield
@@ -52,19 +56,6 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
             yield
         finally:
             del os.environ["PREFECT_API_URL"]
-
-
-def _check_answers(url: str) -> None:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme)
-    try:
-        socket.create_connection((parts.hostname or "", port or 0), timeout=_ANSWER_SECONDS).close()
-    except OSError as error:
-        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        raise CacError(
-            f"PREFECT_API_URL names {where}, where nothing answers ({error}). Start that server, `make stack` for the "
-            "local one, or unset PREFECT_API_URL."
-        ) from error
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from cac.addresses import without_password
 from cac.errors import CacError
 from cac.geometry import Window
 from cac.judgement import Judgement
@@ -85,7 +86,7 @@ def _fetched(uri: str) -> Iterator[Path]:
     What comes from a server is removed afterwards; of a store in a file the very folder is given.
     """
     from cac.registry.aliases import is_missing
-    from cac.registry.tracking import connect, without_password
+    from cac.registry.tracking import connect
 
     client = connect()
     from mlflow.artifacts import download_artifacts

@@ -121,7 +121,7 @@ def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
     clips = watched(seen_in_table(work / "clips.parquet"), source, listed, settings)
     fresh = _not_alarmed(client, params, str(version.version), clips)
     few = len(fresh) < params.monitoring.min_clips
-    reference = None if few else reference_of(client, version, params, root)
+    reference = None if few else reference_of(client, version, accepted, root)
     report = _report(place, model, listing, clips, fresh, reference, params)
     run_id = keep(params, report, fresh, reference.clips if reference else (), work)
     shutil.rmtree(work)

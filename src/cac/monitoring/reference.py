@@ -16,8 +16,7 @@ from cac.annotations import Clip
 from cac.errors import CacError
 from cac.layout import DATASET
 from cac.monitoring.clips import Seen, seen_in_measured
-from cac.monitoring.records import clips_of, last_accepted
-from cac.params import Params
+from cac.monitoring.records import Record, clips_of
 from cac.registry.fingerprint import file_sha256
 from cac.registry.measured_store import EVALUATION_SET_TAG, recall
 from cac.video import decode
@@ -35,17 +34,15 @@ class Reference:
     clips: tuple[Seen, ...]
 
 
-def reference_of(client: "MlflowClient", version: "ModelVersion", params: Params, root: Path) -> Reference:
-    """Return the reference for what a version says now.
+def reference_of(client: "MlflowClient", version: "ModelVersion", accepted: Record | None, root: Path) -> Reference:
+    """Return the reference for what a version says now: the clips accepted last, or else those it was measured on.
 
     Raises:
         CacError: the version's test answers are not kept, or gone.
     """
-    record = last_accepted(client, params, str(version.version))
-    if record:
-        return Reference(
-            f"clips of {record.place}, accepted (run {record.run_id})", tuple(clips_of(client, record.run_id))
-        )
+    if accepted:
+        name = f"clips of {accepted.place}, accepted (run {accepted.run_id})"
+        return Reference(name, tuple(clips_of(client, accepted.run_id)))
     measured = recall(client, version, version.tags.get(EVALUATION_SET_TAG, ""))
     if measured is None:
         raise CacError(

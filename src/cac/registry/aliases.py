@@ -10,8 +10,8 @@ promotions at the same time, from which MLflow has no protection.
 import json
 from typing import TYPE_CHECKING
 
+from cac.addresses import without_password
 from cac.errors import CacError
-from cac.registry.tracking import without_password
 from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:

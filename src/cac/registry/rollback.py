@@ -10,10 +10,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from cac.addresses import without_password
 from cac.errors import CacError
 from cac.params import Params
 from cac.registry.aliases import GATE_TAG, PASSED, ROLLED_BACK_TAG, champion_of, crown, is_missing, line_of
-from cac.registry.tracking import connect, without_password
+from cac.registry.tracking import connect
 from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
 
 if TYPE_CHECKING:

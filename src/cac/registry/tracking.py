@@ -89,12 +89,6 @@ def tracking_uri() -> str:
     return uri
 
 
-def without_password(uri: str) -> str:
-    """Return an address without the user and the password that may be in it."""
-    scheme, mark, rest = uri.partition("://")
-    return f"{scheme}{mark}{rest.rpartition('@')[2]}"
-
-
 def connect() -> "MlflowClient":
     """Point MLflow at the store, create it if it is a SQLite file, and return a client.
 

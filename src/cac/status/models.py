@@ -1,23 +1,21 @@
 """Who is champion, who was before, who comes next, as MLflow has it; and that a store that is away is given up soon."""
 
 import os
-import socket
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
+from cac.addresses import why_silent, without_password
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.tracking import tracking_uri, without_password
+from cac.registry.tracking import tracking_uri
 
 if TYPE_CHECKING:
     from cac.registry.listing import Listed
 
 _SQLITE = "sqlite:///"
 _SECONDS = 3.0
-_PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 1433}
 # MLflow tries for minutes by itself. What the user has set stays.
 _PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
@@ -51,22 +49,12 @@ def store_is_made() -> bool:
         return Path(uri.removeprefix(_SQLITE)).is_file()
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
-    _check_answers(uri)
-    return True
-
-
-def _check_answers(uri: str) -> None:
-    parts = urlsplit(uri)
-    port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
-    if not parts.hostname or not port:
-        return
-    try:
-        socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
-    except OSError as error:
+    if silence := why_silent(uri, _SECONDS):
         raise CacError(
-            f"the MLflow store at {without_password(uri)} does not answer ({error}). Start it, or unset "
+            f"the MLflow store at {without_password(uri)} does not answer ({silence}). Start it, or unset "
             "MLFLOW_TRACKING_URI."
-        ) from error
+        ) from silence
+    return True
 
 
 def models(params: Params) -> Models:
