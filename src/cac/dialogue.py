@@ -139,6 +139,11 @@ def _written_window(start: float, end: float) -> Window:
     return (first, last if first < last else round(first + 0.1, 1))
 
 
+def as_written(text: str) -> Message:
+    """Return an answer of the assistant's as it was generated, so that its tokens stay the same."""
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
 def tool_reply(content: list[dict[str, Any]]) -> Message:
     """Return the tool's message that carries the dense frames."""
     return {"role": "tool", "name": "concentrate", "content": content}

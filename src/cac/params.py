@@ -159,7 +159,9 @@ class Rejection(_Section):
     """The first part of the reinforcement stage: of a clip's rollouts the best is learned from."""
 
     clips: Annotated[int, Field(ge=0)]  # to draw rollouts of, at most; 0 leaves this part out
-    generations: Annotated[int, Field(ge=2)]  # rollouts of one clip, of which the best is kept
+    scans: Annotated[int, Field(ge=2)]  # drawn of one clip, of which the best is kept
+    tries: Count  # scans of equal windows' worth that looks are drawn after, to tell which is best
+    looks: Annotated[int, Field(ge=2)]  # drawn after a scan that is tried, of which the best is kept
     temperature: Positive
     rollouts_at_once: Count  # that a process draws together
     epochs: Count  # how often what is kept is learned from

@@ -25,17 +25,18 @@ from cac.training.rejection_sampling import NAME, improve, rollout_dialogue
 from cac.training.rewards import total_reward
 from cac.training.rollouts import Drawn, draw
 
-CLIPS, GENERATIONS = 6, 4
+CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3
 
 
 @pytest.fixture(scope="module")
 def params(project_params: Params, fresh_base: Path) -> Params:
     """The project's settings, cut down to a few small rollouts of a base that writes by chance."""
     grpo, frames = project_params.two_turn_grpo, project_params.frames
-    own = {"clips": CLIPS, "generations": GENERATIONS, "batch_size": 2, "rollouts_at_once": 8, "epochs": 2}
+    drawn = {"clips": CLIPS, "scans": SCANS, "tries": TRIES, "looks": LOOKS, "rollouts_at_once": 8}
+    learned = {"batch_size": 2, "epochs": 2}
     small = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
     steps = {"save_every": 1, "log_every": 1, "warmup_share": 0.0, "learning_rate": 0.01}
-    rejection = grpo.rejection.model_copy(update={**own, **steps})
+    rejection = grpo.rejection.model_copy(update={**drawn, **learned, **steps})
     return project_params.model_copy(
         update={
             "compute": project_params.compute.model_copy(update={"threads": 1}),
@@ -70,17 +71,18 @@ class Log(list):
 
 
 class Scripted:
-    """A reward model whose answers are given: scans as windows, looks as judgements, the same of every clip."""
+    """A reward model whose answers are given: the scans of every clip as windows, and the looks after each of them."""
 
-    def __init__(self, scans: list[tuple[Window, ...] | None], looks: list[Judgement]) -> None:
-        self.given, self.answers, self.after = scans, looks, []
+    def __init__(self, looks: dict[tuple[Window, ...] | None, list[Judgement]], scans: list | None = None) -> None:
+        self.answers, self.given, self.after = looks, list(looks) if scans is None else scans, []
 
     def scans(self, videos: list, copies: int) -> list[list[Scanned]]:
         return [[Scanned(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
 
     def looks(self, videos: list, scanned: list[Scanned], copies: int) -> list[list[Judgement]]:
-        self.after += [one.scan.windows for one in scanned if one.scan]
-        return [self.answers] * len(videos)
+        windows = [one.scan.windows for one in scanned if one.scan]
+        self.after += windows
+        return [self.answers[one] for one in windows]
 
 
 def judged(verdict: str, parsed: bool = True) -> Judgement:
@@ -93,29 +95,44 @@ def clips(small_dataset: Path) -> list[Clip]:
     return [next(clip for clip in found if clip.is_clean is clean) for clean in (True, False)]
 
 
-def test_looks_follow_the_best_scan_and_the_first_of_the_best_is_kept(clips: list[Clip], params: Params) -> None:
-    clean, anomalous = clips
-    truth = tuple(anomalous.windows)
+def test_looks_follow_the_scan_whose_windows_earn_most(clips: list[Clip], params: Params) -> None:
+    anomalous, truth = clips[1], tuple(clips[1].windows)
     right, again, torn = judged("anomalous"), judged("anomalous"), judged("clean", parsed=False)
-    judge = Scripted([None, ((0.0, 0.1),), truth], [judged("clean"), right, again, torn])
-    of_clean, of_anomalous = draw([clean, anomalous], [None, None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
-    assert judge.after == [((0.0, 0.1),), truth], "of a clean clip all windows are worth the same"
-    assert of_anomalous.best is right
-    assert (len(of_anomalous.overlaps), max(of_anomalous.overlaps), of_clean.overlaps) == (3, 1.0, ())
-    assert of_clean.best is judge.answers[0]
-    assert of_clean.rewards == tuple(total_reward(one, clean, params.two_turn_grpo) for one in judge.answers)
-    assert Drawn.from_dict(json.loads(json.dumps(of_clean.to_dict()))) == of_clean
+    answers = {None: [], ((0.0, 0.1),): [right, right], truth: [judged("clean"), right, again, torn]}
+    judge = Scripted(answers, [None, ((0.0, 0.1),), truth, truth])
+    (found,) = draw([anomalous], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
+    assert judge.after == [truth], "once, and after no scan that is worse"
+    assert found.best is right
+    assert (len(found.overlaps), max(found.overlaps), len(found.worths)) == (4, 1.0, 1)
+    assert found.rewards == tuple(total_reward(one, anomalous, params.two_turn_grpo) for one in answers[truth])
+    assert Drawn.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+
+
+def test_of_scans_that_earn_the_same_the_one_that_leads_to_better_looks(clips: list[Clip], params: Params) -> None:
+    clean, sound, wrong = clips[0], judged("clean"), judged("anomalous")
+    nothing, often, rare = (), ((0.0, 0.5),), ((0.5, 1.0),)
+    looks = {nothing: [sound, sound], often: [wrong, sound], rare: [sound]}
+    judge = Scripted(looks, [often, rare, nothing, often, nothing, often])
+    (found,) = draw([clean], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
+    assert judge.after == [often, nothing], "as many as are tried, the most frequent first"
+    assert found.best is sound
+    assert found.overlaps == ()
+    worth = total_reward(sound, clean, params.two_turn_grpo)
+    assert found.rewards == (worth, worth)
+    assert found.worths == (pytest.approx((worth + total_reward(wrong, clean, params.two_turn_grpo)) / 2), worth)
+    assert found.tells, "the scans differ in what they lead to"
 
 
 def test_what_cannot_be_read_or_is_all_alike_tells_nothing(clips: list[Clip], params: Params) -> None:
-    clean, grpo = clips[:1], params.two_turn_grpo
+    def found(looks: list[Judgement] | None) -> Drawn:
+        judge = Scripted({None: []} if looks is None else {(): looks})
+        return draw(clips[:1], [None], judge, params.two_turn_grpo)[0]  # type: ignore[arg-type, list-item]
+
     torn = judged("clean", parsed=False)
-    (no_scan,) = draw(clean, [None], Scripted([None, None], []), grpo)  # type: ignore[arg-type, list-item]
-    (no_look,) = draw(clean, [None], Scripted([()], [torn, torn]), grpo)  # type: ignore[arg-type, list-item]
-    (worse,) = draw(clean, [None], Scripted([()], [judged("anomalous"), torn]), grpo)  # type: ignore[arg-type, list-item]
-    assert worse.best is None, "a false alarm earns less than an answer that cannot be read"
-    (alike,) = draw(clean, [None], Scripted([()], [judged("clean")] * 2), grpo)  # type: ignore[arg-type, list-item]
-    assert (no_scan.best, no_look.best) == (None, None)
+    assert (found(None).best, found([torn, torn]).best) == (None, None)
+    assert not found(None).tells
+    assert found([judged("anomalous"), torn]).best is None, "a false alarm earns less than what cannot be read"
+    alike = found([judged("clean")] * 2)
     assert alike.best is not None
     assert not alike.tells
 
@@ -145,7 +162,8 @@ def test_what_is_learned_is_what_was_written_token_by_token(params: Params, root
     folder.mkdir()
     clips = rollouts.chosen_clips(params, root)
     found = rollouts.draw_all(params, root, start, folder)
-    assert [len(one.rewards) for one in found] == [GENERATIONS] * CLIPS
+    assert [len(one.rewards) for one in found] == [LOOKS] * CLIPS
+    assert all(1 <= len(one.worths) <= TRIES for one in found)
     processor, store = load_base(params.model)[1], ClipStore(root / "data")
     for one, clip in zip(found, clips, strict=True):
         if one.best is None:

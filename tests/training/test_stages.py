@@ -172,9 +172,10 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
 def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: Params, tmp_path: Path, monkeypatch):
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
-    own = {"clips": 6, "generations": 4, "batch_size": 2, "rollouts_at_once": 24, "log_every": 1, "learning_rate": 0.01}
+    drawn = {"clips": 6, "scans": 4, "tries": 2, "looks": 4, "rollouts_at_once": 24}
+    learned = {"batch_size": 2, "learning_rate": 0.01, "log_every": 1}
     update = {
-        "rejection": params.two_turn_grpo.rejection.model_copy(update=own),
+        "rejection": params.two_turn_grpo.rejection.model_copy(update={**drawn, **learned}),
         "max_turn_tokens": 60,
         "learning_rate": 1e-12,
     }

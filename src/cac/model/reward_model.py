@@ -18,6 +18,7 @@ from cac.dialogue import (
     CONCENTRATE_TOOL,
     Message,
     Scan,
+    as_written,
     look_content,
     look_prompt,
     parse_look,
@@ -39,7 +40,7 @@ TOOLS = (CONCENTRATE_TOOL,)
 
 
 @dataclass(frozen=True)
-class _Answer:
+class Answer:
     """What one generation gave.
 
     Attributes:
@@ -57,7 +58,7 @@ class _Answer:
 class Scanned:
     """One scan of a clip: the answer as generated, and what it says; None if it cannot be read."""
 
-    answer: "_Answer"
+    answer: Answer
     scan: Scan | None
 
 
@@ -102,9 +103,7 @@ class RewardModel:
 
     def scans(self, videos: Sequence[Video], copies: int) -> list[list[Scanned]]:
         """Return `copies` scans of each video, which differ where the generator draws."""
-        coarse = [coarse_view(video, self.frames) for video in videos]
-        prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        grammars = [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+        _, prompts, grammars = self._scan_turn(videos)
         turn = self.generator.begin(prompts, grammars, TOOLS, last=True, copies=copies)
         scanned = [Scanned(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
         return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
@@ -134,15 +133,13 @@ class RewardModel:
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
-        coarse = [coarse_view(video, self.frames) for video in videos]
-        prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        grammars = [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+        coarse, prompts, grammars = self._scan_turn(videos)
         scan_turn = self.generator.begin(prompts, grammars, TOOLS)
         scanned = self._answers(scan_turn)
         scans = [parse_scan(*split_tool_call(answer.text)) for answer in scanned]
         asked = [i for i, scan in enumerate(scans) if scan is not None]
         dense = {i: dense_view(videos[i], scans[i].windows, self.frames) for i in asked}  # type: ignore[union-attr]
-        looks: dict[int, _Answer] = {}
+        looks: dict[int, Answer] = {}
         if asked:
             dialogues = [_second_turn(prompts[i], scanned[i].text, dense[i]) for i in asked]
             grammars = [look_grammar(dense[i].times) for i in asked]
@@ -150,7 +147,13 @@ class RewardModel:
             looks = dict(zip(asked, self._answers(look_turn), strict=True))
         return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
 
-    def _answers(self, turn: Turn) -> list[_Answer]:
+    def _scan_turn(self, videos: Sequence[Video]) -> tuple[list[View], list[list[Message]], list[str]]:
+        """Return what turn 1 shows of each video, its prompts, and the grammars of its answers."""
+        coarse = [coarse_view(video, self.frames) for video in videos]
+        prompts = [scan_prompt(view.images, view.times) for view in coarse]
+        return coarse, prompts, [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+
+    def _answers(self, turn: Turn) -> list[Answer]:
         tokenizer, none = self.processor.tokenizer, self.generator.watched_token
         rows = zip(turn.answers, turn.watched, turn.unaided, strict=True)
         return [_read_answer(tokenizer, none, *row) for row in rows]
@@ -168,7 +171,7 @@ def none_token_id(tokenizer: Any) -> int:
 _CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands before "none" or an anomaly's name
 
 
-def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[float], unaided: bool) -> _Answer:
+def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[float], unaided: bool) -> Answer:
     """Decode a generated row, and add up the log-probabilities of "none", whose token is given."""
     text, total, chose = "", 0.0, False
     for token, log in zip(row, none_logs, strict=True):
@@ -178,7 +181,7 @@ def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[floa
             if token != none:
                 break
         text += tokenizer.decode([token], skip_special_tokens=False)
-    return _Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0, unaided)
+    return Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0, unaided)
 
 
 def log_odds(log_probability: float) -> float:
@@ -189,12 +192,11 @@ def log_odds(log_probability: float) -> float:
 
 
 def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Message]:
-    """Return the dialogue up to turn 2; the scan goes in as it was written, so its tokens stay the same."""
-    scan = {"role": "assistant", "content": [{"type": "text", "text": scan_text}]}
-    return [*prompt, scan, tool_reply(look_content(view.images, view.times))]
+    """Return the dialogue up to turn 2."""
+    return [*prompt, as_written(scan_text), tool_reply(look_content(view.images, view.times))]
 
 
-def _only_judgement(video: Video, view: View, answer: _Answer) -> Judgement:
+def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
     look = parse_look(answer.text)
     scan = Scan((), windows_of(look.findings, video.duration)) if look else None
     return judgement_of(
@@ -207,12 +209,10 @@ def _only_judgement(video: Video, view: View, answer: _Answer) -> Judgement:
     )
 
 
-def _judgement(
-    scanned: _Answer, scan: Scan | None, looked: _Answer | None, views: tuple[View, View | None]
-) -> Judgement:
+def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views: tuple[View, View | None]) -> Judgement:
     coarse, dense = views
     seen = set(coarse.indices) | set(dense.indices if dense else [])
-    looked = looked or _Answer("", 0.0, unaided=False)
+    looked = looked or Answer("", 0.0, unaided=False)
     return judgement_of(
         scan,
         parse_look(looked.text),

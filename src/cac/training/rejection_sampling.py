@@ -14,17 +14,7 @@ from typing import Any
 
 from cac.annotations import Clip
 from cac.clip_store import ClipStore
-from cac.dialogue import (
-    look_content,
-    look_reply,
-    parse_look,
-    parse_scan,
-    scan_prompt,
-    scan_reply,
-    split_tool_call,
-    spoken_windows,
-    tool_reply,
-)
+from cac.dialogue import as_written, look_content, scan_prompt, tool_reply
 from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES
@@ -90,16 +80,12 @@ def finish(root: Path) -> None:
 def rollout_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
     """Return a rollout that can be read as a dialogue to learn from: what it was shown and what it answered."""
     video = store.video(clip)
-    coarse = coarse_view(video, frames)
-    scan, look = parse_scan(*split_tool_call(rollout.scan_text)), parse_look(rollout.look_text)
-    assert scan is not None, "an answer that was parsed before"
-    assert look is not None, "an answer that was parsed before"
-    dense = dense_view(video, spoken_windows(scan), frames)
+    coarse, dense = coarse_view(video, frames), dense_view(video, rollout.windows, frames)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
-        scan_reply(scan),
+        as_written(rollout.scan_text),
         tool_reply(look_content(dense.images, dense.times)),
-        look_reply(look),
+        as_written(rollout.look_text),
     ]
     return Dialogue(messages, has_tool=True)
 

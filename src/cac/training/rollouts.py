@@ -1,22 +1,26 @@
-"""Rollouts of the policy as it stands, turn by turn: some scans of each clip, then as many looks after the best one.
+"""Rollouts of the policy as it stands, turn by turn: some scans of each clip, then some looks after the best of them.
 
-A good scan with a bad look, or the other way round, is no loss then, and a clip is read once a turn, however many
-answers are drawn. TRL's own loop draws whole rollouts, reads the clip for each, and learns in between. Here all are
-drawn before any weight moves, by a process a core; every job seeds itself, so nothing depends on who drew what.
-Answers are held to the grammar. Left out: what is made of them (`rejection_sampling.py`).
+What a scan is worth is first what its windows earn. Those of a clean clip earn nothing, so there several scans are
+followed by looks, and the better one is that after which the looks earn more: so a scan learns what it leads to. A good
+scan with a bad look, or the other way round, is no loss, and a clip is read once a turn, however many answers are
+drawn. TRL's own loop draws whole rollouts, reads the clip for each, and learns in between. Here all are drawn before
+any weight moves, by a process a core; every job seeds itself, so nothing depends on who drew what. Answers are held to
+the grammar. Left out: what is made of them (`rejection_sampling.py`).
 """
 
 import json
 import random
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from operator import methodcaller
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from cac.annotations import Clip, read_clips
 from cac.clip_store import ClipStore
-from cac.geometry import temporal_iou
+from cac.geometry import Window, temporal_iou
 from cac.judgement import Judgement
 from cac.layout import DATASET
 from cac.model.adapted import adapted_reward_model
@@ -41,17 +45,19 @@ class Drawn:
     Attributes:
         best: the best look after the best scan; None if it cannot be read.
         overlaps: what each scan's windows earn; none on a clean clip.
-        rewards: the whole reward of each look after the best scan.
+        worths: the mean reward of the looks after each scan that was tried.
+        rewards: the whole reward of each look after the best of those.
     """
 
     best: Judgement | None
     overlaps: tuple[float, ...]
+    worths: tuple[float, ...]
     rewards: tuple[float, ...]
 
     @property
     def tells(self) -> bool:
         """Whether some answers are better than others."""
-        return len(set(self.overlaps)) > 1 or len(set(self.rewards)) > 1
+        return any(len(set(values)) > 1 for values in (self.overlaps, self.worths, self.rewards))
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""
@@ -61,36 +67,52 @@ class Drawn:
     def from_dict(cls, data: dict[str, Any]) -> "Drawn":
         """Read what `to_dict` wrote, also after a JSON round trip."""
         best = Judgement.from_dict(data["best"]) if data["best"] else None
-        return cls(best, tuple(data["overlaps"]), tuple(data["rewards"]))
+        return cls(best, *(tuple(data[name]) for name in ("overlaps", "worths", "rewards")))
 
 
 def draw(clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, settings: Grpo) -> list[Drawn]:
     """Draw scans of each clip and, after its best, looks; of equals the first is the best."""
-    copies = settings.rejection.generations
-    scans = judge.scans(videos, copies)
-    best = [_best_scan(group, clip, settings) for group, clip in zip(scans, clips, strict=True)]
-    usable = [i for i, scanned in enumerate(best) if scanned is not None]
-    chosen = [scanned for scanned in best if scanned is not None]
-    looks = dict(zip(usable, judge.looks([videos[i] for i in usable], chosen, copies), strict=True)) if usable else {}
-    return [
-        Drawn(
-            best=_best_look(looks.get(i, []), clip, settings),
-            overlaps=() if clip.is_clean else tuple(_overlap(scanned, clip, settings) for scanned in scans[i]),
-            rewards=tuple(total_reward(look, clip, settings) for look in looks.get(i, [])),
-        )
-        for i, clip in enumerate(clips)
-    ]
+    own = settings.rejection
+    scans = judge.scans(videos, own.scans)
+    tried = [_worth_trying(group, clip, settings) for group, clip in zip(scans, clips, strict=True)]
+    asked = [(i, scanned) for i, group in enumerate(tried) for scanned in group]
+    looks: list[list[list[Judgement]]] = [[] for _ in clips]  # of each clip, after each scan that is tried
+    at_once = max(1, own.rollouts_at_once // own.looks)
+    for start in range(0, len(asked), at_once):
+        some = asked[start : start + at_once]
+        answers = judge.looks([videos[i] for i, _ in some], [scanned for _, scanned in some], own.looks)
+        for (i, _), group in zip(some, answers, strict=True):
+            looks[i].append(group)
+    return [_drawn(clip, scans[i], looks[i], settings) for i, clip in enumerate(clips)]
 
 
-def _best_scan(group: Sequence[Scanned], clip: Clip, settings: Grpo) -> Scanned | None:
-    readable = [scanned for scanned in group if scanned.scan is not None]
-    return max(readable, key=lambda scanned: _overlap(scanned, clip, settings), default=None)
+def _worth_trying(group: Sequence[Scanned], clip: Clip, settings: Grpo) -> list[Scanned]:
+    """Return one scan for each of the windows that earn most, the most frequent ones first."""
+    readable = [(scanned, scanned.scan.windows) for scanned in group if scanned.scan is not None]
+    earned = {windows: _overlap(windows, clip, settings) for _, windows in readable}
+    best = [(scanned, windows) for scanned, windows in readable if earned[windows] == max(earned.values())]
+    firsts: dict[tuple[Window, ...], Scanned] = {}
+    for scanned, windows in best:
+        firsts.setdefault(windows, scanned)
+    often = Counter(windows for _, windows in best).most_common(settings.rejection.tries)
+    return [firsts[windows] for windows, _ in often]
 
 
-def _overlap(scanned: Scanned, clip: Clip, settings: Grpo) -> float:
-    if clip.is_clean or scanned.scan is None:
-        return 0.0
-    return settings.reward_weights.temporal_iou * temporal_iou(scanned.scan.windows, clip.windows)
+def _overlap(windows: Sequence[Window], clip: Clip, settings: Grpo) -> float:
+    return 0.0 if clip.is_clean else settings.reward_weights.temporal_iou * temporal_iou(windows, clip.windows)
+
+
+def _drawn(clip: Clip, scans: Sequence[Scanned], looks: Sequence[Sequence[Judgement]], settings: Grpo) -> Drawn:
+    rewards = [tuple(total_reward(look, clip, settings) for look in group) for group in looks]
+    worths = tuple(map(fmean, rewards))
+    best = worths.index(max(worths)) if worths else None
+    windows = [scanned.scan.windows if scanned.scan else () for scanned in scans]
+    return Drawn(
+        best=None if best is None else _best_look(looks[best], clip, settings),
+        overlaps=() if clip.is_clean else tuple(_overlap(one, clip, settings) for one in windows),
+        worths=worths,
+        rewards=() if best is None else rewards[best],
+    )
 
 
 def _best_look(looks: Sequence[Judgement], clip: Clip, settings: Grpo) -> Judgement | None:
@@ -120,7 +142,7 @@ class _Job:
         judge.generator.max_turn_tokens = settings.max_turn_tokens
         encode_images_once(judge.model.requires_grad_(False))
         clips, store = chosen_clips(self.params, self.root)[self.start : self.stop], ClipStore(self.root / DATASET)
-        at_once = max(1, settings.rejection.rollouts_at_once // settings.rejection.generations)
+        at_once = max(1, settings.rejection.rollouts_at_once // settings.rejection.scans)
         rows: list[Drawn] = []
         for first in range(0, len(clips), at_once):
             some = clips[first : first + at_once]
@@ -128,7 +150,7 @@ class _Job:
         partial = self.out.with_suffix(".partial")
         partial.write_text(json.dumps([row.to_dict() for row in rows]), encoding="utf-8")
         partial.rename(self.out)
-        print(f"rollouts  {self.stop}/{self.count} clips, {settings.rejection.generations} of each", flush=True)
+        print(f"rollouts  {self.stop}/{self.count} clips, {settings.rejection.scans} scans of each", flush=True)
 
 
 def chosen_clips(params: Params, root: Path) -> list[Clip]:
