@@ -176,7 +176,7 @@ def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: P
     learned = {"batch_size": 2, "learning_rate": 0.01, "log_every": 1}
     update = {
         "rejection": params.two_turn_grpo.rejection.model_copy(update={**drawn, **learned}),
-        "max_turn_tokens": 60,
+        "max_turn_tokens": 100,
         "learning_rate": 1e-12,
     }
     settings = params.two_turn_grpo.model_copy(update=update)

@@ -18,7 +18,7 @@ from cac.dialogue import as_written, look_content, scan_prompt, tool_reply
 from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES
-from cac.model.adapters import freeze_vision, load_adapter, save_adapter
+from cac.model.adapters import load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Frames, Params, Rejection, Sft
 from cac.training import checkpoints, processes
@@ -116,7 +116,7 @@ def _require_enough(kept: int, settings: Rejection) -> None:
     if kept < settings.batch_size:
         raise CacError(
             f"only {kept} clips have rollouts that differ in reward, less than two_turn_grpo.rejection.batch_size "
-            f"{settings.batch_size}. Draw more (clips, generations), at a higher temperature, or none (clips: 0)."
+            f"{settings.batch_size}. Draw more (clips, scans, looks), at a higher temperature, or none (clips: 0)."
         )
 
 
@@ -128,7 +128,7 @@ def _learn(
     log: Log,
 ) -> None:
     """Train the policy on the rollouts and save it."""
-    from cac.training.lean_passes import make_lean
+    from cac.training.lean_passes import make_lean, rest_vision
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
@@ -138,7 +138,7 @@ def _learn(
     identity = base_identity(params.model)
     model = load_adapter(base, policy, identity, trainable=True)
     if not settings.train_vision:
-        freeze_vision(model)
+        rest_vision(model)
     make_lean(model, params.adapter)
     store = ClipStore(root / DATASET)
     dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
