@@ -39,7 +39,7 @@ def settings(project_params: Params, fresh_base: Path) -> dict:
     for section, change in changes.items():
         values[section] |= change
     values["two_turn_grpo"]["rejection"] |= {
-        "clips": 8, "scans": 4, "tries": 2, "looks": 4, "rollouts_at_once": 32,
+        "clips": 24, "scans": 6, "tries": 2, "looks": 6, "rollouts_at_once": 36,
         "batch_size": 2, "epochs": 1, "log_every": 1,
     }  # fmt: skip
     return values

@@ -157,6 +157,22 @@ def test_the_policy_learns_its_own_words_and_is_told_what_they_earned(params: Pa
     assert not (root / CHECKPOINTS / NAME).exists()
 
 
+def test_no_image_is_encoded_again_in_the_second_round(params: Params, root: Path, start: Path, monkeypatch) -> None:
+    encoded: list[None] = []
+
+    def watched_base(settings):
+        base, processor = load_base(settings)
+        base.model.visual.patch_embed.register_forward_hook(lambda *_: encoded.append(None))
+        return base, processor
+
+    monkeypatch.setattr(rejection_sampling, "load_base", watched_base)
+    log = Log()
+    improve(params, root, start, log)
+    steps = len(log) - 1
+    assert steps > 2
+    assert len(encoded) <= (steps + 1) // 2, "whoever has seen it remembers it"
+
+
 def test_what_is_learned_is_what_was_written_token_by_token(params: Params, root: Path, start: Path) -> None:
     folder = root / "rollouts"
     folder.mkdir()

@@ -31,6 +31,7 @@ CHECKPOINTS = ("base", *TRAINING_STAGES)
 GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
 BASELINES = ("majority", "frame_difference")
 BATCHES_PER_JOB = 3  # a job loads every checkpoint once; what an interruption undoes is a checkpoint's part of one
+MEMORY = 2**29  # bytes of images' encodings that a job may keep
 
 Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a clip
 
@@ -78,7 +79,7 @@ class _CheckpointsJob:
         params, root = self.work.params, self.work.root
         make_deterministic(params.compute)
         store, clips = ClipStore(root / DATASET), read_clips(root / DATASET, self.split)[self.start : self.stop]
-        videos, memory = [store.video(clip) for clip in clips], ImageMemory()
+        videos, memory = [store.video(clip) for clip in clips], ImageMemory(MEMORY)
         for row in CHECKPOINTS:
             out = self.work.out(row, self.split, self.start)
             if not out.is_file():

@@ -3,16 +3,14 @@
 Eight rollouts of one clip share all frames of the scan and most of the second look, and each of them is encoded when
 turn 1 is generated, again for turn 2, and again for the loss: equal images of a call are encoded once. An `ImageMemory`
 keeps encodings from call to call: in `evaluate`, which judges the same clips with one checkpoint after another, for
-those whose towers are equal, and on a CPU in supervised training, which comes back to a clip. On the CPUs measured so
-far an image is encoded to the same bits in any company (`docs/decisions.md`), so what is remembered changes nothing.
+those whose towers are equal, and where own rollouts are learned from more than once. On the CPU that was tried an image
+is encoded to the same bits in any company (`docs/decisions.md`), so what is remembered changes nothing.
 """
 
 import hashlib
 from typing import Any
 
 from cac.model.adapters import without_wrapper
-
-ROOM = 2**29  # bytes, for those who have no reason to keep more or less
 
 
 class ImageMemory:
@@ -22,7 +20,7 @@ class ImageMemory:
         room: bytes to keep; when there is more, all of it is forgotten.
     """
 
-    def __init__(self, room: int = ROOM) -> None:
+    def __init__(self, room: int) -> None:
         self.room = room
         self._tower = b""
         self._encodings: dict[bytes, tuple[Any, ...]] = {}

@@ -1,16 +1,13 @@
 """What TRL, PEFT and Transformers do for GPUs alone or leave undone, and a pass gains by: same values, less work.
 
 Only the tokens that are learned from are scored; a batch without padding on the left needs no attention mask; rollouts
-of one clip stay in one pass, whose equal images are encoded once; a tower at rest is not asked again about an image it
-has seen; adapters of narrow models are added to their weights.
+of one clip stay in one pass, whose equal images are encoded once; adapters of narrow models are added to their weights.
 docs/experiments.md has what each is worth. Imports TRL, so import it inside functions only.
 """
 
 from typing import Any
 
-from cac.model.adapters import freeze_vision, without_wrapper
-from cac.model.image_memory import ImageMemory, encode_images_once
-from cac.model.loading import best_device
+from cac.model.adapters import without_wrapper
 from cac.model.lora_sum import compute_as_sum
 from cac.params import Adapter
 
@@ -22,13 +19,6 @@ def make_lean(model: Any, settings: Adapter) -> None:
     without_wrapper(model).model.language_model.register_forward_pre_hook(without_needless_mask, with_kwargs=True)
     if settings.compute == "sum":
         compute_as_sum(model)
-
-
-def rest_vision(model: Any) -> None:
-    """Freeze the vision tower, and on a CPU let it remember images; a GPU has other uses for its memory."""
-    freeze_vision(model)
-    if best_device() == "cpu":
-        encode_images_once(model, ImageMemory())
 
 
 def _score_learned_tokens_only() -> None:

@@ -18,8 +18,9 @@ from cac.dialogue import as_written, look_content, scan_prompt, tool_reply
 from cac.errors import CacError
 from cac.judgement import Judgement
 from cac.layout import DATASET, HISTORIES
-from cac.model.adapters import load_adapter, save_adapter
-from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.adapters import freeze_vision, load_adapter, save_adapter
+from cac.model.image_memory import ImageMemory, encode_images_once
+from cac.model.loading import base_identity, best_device, load_base, make_deterministic
 from cac.params import Frames, Params, Rejection, Sft
 from cac.training import checkpoints, processes
 from cac.training.collator import Dialogue
@@ -28,6 +29,7 @@ from cac.training.rollouts import Drawn, chosen_clips, draw_all
 from cac.views import coarse_view, dense_view
 
 NAME = "rejection_sampling"
+MEMORY = 2**30  # bytes of images' encodings that are kept: those of a thousand clips of the sample
 _SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
 _DONE, _HISTORY = "done", "history.json"
 
@@ -128,7 +130,7 @@ def _learn(
     log: Log,
 ) -> None:
     """Train the policy on the rollouts and save it."""
-    from cac.training.lean_passes import make_lean, rest_vision
+    from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
@@ -138,7 +140,9 @@ def _learn(
     identity = base_identity(params.model)
     model = load_adapter(base, policy, identity, trainable=True)
     if not settings.train_vision:
-        rest_vision(model)
+        freeze_vision(model)
+        if best_device() == "cpu":  # a GPU has other uses for its memory
+            encode_images_once(model, ImageMemory(MEMORY))
     make_lean(model, params.adapter)
     store = ClipStore(root / DATASET)
     dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]

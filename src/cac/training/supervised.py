@@ -11,7 +11,7 @@ from pathlib import Path
 from cac.annotations import read_clips
 from cac.clip_store import ClipStore
 from cac.layout import DATASET, HISTORIES, MODELS
-from cac.model.adapters import load_adapter, new_adapter, save_adapter
+from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.training import checkpoints, processes
@@ -41,7 +41,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         CacError: the dataset, the base or the previous adapter is missing or does not fit.
     """
     from cac.registry.tracking import shared_run
-    from cac.training.lean_passes import make_lean, rest_vision
+    from cac.training.lean_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     make_deterministic(params.compute)
@@ -52,7 +52,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     else:
         model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
     if not stage.settings.train_vision:
-        rest_vision(model)
+        freeze_vision(model)
     make_lean(model, params.adapter)
     with processes.main_first():
         folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
