@@ -160,7 +160,7 @@ class Rejection(_Section):
 
     clips: Annotated[int, Field(ge=0)]  # to draw rollouts of, at most; 0 leaves this part out
     scans: Annotated[int, Field(ge=2)]  # drawn of one clip, of which the best is kept
-    tries: Count  # scans of equal windows' worth that looks are drawn after, to tell which is best
+    tries: Count  # of the scans whose windows earn most, how many different ones are followed by looks, at most
     looks: Annotated[int, Field(ge=2)]  # drawn after a scan that is tried, of which the best is kept
     temperature: Positive
     rollouts_at_once: Count  # that a process draws together
