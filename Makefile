@@ -95,5 +95,8 @@ lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## remove caches and scratch files; keeps data, models, metrics, the MLflow store and .venv
+	@find .scratch -type f -name '*lock' 2>/dev/null | while read -r lock; do \
+	  flock --nonblock "$$lock" true || { echo "error: a run is at work in this checkout: it holds $$lock. Stop it first." >&2; exit 2; }; \
+	done
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .scratch
 	find src flows infra tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -12,11 +12,10 @@ sample's own kind of clips can be made like this.
 import argparse
 import json
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cac.annotations import CARD_NAME, MANIFEST_NAME, Clip, read_clips
+from cac.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 from cac.clip_store import ClipStore
 from cac.data.build import build_dataset
 from cac.errors import CacError
@@ -29,7 +28,7 @@ from cac.model.adapted import adapted_reward_model
 from cac.model.adapters import require_adapter
 from cac.model.image_memory import encode_images_once
 from cac.model.loading import make_deterministic
-from cac.params import Params, load_params
+from cac.params import Grpo, Params, load_params
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
 from cac.workers import spread
@@ -61,31 +60,41 @@ def main() -> int:
             require_adapter(folder)
     except CacError as error:
         parser.error(str(error))
-    made_from = _other_scenes(params, args.scenes)
-    sections = {"compute": made_from.compute, "procedural_data": made_from.procedural_data}
-    place = SCRATCH / "choosing" / fingerprint(sections, [])[:16]
-    dataset = place / "data"
-    if not (dataset / CARD_NAME).is_file():
-        dataset.parent.mkdir(parents=True, exist_ok=True)
-        build_dataset(dataset, made_from)
-    facts = [_facts(dataset, _judge(place, dataset, folder, params), params) for folder in args.checkpoints]
+    dataset = other_clips(params, args.scenes)
+    facts = [judged_facts(dataset, folder, params, params.two_turn_grpo) for folder in args.checkpoints]
     for folder, own in zip(args.checkpoints, facts, strict=True):
-        _print(str(folder), evaluate_facts(own, SAMPLES, SEED), sign="")
+        print_table(str(folder), evaluate_facts(own, SAMPLES, SEED), sign="")
         if own is not facts[0]:
-            _print("  minus the first", paired_difference(own, facts[0], SAMPLES, SEED), sign="+")
+            print_table("  minus the first", paired_difference(own, facts[0], SAMPLES, SEED), sign="+")
     return 0
 
 
-def _other_scenes(params: Params, scenes: int) -> Params:
-    """Return the settings that so many pairs of other scenes are rendered from."""
+def other_clips(params: Params, scenes: int) -> Path:
+    """Return the dataset of so many pairs of other scenes, rendered if it is not there."""
     data = params.procedural_data.model_copy(update={"pairs": scenes, "shifted_pairs": 0})
     compute = params.compute.model_copy(update={"seed": SEED})
-    return params.model_copy(update={"procedural_data": data, "compute": compute})
+    dataset = SCRATCH / "choosing" / fingerprint({"compute": compute, "procedural_data": data}, [])[:16] / "data"
+    if not (dataset / CARD_NAME).is_file():
+        dataset.parent.mkdir(parents=True, exist_ok=True)
+        build_dataset(dataset, params.model_copy(update={"procedural_data": data, "compute": compute}))
+    return dataset
 
 
-def _judge(place: Path, dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
+def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) -> Facts:
+    """Judge a dataset with an adapter, and gather what metrics are made of.
+
+    Scores are calibrated on the same clips, which keeps their order.
+    """
+    clips, judgements = read_clips(dataset), _judge(dataset, adapter, params)
+    calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
+    totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
+    scores = [calibration.score(one.margin) for one in judgements]
+    return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, totals)
+
+
+def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
     sections = {"frames": params.frames, "model": params.model, "evaluation": params.evaluation}
-    out = place / f"{fingerprint(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
+    out = dataset.parent / f"{fingerprint(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
     if not out.is_file():
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)
@@ -107,16 +116,8 @@ def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> lis
     return [judgement.to_dict() for judgement in judged]
 
 
-def _facts(dataset: Path, judgements: Sequence[Judgement], params: Params) -> Facts:
-    """Gather what metrics are made of; scores are calibrated on the same clips, which keeps their order."""
-    clips: list[Clip] = read_clips(dataset)
-    calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
-    rewards = [total_reward(one, clip, params.two_turn_grpo) for one, clip in zip(judgements, clips, strict=True)]
-    scores = [calibration.score(one.margin) for one in judgements]
-    return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, rewards)
-
-
-def _print(name: str, metrics: dict[str, Interval], *, sign: str) -> None:
+def print_table(name: str, metrics: dict[str, Interval], *, sign: str) -> None:
+    """Print the metrics of one checkpoint, or of a difference, with their intervals."""
     print(name)
     for metric, label in SHOWN.items():
         value, low, high = (f"{metrics[metric][part]:{sign}.3f}" for part in ("value", "low", "high"))

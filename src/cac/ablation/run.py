@@ -34,14 +34,14 @@ def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> 
     if name not in VARIANTS:
         raise CacError(f"no variant {name!r}; there are: {', '.join(VARIANTS)}.")
     settings = variant_params(params, name, seed)
-    adapter = _train_chain(settings, VARIANTS[name].stages, root)
+    adapter = train_chain(settings, VARIANTS[name].stages, root)
     metrics = _measure(settings, adapter, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {"variant": name, "seed": seed, "val": metrics}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def _train_chain(params: Params, stages: tuple[str, ...], root: Path) -> Path:
+def train_chain(params: Params, stages: tuple[str, ...], root: Path) -> Path:
     """Train the stages one after another, each in a folder of its own, and return the last one's adapter."""
     previous: tuple[str, Path] | None = None
     for stage in stages:

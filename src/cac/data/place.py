@@ -4,7 +4,9 @@ A new folder is made beside its place and moved there by renaming, so that an in
 the new one. Left out: what is written into it.
 """
 
+import fcntl
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,15 +26,17 @@ def new_dataset(out: Path) -> Iterator[Path]:
         CacError: `out` cannot be written, or holds something that is no dataset.
     """
     place = out.resolve()
-    restore(place)
     scratch = _beside(place, "partial")
-    _clear(place, scratch)
-    try:
-        yield scratch
-        _move(scratch, place)
-    except BaseException:
-        shutil.rmtree(scratch, ignore_errors=True)
-        raise
+    _check_replaceable(place)
+    with _held(scratch, place):
+        restore(place)
+        try:
+            _clear(scratch)
+            yield scratch
+            _move(scratch, place)
+        except BaseException:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise
 
 
 def check_shares(val_share: float, test_share: float) -> None:
@@ -76,18 +80,52 @@ def _beside(place: Path, suffix: str) -> Path:
     return place.parent / f".{place.name}.{suffix}"
 
 
-def _clear(out: Path, scratch: Path) -> None:
+def _check_replaceable(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise CacError(f"{out} is a file. Name a folder with --out.")
     if out.exists() and any(out.iterdir()) and not (out / CARD_NAME).is_file():
         raise CacError(f"{out} exists and is no dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
+
+
+@contextmanager
+def _held(scratch: Path, out: Path) -> Iterator[None]:
+    """Hold the kernel's lock on the scratch folder, made if need be; it ends with the process, however that ends."""
     try:
-        shutil.rmtree(scratch, ignore_errors=True)
-        (scratch / "clips").mkdir(parents=True)
+        scratch.mkdir(parents=True, exist_ok=True)
+        handle = os.open(scratch, os.O_RDONLY)
     except OSError as error:
-        raise CacError(
-            f"cannot write to {scratch.parent}: {error.strerror}. Name another folder with --out."
-        ) from error
+        raise _cannot_write(scratch, error) from error
+    try:
+        if not _locked(handle, scratch):
+            raise CacError(
+                f"another process is making {out}, or has just made it. Wait for it, or name another folder with --out."
+            )
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int, scratch: Path) -> bool:
+    """Lock the open folder, and tell whether that worked and it is still the one that stands there."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return scratch.is_dir() and os.path.samestat(os.fstat(handle), scratch.stat())
+
+
+def _clear(scratch: Path) -> None:
+    """Empty the folder, which stays the same one as it is locked."""
+    try:
+        for path in scratch.iterdir():
+            shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+        (scratch / "clips").mkdir()
+    except OSError as error:
+        raise _cannot_write(scratch, error) from error
+
+
+def _cannot_write(scratch: Path, error: OSError) -> CacError:
+    return CacError(f"cannot write to {scratch.parent}: {error.strerror}. Name another folder with --out.")
 
 
 def _move(scratch: Path, place: Path) -> None:

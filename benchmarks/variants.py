@@ -1,0 +1,57 @@
+"""Two variants of the method over seeds, on a larger validation set than the sample's.
+
+    python -m benchmarks.variants without_stage_3 one_look --seeds 7 8 9
+
+`make ablate` measures its variants on the sample's val split, which is too small to tell two of them apart. Here what
+it trained (or what is missing of it, which takes minutes a run) judges the clips of `benchmarks.choosing`. Printed is
+the first variant less the second: with the interval over clips for each seed, and with Student's t over the seeds.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.choosing import SAMPLES, SEED, SHOWN, judged_facts, other_clips, print_table
+from cac.ablation.run import train_chain
+from cac.ablation.table import estimate
+from cac.ablation.variants import VARIANTS, variant_params
+from cac.evaluation.intervals import Interval, paired_difference
+from cac.evaluation.metrics import Facts
+from cac.params import Params, load_params
+
+
+def main() -> int:
+    """Judge with both variants of every seed and print the differences."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.variants", description="Compare two variants.")
+    parser.add_argument("variant", choices=VARIANTS)
+    parser.add_argument("against", choices=VARIANTS)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9], metavar="N", help="(default: 7 8 9)")
+    parser.add_argument("--scenes", type=int, default=500, metavar="N", help="pairs of clips (default: 500)")
+    args = parser.parse_args()
+    params = load_params(Path("params.yaml"))
+    dataset = other_clips(params, args.scenes)
+    differences = []
+    for seed in args.seeds:
+        first, second = (_facts(dataset, params, name, seed) for name in (args.variant, args.against))
+        differences.append(paired_difference(first, second, SAMPLES, SEED))
+        print_table(f"{args.variant} less {args.against}, seed {seed}", differences[-1], sign="+")
+    _print_mean(differences)
+    return 0
+
+
+def _facts(dataset: Path, params: Params, name: str, seed: int) -> Facts:
+    """Judge as the variant does; every variant's reward is weighed as the full method weighs it."""
+    settings = variant_params(params, name, seed)
+    adapter = train_chain(settings, VARIANTS[name].stages, Path.cwd())
+    return judged_facts(dataset, adapter, settings, params.two_turn_grpo)
+
+
+def _print_mean(differences: list[dict[str, Interval]]) -> None:
+    print(f"mean of {len(differences)} seeds, ± Student's t")
+    for metric, label in SHOWN.items():
+        values = [one[metric]["value"] for one in differences]
+        print(f"    {label:18} {estimate([value for value in values if value is not None])}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
