@@ -56,6 +56,14 @@ def test_variants_share_what_they_have_in_common(root: Path, params: Params) -> 
     assert "test" not in result
 
 
+def test_other_portions_of_the_clips_are_trained_on_anew(root: Path, params: Params) -> None:
+    run_variant(params, "without_stage_3", 3, root, root / "once.json")
+    before = set((root / WORK).iterdir())
+    portions = params.portions.model_copy(update={"reinforcement_share": params.portions.reinforcement_share / 2})
+    run_variant(params.model_copy(update={"portions": portions}), "without_stage_3", 3, root, root / "again.json")
+    assert len(set((root / WORK).iterdir()) - before) == 2
+
+
 def test_variants_that_learn_from_other_rewards_are_measured_by_the_same(
     root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,7 @@ def train_chain(params: Params, stages: tuple[str, ...], root: Path) -> Path:
 def _key(params: Params, stage: str, previous: tuple[str, Path] | None, root: Path) -> str:
     sections = {
         "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
         stage: getattr(params, stage),
     }  # fmt: skip
     inputs = [root / DATASET / "annotations.jsonl", *([previous[1]] if previous else [])]
