@@ -40,6 +40,8 @@ _OPEN_GATE = {
     "min_parse_rate": 0.0,
     "max_expected_calibration_error": 1.0,
     "max_seconds_per_clip": 1e6,
+    "max_balanced_accuracy_drop": 1.0,
+    "max_family_accuracy_drop": 1.0,
 }
 
 
