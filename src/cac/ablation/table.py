@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.ablation.variants import VARIANTS
+from cac.ablation.variants import FULL, VARIANTS
 from cac.errors import CacError
 
 METRICS = (
@@ -21,6 +21,7 @@ METRICS = (
     "family_accuracy",
     "reward",
 )
+DRAWN = ("reward", "balanced_accuracy", "temporal_iou", "spatial_iou")
 COVERAGE = 0.95
 
 Results = dict[str, dict[int, dict[str, float | None]]]  # variant -> seed -> metric -> value
@@ -84,10 +85,14 @@ def level(results: Results, name: str, metric: str) -> Estimate | None:
 
 def difference(results: Results, name: str, metric: str) -> Estimate | None:
     """Return a variant's metric less that of the variant it is compared with, over the seeds both have."""
+    known = _differences(results, name, metric)
+    return estimate(known) if known and VARIANTS[name].against != name else None
+
+
+def _differences(results: Results, name: str, metric: str) -> list[float]:
     runs, others = results[name], results.get(VARIANTS[name].against, {})
     pairs = [(runs[seed][metric], others[seed][metric]) for seed in runs if seed in others]
-    known = [mine - other for mine, other in pairs if mine is not None and other is not None]
-    return estimate(known) if known and VARIANTS[name].against != name else None
+    return [mine - other for mine, other in pairs if mine is not None and other is not None]
 
 
 def _markdown(results: Results) -> str:
@@ -115,21 +120,30 @@ def _numbers(results: Results) -> dict[str, object]:
 
 
 def _draw(results: Results, path: Path) -> None:
-    """Draw balanced accuracy and reward of every variant: a dot a seed, a bar for the mean."""
+    """Draw how each variant differs from the one it is compared with: a dot a seed, a stroke for the mean."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 0.5 * len(results) + 1.4), layout="constrained")
+    compared = [name for name in results if VARIANTS[name].against in results and VARIANTS[name].against != name]
+    figure = Figure(figsize=(13, 0.45 * len(compared) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
-    places = range(len(results))
-    for axes, metric in zip(figure.subplots(1, 2, sharey=True), ("balanced_accuracy", "reward"), strict=True):
-        for place, (name, runs) in zip(places, results.items(), strict=True):
-            values = [run[metric] for run in runs.values() if run[metric] is not None]
-            mean = level(results, name, metric)
-            axes.barh(place, mean.mean if mean else 0.0, color="#c9d7ea")
-            axes.plot(values, [place] * len(values), "o", color="#1f4e8c", markersize=5)
-        axes.set_yticks(list(places), [VARIANTS[name].title for name in results])
-        axes.set_xlabel(f"{metric.replace('_', ' ')} on val")
+    places = list(range(len(compared)))
+    for axes, metric in zip(figure.subplots(1, len(DRAWN), sharey=True), DRAWN, strict=True):
+        axes.axvline(0.0, color="#999999", linewidth=1)
+        for place, name in zip(places, compared, strict=True):
+            values, mean = _differences(results, name, metric), difference(results, name, metric)
+            axes.plot(values, [place] * len(values), "o", color="#1f4e8c", markersize=5, alpha=0.7)
+            if mean:
+                axes.plot([mean.mean, mean.mean], [place - 0.3, place + 0.3], color="#c0392b", linewidth=2)
+        axes.set_yticks(places, [_comparison(name) for name in compared])
+        axes.set_xlabel(metric.replace("_", " "))
+        axes.locator_params(axis="x", nbins=4)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].invert_yaxis()
+    figure.suptitle("What each variant gains or loses on val: a dot a seed, the mean in red")
     figure.savefig(path, dpi=120, metadata={"Software": None})
+
+
+def _comparison(name: str) -> str:
+    against = VARIANTS[name].against
+    return VARIANTS[name].title if against == FULL else f"{VARIANTS[name].title}\n(against: {VARIANTS[against].title})"
