@@ -15,6 +15,7 @@ from benchmarks.choosing import SAMPLES, SEED, SHOWN, judged_facts, other_clips,
 from cac.ablation.run import train_chain
 from cac.ablation.table import estimate
 from cac.ablation.variants import VARIANTS, variant_params
+from cac.errors import CacError
 from cac.evaluation.intervals import Interval, paired_difference
 from cac.evaluation.metrics import Facts
 from cac.params import Params, load_params
@@ -28,15 +29,22 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, nargs="+", default=[7, 8, 9], metavar="N", help="(default: 7 8 9)")
     parser.add_argument("--scenes", type=int, default=500, metavar="N", help="pairs of clips (default: 500)")
     args = parser.parse_args()
-    params = load_params(Path("params.yaml"))
-    dataset = other_clips(params, args.scenes)
-    differences = []
-    for seed in args.seeds:
-        first, second = (_facts(dataset, params, name, seed) for name in (args.variant, args.against))
-        differences.append(paired_difference(first, second, SAMPLES, SEED))
-        print_table(f"{args.variant} less {args.against}, seed {seed}", differences[-1], sign="+")
-    _print_mean(differences)
+    try:
+        _compare(args.variant, args.against, args.seeds, args.scenes)
+    except CacError as error:
+        parser.error(str(error))
     return 0
+
+
+def _compare(variant: str, against: str, seeds: list[int], scenes: int) -> None:
+    params = load_params(Path("params.yaml"))
+    dataset = other_clips(params, scenes)
+    differences = []
+    for seed in seeds:
+        first, second = (_facts(dataset, params, name, seed) for name in (variant, against))
+        differences.append(paired_difference(first, second, SAMPLES, SEED))
+        print_table(f"{variant} less {against}, seed {seed}", differences[-1], sign="+")
+    _print_mean(differences)
 
 
 def _facts(dataset: Path, params: Params, name: str, seed: int) -> Facts:
