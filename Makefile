@@ -37,7 +37,7 @@ data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is n
 	@$(BIN)/python -m flows.data
 
 run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
-	@$(BIN)/python -m flows.run
+	@$(BIN)/python -m flows.__main__
 
 reproduce: $(INSTALLED) ## make a registered version again, and compare: make reproduce VERSION=champion
 	@$(BIN)/python -m flows.reproduce $(VERSION)

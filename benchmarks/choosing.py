@@ -15,23 +15,23 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from cac.annotations import CARD_NAME, MANIFEST_NAME, read_clips
-from cac.clip_store import ClipStore
-from cac.data.build import build_dataset
+from cac.data.sample.build import build_dataset
 from cac.errors import CacError
-from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
 from cac.evaluation.metrics import Facts, clip_facts
-from cac.judgement import Judgement
-from cac.layout import SCRATCH
-from cac.model.adapted import adapted_reward_model
+from cac.io.parallel import spread
 from cac.model.adapters import require_adapter
-from cac.model.image_memory import encode_images_once
+from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
+from cac.model.patches.transformers_vision_cache import encode_images_once
+from cac.model.reward_model import adapted_reward_model
 from cac.params import Grpo, Params, load_params
+from cac.paths import SCRATCH
+from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
+from cac.schema.judgement import Judgement
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
-from cac.workers import spread
+from cac.video.clip_store import ClipStore
 
 SEED = 20261129
 CLIPS_AT_ONCE = 96

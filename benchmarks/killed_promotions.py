@@ -21,11 +21,11 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.deadly import consuming, promoting, rolling_back, run
-from benchmarks.tiny_versions import Tiny, make_version
 from cac.params import Params, load_params
-from cac.registry.aliases import CHAMPION, GATE_TAG, LINE_TAG, PREVIOUS, ROLLED_BACK_TAG, aliases
-from cac.registry.tracking import connect
+from cac.registry.versions import CHAMPION, GATE_TAG, LINE_TAG, PREVIOUS, ROLLED_BACK_TAG, aliases
+from cac.tracking.mlflow_runs import connect
+from tests.helpers.deadly import consuming, promoting, rolling_back, run
+from tests.helpers.tiny_versions import Tiny, make_version
 
 NOT_KILLED = ""
 DONE = "after the last write"

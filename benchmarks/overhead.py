@@ -21,8 +21,7 @@ from tempfile import TemporaryDirectory
 
 import yaml
 
-from cac.layout import DATASET, TRAINING_STAGES
-from flows.steps import STAGES
+from cac.paths import DATASET, STAGES, TRAINING_STAGES
 
 ROOT = Path(__file__).parents[1]
 _TIMED = """#!/bin/sh
@@ -44,7 +43,7 @@ def main() -> int:
         project = _check_out(Path(scratch), args.steps)
         times = Path(scratch) / "times.jsonl"
         start = time.monotonic()
-        command = (sys.executable, "-m", "flows.run", "--until", args.until)
+        command = (sys.executable, "-m", "flows.__main__", "--until", args.until)
         subprocess.run(command, cwd=project, env=_environment(times), check=True)
         _report(time.monotonic() - start, [json.loads(line) for line in times.read_text().splitlines()])
     return 0

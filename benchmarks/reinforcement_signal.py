@@ -24,15 +24,15 @@ import torch
 from rich.console import Console
 from rich.table import Column, Table
 
-from cac.annotations import read_clips
 from cac.errors import CacError
-from cac.layout import DATASET
 from cac.params import Params, load_params
+from cac.paths import DATASET
+from cac.schema.annotations import read_clips
 from cac.training.advantages import turn_weights
 from cac.training.grpo_trainer import TwoTurnGRPOTrainer
-from cac.training.portions import reinforcement_clips
 from cac.training.progress import report_progress
 from cac.training.rewards import reward_functions
+from cac.training.train_partition import reinforcement_clips
 from cac.training.two_turn_grpo import SHOWN_METRICS, load_policy, make_trainer
 
 TURNS = ("scan", "look")

@@ -19,18 +19,18 @@ from typing import Any
 import torch
 from transformers import LogitsProcessorList
 
-from cac.annotations import read_clips
-from cac.clip_store import ClipStore
-from cac.dialogue import Message
-from cac.judgement import Judgement
-from cac.layout import DATASET, MODELS, TWO_TURN_GRPO
 from cac.model.adapters import load_adapter
+from cac.model.constrained_decoding import allowed_tokens
 from cac.model.generation import Turn, TurnGenerator
-from cac.model.guided import allowed_tokens
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel, none_token_id
 from cac.params import Params, load_params
-from cac.video import Video
+from cac.paths import DATASET, MODELS, TWO_TURN_GRPO
+from cac.schema.annotations import read_clips
+from cac.schema.dialogue import Message
+from cac.schema.judgement import Judgement
+from cac.video.clip_store import ClipStore
+from cac.video.decode import Video
 
 LARGEST_DIFFERENCE = 1e-3
 

@@ -10,8 +10,8 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from cac import cli
-from cac.registry import tracking
+from cac.cli import main as cli
+from cac.tracking import mlflow_runs as tracking
 
 
 class Stopwatch:

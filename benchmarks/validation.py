@@ -14,17 +14,17 @@ import multiprocessing
 import random
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import process_time
 from typing import Any
 
-from cac.annotations import Anomaly, Clip, FrameBox, Split, write_clips
-from cac.data.fingerprints import BITS, nearest_of_other_splits
-from cac.data.validation import validate
+from cac.data.validation.perceptual_hash import BITS, nearest_of_other_splits
+from cac.data.validation.validate import validate
 from cac.params import Validation, load_params
-from cac.taxonomy import LEAVES
+from cac.schema.annotations import Split, write_clips
+from tests.helpers.invented_clips import invented_clips
 
 _SPLITS: tuple[Split, ...] = ("train", "train", "train", "train", "val", "test")
 
@@ -49,33 +49,6 @@ def main() -> int:
         with TemporaryDirectory(prefix="cac-validation-") as scratch:
             _print(str(args.decode), 0, *_measure(_validate, args.decode, params, Path(scratch), True))
     return 0
-
-
-def invented_clips(count: int) -> Iterator[Clip]:
-    """Yield so many clips, a clean and an anomalous one in turn; the same number gives the same clips."""
-    leaves, chance = list(LEAVES.values()), random.Random(7)
-    for number in range(count):
-        pair = number // 2
-        leaf = leaves[pair % len(leaves)]
-        anomalies: Sequence[Anomaly] = ()
-        if number % 2:
-            x, y = chance.uniform(0, 0.5), chance.uniform(0, 0.5)
-            boxes = tuple(FrameBox(frame=i, box=(x, y, x + 0.3, y + 0.4)) for i in range(4, 14))
-            anomalies = (Anomaly(family=leaf.family, leaf=leaf.name, window=(0.5, 1.75), boxes=boxes, saliency=0.5),)
-        yield Clip(
-            clip_id=f"clip{number:08d}",
-            path=f"clips/clip{number:08d}.mp4",
-            sha256=f"{number:064x}",
-            fps=8.0,
-            frame_count=chance.randint(16, 32),
-            width=96,
-            height=96,
-            source="invented",
-            generator="invented",
-            split=_SPLITS[pair % len(_SPLITS)],
-            pair_id=f"pair{pair:08d}",
-            anomalies=tuple(anomalies),
-        )
 
 
 def _validate(dataset: Path, params: Validation, out: Path, files: bool) -> None:

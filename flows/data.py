@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 from cac.errors import CacError
-from flows.commands import COMMANDS
-from flows.endings import guarded
-from flows.environment import LOCK_FILE, prepare
-from flows.lock import run_lock
+from flows.support.environment import LOCK_FILE, prepare
+from flows.support.exits import guarded
+from flows.support.run_lock import run_lock
+from flows.support.subprocesses import COMMANDS
 
 _POINTER = "data.dvc"
 _SHOWN = 3  # lines of a failed command that are shown again
@@ -48,7 +48,7 @@ def _fetch(root: Path) -> None:
     if _state(root) == "deleted":
         return _run(root, ("dvc", "--wait-for-lock", "checkout", "--quiet", _POINTER))
     print("rendering the sample dataset", flush=True)
-    return _run(root, ("cac.cli", "data", "build", "--out", "data"))
+    return _run(root, ("cac", "data", "build", "--out", "data"))
 
 
 def _state(root: Path) -> str | None:

@@ -15,11 +15,11 @@ from prefect.states import Completed, Failed, State
 from prefect.utilities.annotations import quote
 
 from cac.errors import CacError
+from cac.registry.pinned import PinnedModel, pin
 from cac.rl.downstream.experiment import WITH_MOTION, Result, Run, Setup, carry_out, trained
 from cac.rl.downstream.generator import ClipGenerator
 from cac.rl.downstream.pictures import draw_clips, draw_curves
 from cac.rl.downstream.summary import summarise, table
-from cac.rl.pinned import PinnedModel, pin
 
 FOLDER = Path("reports/downstream")
 RUNS = FOLDER / "runs"

@@ -11,10 +11,10 @@ from pathlib import Path
 from cac.params import load_params
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Run, Setup
 from cac.rl.downstream.optimise import Training
-from flows.endings import guarded, told
-from flows.environment import SCRATCH, prepare, stay_offline
-from flows.lock import run_lock
-from flows.server import local_server
+from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.exits import guarded, told
+from flows.support.prefect_server import local_server
+from flows.support.run_lock import run_lock
 
 _LOCK = SCRATCH / "downstream.lock"
 _INTERRUPTED = "Interrupted. Finished runs are kept; the same command goes on from there."

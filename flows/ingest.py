@@ -9,10 +9,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.commands import COMMANDS
-from flows.endings import guarded, told
-from flows.environment import SCRATCH, prepare
-from flows.server import local_server
+from flows.support.environment import SCRATCH, prepare
+from flows.support.exits import guarded, told
+from flows.support.prefect_server import local_server
+from flows.support.subprocesses import COMMANDS
 
 _INTERRUPTED = "Interrupted. What was fetched is kept; the same command goes on from there."
 

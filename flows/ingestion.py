@@ -15,18 +15,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed, State
 from prefect.utilities.annotations import quote
 
-from cac.data.deliveries import Delivery
-from cac.data.quarantine import Row
-from cac.data.versions.comparing import Comparison
+from cac.data.ingest.deliveries import Delivery
+from cac.data.ingest.quarantine import Row
+from cac.data.versions.diff import Comparison
 from cac.data.versions.groups import Shares
 from cac.errors import CacError
-from cac.s3 import Bucket
-from flows.checkout import open_checkout
-from flows.commands import COMMANDS
-from flows.environment import SCRATCH
-from flows.events import News, send
-from flows.landing import Ingestion, Taken, remember, take_in, unannounced, waiting
-from flows.lock import run_lock
+from cac.io.s3 import Bucket
+from flows.ingest_steps import Ingestion, Taken, remember, take_in, unannounced, waiting
+from flows.support.data_worktree import open_checkout
+from flows.support.environment import SCRATCH
+from flows.support.events import News, send
+from flows.support.run_lock import run_lock
+from flows.support.subprocesses import COMMANDS
 
 EVENT = "cac.dataset.version-added"
 RESOURCE = "cac.dataset"

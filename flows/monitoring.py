@@ -18,18 +18,18 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.errors import CacError
-from cac.monitoring.check import Report
 from cac.monitoring.drift import Moved
 from cac.monitoring.records import DRIFT, KNOWN, NO_DRIFT, TOO_FEW, is_announced, mark_announced
+from cac.monitoring.report import Report
 from cac.params import PARAMS_FILE, load_params
-from flows.commands import COMMANDS
-from flows.environment import SCRATCH, prepare, stay_offline
-from flows.events import News, send
-from flows.lock import run_lock
+from flows.__main__ import own_error
 from flows.pipeline import run_command
-from flows.run import own_error
-from flows.run_ids import known_by
-from flows.unheard import go_on_unheard
+from flows.support.detached_output import go_on_unheard
+from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.events import News, send
+from flows.support.run_context import known_by
+from flows.support.run_lock import run_lock
+from flows.support.subprocesses import COMMANDS
 
 EVENT = "cac.drift.found"
 RESOURCE = "cac.drift"
@@ -100,7 +100,7 @@ def check(place: str) -> State:
     """Score and compare, by `cac drift check`; what it was cut off in, it goes on with."""
     REPORT.unlink(missing_ok=True)
     files = ("--out", str(REPORT), "--picture", str(PICTURE))
-    return run_command("check", (sys.executable, "-m", "cac.cli", "drift", "check", place, *files))
+    return run_command("check", (sys.executable, "-m", "cac", "drift", "check", place, *files))
 
 
 def summary(report: Report) -> str:

@@ -16,17 +16,16 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed, State
 
-from cac.exit_codes import EXIT_REFUSED
-from cac.layout import DATASET, DECISION
+from cac.errors import EXIT_REFUSED
 from cac.params import PARAMS_FILE, load_params
-from cac.registry.dvc_files import LOCK, POINTER, locked_stages, stage_inputs
-from cac.registry.lineage import differences, named
-from flows.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
-from flows.commands import COMMANDS
-from flows.dataset_diff import show_dataset_diff
-from flows.environment import SCRATCH
-from flows.run_ids import known_by
-from flows.steps import STAGES, STEPS
+from cac.paths import DATASET, DECISION, STAGES, STEPS
+from cac.tracking.dvc_files import LOCK, POINTER, locked_stages, stage_inputs
+from cac.tracking.lineage import differences, named
+from flows.support.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
+from flows.support.dataset_artifact import show_dataset_diff
+from flows.support.environment import SCRATCH
+from flows.support.run_context import known_by
+from flows.support.subprocesses import COMMANDS
 
 REGISTERED_FILE = SCRATCH / "registered.json"
 _SEND_SECONDS = 30
@@ -107,14 +106,14 @@ def run_stage(stage: str, limit_seconds: float | None = None) -> State:
 @task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register() -> State:
     """Register the trained model; a model that is registered already stays as it is."""
-    return run_command("register", (sys.executable, "-m", "cac.cli", "register", "--out", str(REGISTERED_FILE)))
+    return run_command("register", (sys.executable, "-m", "cac", "register", "--out", str(REGISTERED_FILE)))
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
 def promote(remeasure_champion: bool = False) -> State:
     """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
-    command = (sys.executable, "-m", "cac.cli", "promote", "--version", version, "--out", str(DECISION))
+    command = (sys.executable, "-m", "cac", "promote", "--version", version, "--out", str(DECISION))
     more = ("--remeasure-champion",) if remeasure_champion else ()
     state = run_command("promote", (*command, *more), also_fine=EXIT_REFUSED)
     if state.is_completed():

@@ -22,16 +22,16 @@ from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cac.console import print_error, print_reproduction
+from cac.cli.console import print_error, print_reproduction
 from cac.errors import CacError
-from cac.git import read_git
-from cac.registry.dvc_files import GRAPH, POINTER, locked_stages, read_yaml
-from cac.registry.recorded import Compared, Recorded, read_recorded
-from flows.commands import COMMANDS
+from cac.io.git import read_git
+from cac.registry.reproduction import Compared, Recorded, read_recorded
+from cac.tracking.dvc_files import GRAPH, POINTER, locked_stages, read_yaml
 from flows.data import ensure_data
-from flows.endings import guarded
-from flows.environment import SCRATCH, prepare, stay_offline
-from flows.lock import run_lock
+from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.exits import guarded
+from flows.support.run_lock import run_lock
+from flows.support.subprocesses import COMMANDS
 
 FOLDER = SCRATCH / "reproduce"
 PROGRESS = SCRATCH / "reproduced.json"  # in the worktree: the stages that are done
@@ -41,7 +41,7 @@ _INTERRUPTED = (
 )
 # Run by the commit's own code, for only that hashes its settings as they were hashed then.
 _FINGERPRINT = """
-import json, pathlib, cac, cac.params, cac.registry.fingerprint as fingerprint
+import json, pathlib, cac, cac.params, cac.tracking.run_state as fingerprint
 state = fingerprint.fingerprint(pathlib.Path.cwd(), cac.params.load_params(pathlib.Path("params.yaml")))
 print(json.dumps({"package": cac.__file__, **state.tags()}))
 """

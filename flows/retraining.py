@@ -24,21 +24,15 @@ from prefect.states import Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
 from cac.errors import CacError
-from cac.layout import DECISION
 from cac.params import PARAMS_FILE, Params, load_params
+from cac.paths import DECISION, STAGES
 from cac.registry.gate import Decision
-from cac.registry.veto import open_window
-from flows.advice import with_advice
-from flows.commands import COMMANDS
+from cac.registry.overrides import open_window
 from flows.data import ensure_data
-from flows.environment import SCRATCH, prepare, stay_offline
-from flows.lock import run_lock
 from flows.pipeline import REGISTERED_FILE, of_the_flow, promote, register, run_stage
-from flows.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
-from flows.run_ids import known_by
-from flows.steps import STAGES
-from flows.unheard import go_on_unheard
-from flows.worktree import (
+from flows.support.detached_output import go_on_unheard
+from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.git_worktree import (
     Worktree,
     branch_of,
     close,
@@ -49,6 +43,11 @@ from flows.worktree import (
     open_worktree,
     resolve,
 )
+from flows.support.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
+from flows.support.run_context import known_by
+from flows.support.run_lock import run_lock
+from flows.support.s3_hints import with_advice
+from flows.support.subprocesses import COMMANDS
 
 LOCK = SCRATCH / "retraining.lock"
 EVENTS = "cac.retraining"

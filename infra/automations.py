@@ -16,8 +16,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.cli import EXIT_MISTAKE
-from cac.console import print_error
+from cac.cli.console import print_error
+from cac.cli.main import EXIT_MISTAKE
 from cac.errors import CacError
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from cac.annotations import Anomaly, Clip, read_clips
-from cac.drawing import BACKGROUND, TEXT, TRUTH, Mark, draw_marks, fit_frame
-from cac.geometry import box_area
-from cac.taxonomy import LEAVES, Family
-from cac.video import Video, decode
+from cac.schema.annotations import Anomaly, Clip, read_clips
+from cac.schema.geometry import box_area
+from cac.schema.taxonomy import LEAVES, Family
+from cac.video.decode import Video, decode
+from cac.video.drawing import BACKGROUND, TEXT, TRUTH, Mark, draw_marks, fit_frame
 
 IMAGES = Path(__file__).parents[1] / "docs/images"
 LEAVES_SHOWN = {

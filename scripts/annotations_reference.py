@@ -12,12 +12,12 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
-from cac.annotations import CARD_NAME, MANIFEST_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, FrameBox, Split
-from cac.data.checks import Scope, list_checks
 from cac.data.injection.catalogue import INJECTABLE
-from cac.data.opinions import OPINIONS_NAME, Opinion
+from cac.data.validation.annotator_agreement import OPINIONS_NAME, Opinion
+from cac.data.validation.checks import Scope, list_checks
 from cac.params import load_params
-from cac.taxonomy import LEAVES, TAXONOMY_VERSION, Family
+from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, FrameBox, Split
+from cac.schema.taxonomy import LEAVES, TAXONOMY_VERSION, Family
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/reference/annotations.md"

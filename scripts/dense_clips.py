@@ -15,7 +15,7 @@ from generic_scenes import CELL, CHANGES, CLIP_SIZE, NOTHING, ChangedClip, cell_
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from cac.data.render import COLOURS, KINDS, ActorState, extent
+from cac.data.sample.render import COLOURS, KINDS, ActorState, extent
 
 PAST_LAYER, CHANGE_LAYER, FRAME_LAYER = 2, 3, 4  # after which layer of six the heads read; the rest is for the answers
 BOX_WEIGHT, LOOK_WEIGHT = 0.5, 0.3

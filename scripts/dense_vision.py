@@ -22,9 +22,9 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import cross_entropy, mse_loss
 
-from cac.data.render import COLOURS, KINDS, ActorState, extent
-from cac.data.scenes import Scene
-from cac.geometry import cell_shares
+from cac.data.sample.render import COLOURS, KINDS, ActorState, extent
+from cac.data.sample.scenes import Scene
+from cac.schema.geometry import cell_shares
 
 LONGEST_WORD = 3
 PIXEL_WEIGHT, BOX_WEIGHT = 1.0, 0.5

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from cac.data.defects import shifted_vertically
-from cac.data.render import COLOURS, SOLIDS, ActorState, extent, render_frame
-from cac.data.scenes import STANDARD, WIDEST, Scene, SceneSettings, random_scene
-from cac.geometry import cell_shares
+from cac.data.sample.defects import shifted_vertically
+from cac.data.sample.render import COLOURS, SOLIDS, ActorState, extent, render_frame
+from cac.data.sample.scenes import STANDARD, WIDEST, Scene, SceneSettings, random_scene
+from cac.schema.geometry import cell_shares
 
 CLIP_SIZE = 96
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"

@@ -21,13 +21,13 @@ from generic_scenes import (
 )
 from PIL import Image
 
-from cac.data.render import COLOURS, ActorState, extent
-from cac.data.scenes import Scene
-from cac.dialogue import COORDINATE_SCALE, Scan, format_time, frame_blocks, scan_reply, tool_reply
-from cac.geometry import Window
+from cac.data.sample.render import COLOURS, ActorState, extent
+from cac.data.sample.scenes import Scene
 from cac.model.nano import ANSWER_WORDS, GENERIC_WORDS
+from cac.schema.dialogue import COORDINATE_SCALE, Scan, format_time, frame_blocks, scan_reply, tool_reply
+from cac.schema.geometry import Window
 from cac.training.collator import Dialogue
-from cac.video import dense_indices, spread_indices
+from cac.video.decode import dense_indices, spread_indices
 
 FPS = 8
 SIZES = (64, 80, 96)

@@ -32,8 +32,8 @@ from sorted_vision import encode, from_bytes
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
-from cac.model.image_blocks import attend_in_blocks
 from cac.model.nano import build_config, build_processor, nano_folder
+from cac.model.patches.transformers_vision_attention import attend_in_blocks
 from cac.training.collator import IGNORED
 
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it

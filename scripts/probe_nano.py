@@ -19,10 +19,10 @@ from pretrain_nano import FLAGS, coordinate_ids, word_ids
 from sklearn.metrics import roc_auc_score
 from transformers import Qwen3VLForConditionalGeneration
 
-from cac.data.render import COLOURS, KINDS
+from cac.data.sample.render import COLOURS, KINDS
 from cac.model.nano import build_processor
 from cac.training.collator import IGNORED, collate, training_template
-from cac.video import spread_indices
+from cac.video.decode import spread_indices
 
 BATCH = 24
 

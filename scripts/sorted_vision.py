@@ -1,7 +1,7 @@
 """Encoding many small images at once: those of one size stand together, so that no work is left to do image by image.
 
 Transformers makes the positions of patches in a loop over the images of a batch. On a GPU, such loops are most of a
-step of so small a model. The values are the tower's own; attention in blocks is `cac.model.image_blocks`.
+step of so small a model. The values are the tower's own; attention in blocks is `cac.model.patches`.
 """
 
 from typing import Any

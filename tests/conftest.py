@@ -9,7 +9,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 import pytest
-from s3_server import S3Server
+from helpers.s3_server import S3Server
 
 from cac.params import Params, load_params
 
@@ -24,7 +24,7 @@ def project_params() -> Params:
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory: pytest.TempPathFactory, project_params: Params) -> Path:
     """Eighteen pairs of short clips, all families and splits among them."""
-    from cac.data.build import build_dataset
+    from cac.data.sample.build import build_dataset
 
     small = {"pairs": 18, "shifted_pairs": 0, "min_frames": 16, "max_frames": 18, "val_share": 0.15, "test_share": 0.2}
     data = project_params.procedural_data.model_copy(update=small)
@@ -55,7 +55,7 @@ def fresh_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty MLflow database; making one takes longer than using it."""
-    from cac.registry.tracking import connect
+    from cac.tracking.mlflow_runs import connect
 
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 
-@pytest.mark.parametrize("first", ["cac", "cac.registry.pyfunc_model", "flows.run"])
+@pytest.mark.parametrize("first", ["cac", "cac.registry.pyfunc_model", "flows.__main__"])
 def test_waiting_threads_sleep(first: str) -> None:
     assert _spins(first, {}) == 0
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from urllib.error import URLError
 from urllib.request import Request, urlopen
 
-from cac.cli import EXIT_MISTAKE
-from cac.console import print_error
+from cac.cli.console import print_error
+from cac.cli.main import EXIT_MISTAKE
 from cac.errors import CacError
 
 _INFRA = Path(__file__).parents[1]

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from cac.cli import EXIT_INTERRUPTED, EXIT_MISTAKE
-from cac.console import print_error
+from cac.cli.console import print_error
+from cac.cli.main import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.errors import CacError
 from infra.stack.place import Stack, open_stack
 from infra.stack.processes import end, is_alive

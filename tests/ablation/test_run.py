@@ -7,9 +7,9 @@ import pytest
 
 from cac.ablation.run import WORK, run_variant
 from cac.errors import CacError
-from cac.judgement import Judgement
 from cac.model.reward_model import RewardModel
 from cac.params import Params
+from cac.schema.judgement import Judgement
 
 
 @pytest.fixture

@@ -7,16 +7,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from judges import clip
-from rl_store import NAME, register_package
+from helpers.judges import clip
+from helpers.rl_store import NAME, register_package
 
-from cac import cli
 from cac.batch.listing import Listed
 from cac.batch.on_ray import PartScorer
 from cac.batch.plan import BatchSettings, Plan
 from cac.batch.work import Work
-from cac.s3 import StoreUnreachableError
-from cac.video import encode
+from cac.cli import main as cli
+from cac.io.s3 import StoreUnreachableError
+from cac.video.decode import encode
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is an extra: uv pip install -e '.[ray]'"
@@ -46,11 +46,11 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def registered(tmp_path, store_of, project_params, fresh_base) -> None:
     """A store with a version whose words mean nothing; that they are the same is what is asked for."""
-    from cac.evaluation.calibration import Calibration
     from cac.model.adapters import new_adapter, save_adapter
+    from cac.model.calibration import Calibration
     from cac.model.loading import base_identity, load_base
     from cac.model.package import PackageSettings, write_package
-    from cac.registry.tracking import connect
+    from cac.tracking.mlflow_runs import connect
 
     store_of(tmp_path)
     small = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
@@ -67,7 +67,7 @@ def run_verb(tmp_path: Path, folder: Path, out: str, *options: str) -> subproces
     """Run the verb as a user does: Ray forks from it, and this process has threads."""
     command = ["score-batch", str(folder), "--model", MODEL, "--out", out, "--batch-size", "1", *options]
     return subprocess.run(
-        [sys.executable, "-m", "cac.cli", *command], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+        [sys.executable, "-m", "cac", *command], cwd=tmp_path, capture_output=True, text=True, env=os.environ
     )
 
 

@@ -8,16 +8,16 @@ import sys
 from pathlib import Path
 
 import pytest
-from judges import UNLOOKABLE, BrightIsClean, clip, score_of
-from s3_server import s3_server
+from helpers.judges import UNLOOKABLE, BrightIsClean, clip, score_of
+from helpers.s3_server import s3_server
 
-from cac import cli
 from cac.batch.listing import Listed, open_source
 from cac.batch.plan import listing_difference
 from cac.batch.run import BatchSettings, score_batch
+from cac.cli import main as cli
 from cac.errors import CacError
-from cac.rl import pinned
-from cac.video import Limits, encode
+from cac.registry import pinned
+from cac.video.decode import Limits, encode
 
 MODEL = "models:/bright@champion"
 SETTINGS = BatchSettings(batch_size=1, limits=Limits(seconds=2.0))

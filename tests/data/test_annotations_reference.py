@@ -4,8 +4,8 @@ import re
 
 from annotations_reference import MEANING, PAGE, reference
 
-from cac.annotations import Anomaly, Clip, Distractor, FrameBox, parse_clip
-from cac.data.opinions import Opinion
+from cac.data.validation.annotator_agreement import Opinion
+from cac.schema.annotations import Anomaly, Clip, Distractor, FrameBox, parse_clip
 
 
 def test_the_page_is_not_stale() -> None:

@@ -5,12 +5,12 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pytest
 
-from cac.annotations import Anomaly, Clip, Distractor, FrameBox
-from cac.dialogue import Finding, Look, write_look
-from cac.geometry import Box
-from cac.judgement import Judgement
-from cac.taxonomy import LEAVES, family_of
-from cac.video import Video
+from cac.schema.annotations import Anomaly, Clip, Distractor, FrameBox
+from cac.schema.dialogue import Finding, Look, write_look
+from cac.schema.geometry import Box
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import LEAVES, family_of
+from cac.video.decode import Video
 
 FPS, FRAMES, SIZE = 8, 16, 96
 LAMP = Distractor(name="lamp", window=(0.5, 1.0))

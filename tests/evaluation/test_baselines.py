@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from cac.dialogue import parse_look
 from cac.errors import CacError
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.metrics import clip_facts, point_values
-from cac.video import Video, decode, encode
+from cac.schema.dialogue import parse_look
+from cac.video.decode import Video, decode, encode
 
 
 def _measure(clips, judgements) -> dict[str, float | None]:

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from cac.annotations import read_clips
-from cac.clip_store import ClipStore
 from cac.errors import CacError
 from cac.evaluation.evaluate import evaluate
 from cac.evaluation.judging import judge_all, reward_model
 from cac.evaluation.metrics import METRICS
-from cac.layout import SCRATCH, TRAINING_STAGES
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base
 from cac.params import Params
+from cac.paths import SCRATCH, TRAINING_STAGES
+from cac.schema.annotations import read_clips
+from cac.video.clip_store import ClipStore
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from cac.evaluation.intervals import (
     per_family,
 )
 from cac.evaluation.metrics import METRICS, clip_facts, point_values
-from cac.taxonomy import LEAVES, Family
+from cac.schema.taxonomy import LEAVES, Family
 
 
 @pytest.mark.parametrize("seed", range(3))

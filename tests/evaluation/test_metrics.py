@@ -8,11 +8,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from cac.dialogue import Finding
 from cac.errors import CacError
 from cac.evaluation.metrics import METRICS, clip_facts, point_values, spatial_iou
-from cac.judgement import Judgement
-from cac.taxonomy import LEAVES
+from cac.schema.dialogue import Finding
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import LEAVES
 
 LEAF_LISTS = st.lists(st.sampled_from([None, *LEAVES]), min_size=1, max_size=12)
 UNITS = {name for name in METRICS if name != "mean_frames_seen"}

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from flow_project import Project
+from helpers.flow_project import Project
 
 ROOT = Path(__file__).parents[2]
-STAGE_PROGRAM = Path(__file__).with_name("cheap_stage.py")
+STAGE_PROGRAM = Path(__file__).parents[1] / "helpers" / "cheap_stage.py"
 
 
 @pytest.fixture(scope="session")

@@ -35,7 +35,7 @@ def test_a_missing_dataset_is_rendered_and_held_against_data_dvc(project):
     project.set_param("procedural_data", "pairs", 2)
     project.set_param("procedural_data", "shifted_pairs", 0)
     shutil.rmtree(project.root / "data")
-    assert project.command("cac.cli", "data", "build").returncode == 0
+    assert project.command("cac", "data", "build").returncode == 0
     project.dvc("add", "--quiet", "data")
     shutil.rmtree(project.root / "data")
     shutil.rmtree(project.root / ".dvc" / "cache")

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from rl_store import NAME, register_package
+from helpers.rl_store import NAME, register_package
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
@@ -18,13 +18,13 @@ ARGUMENTS = [text for name, value in OPTIONS.items() for text in (f"--{name}", s
 @pytest.fixture
 def registered(tmp_path: Path, store_of, fresh_base: Path, project_params) -> Path:
     """A folder with settings and a store whose champion is the fresh base."""
-    from cac.evaluation.calibration import Calibration
     from cac.model.adapters import new_adapter, save_adapter
+    from cac.model.calibration import Calibration
     from cac.model.loading import base_identity, load_base
     from cac.model.package import PackageSettings, write_package
     from cac.params import Model
-    from cac.registry.tracking import connect
-    from cac.registry.version_tags import COMPLETE
+    from cac.registry.versions import COMPLETE
+    from cac.tracking.mlflow_runs import connect
 
     base = Model(base=str(fresh_base), revision=None, dtype="float32")
     adapter = project_params.adapter.model_copy(update={"rank": 2})

@@ -1,6 +1,5 @@
 """dvc.yaml: the graph, and that what it says a stage depends on is what the stage imports and reads."""
 
-import ast
 import json
 from functools import reduce
 from pathlib import Path
@@ -9,20 +8,12 @@ import pytest
 import yaml
 
 from cac.params import load_params
-from flows.steps import STAGES as FLOW_STAGES
+from cac.paths import STAGES as FLOW_STAGES
+from scripts.stage_dependencies import ENTRY_POINTS, stale_files, with_dependencies
 
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = GRAPH["stages"]
-ENTRY = {
-    "validate": "cac.data.validation",
-    "single_frame_sft": "cac.training.single_frame_sft",
-    "multi_frame_sft": "cac.training.multi_frame_sft",
-    "two_turn_grpo": "cac.training.two_turn_grpo",
-    "evaluate": "cac.evaluation.evaluate",
-}
-# Settings reach a stage as the params it names; an error's text and what is logged to MLflow are no results.
-NO_DEPENDENCY = ("src/cac/params.py", "src/cac/errors.py", "src/cac/layout.py", "src/cac/registry/", "__init__.py")
 
 
 def test_stages_are_those_the_flow_runs():
@@ -43,57 +34,20 @@ def test_a_training_stage_reads_no_other_stages_settings(stage):
     assert not others & set(STAGES[stage]["params"])
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_code_dependencies_are_the_modules_imported(stage):
-    imported = {path for path in _imports(ENTRY[stage]) if not _is_no_dependency(path)}
-    named = {path for dep in STAGES[stage]["deps"] if dep.startswith("src/") for path in _python_files(ROOT / dep)}
-    missing, needless = sorted(imported - named), sorted(named - imported)
-    assert not missing, f"{stage} imports what dvc.yaml does not name: {missing}"
-    assert not needless, f"dvc.yaml names for {stage} what it does not import: {needless}"
+def test_stages_depend_on_the_modules_they_import():
+    stale = [path.name for path, _ in stale_files()]
+    assert not stale, f"run `python -m scripts.stage_dependencies`: {stale} do not name what the stages import"
 
 
-def _is_no_dependency(path: str) -> bool:
-    return path.startswith(NO_DEPENDENCY[:-1]) or path.endswith(NO_DEPENDENCY[-1])
-
-
-def _python_files(path: Path) -> set[str]:
-    files = path.rglob("*.py") if path.is_dir() else [path]
-    return {str(file.relative_to(ROOT)) for file in files if file.suffix == ".py" and file.name != "__init__.py"}
-
-
-def _imports(module: str) -> set[str]:
-    """The files of all modules of `cac` that a module imports, itself included, also those imported in functions."""
-    seen: set[str] = set()
-    waiting = [module]
-    while waiting:
-        path = _file(waiting.pop())
-        if path is None or path in seen:
-            continue
-        seen.add(path)
-        if not _is_no_dependency(path):
-            waiting += _imported_names(ast.parse((ROOT / path).read_text()))
-    return seen
-
-
-def _file(module: str) -> str | None:
-    path = Path("src", *module.split("."))
-    for candidate in (path.with_suffix(".py"), path / "__init__.py"):
-        if (ROOT / candidate).is_file():
-            return str(candidate)
-    return None
-
-
-def _imported_names(tree: ast.AST) -> list[str]:
-    names: list[str] = []
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "cac":
-            names += [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
-        elif isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names if alias.name.split(".")[0] == "cac"]
-        names += _imported_names(node)
-    return names
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("deps:\n", "deps:\n      - src/cac/cli/console.py\n"), ("      - src/cac/schema/taxonomy.py\n", "")],
+)
+def test_a_dependency_too_many_or_too_few_is_mended(before, after):
+    text = (ROOT / "dvc.yaml").read_text()
+    changed = text.replace(before, after)
+    assert changed != text
+    assert with_dependencies(changed, ENTRY_POINTS) == text
 
 
 def test_every_stage_runs_once_in_order(finished):

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from delivery_cases import change, files, make_dataset
+from helpers.delivery_cases import change, files, make_dataset
 
-from cac.annotations import read_clips
-from cac.data.deliveries import deliver
-from cac.s3 import Bucket
+from cac.data.ingest.deliveries import deliver
+from cac.io.s3 import Bucket
+from cac.schema.annotations import read_clips
 
 ROOT = Path(__file__).parents[2]
-PROGRAM = Path(__file__).with_name("killed_ingestion.py")
+PROGRAM = Path(__file__).parents[1] / "helpers" / "killed_ingestion.py"
 URL = "s3://team/landing"
 STEPS = ("fetch", "check", "merge", "add_data", "commit", "receipt", "unannounced")
 

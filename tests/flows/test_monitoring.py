@@ -15,20 +15,19 @@ import httpx
 import numpy as np
 import pytest
 import yaml
-from rl_store import register_package
+from helpers.rl_store import register_package
+from helpers.tiny_versions import Tiny, answers
 
-from benchmarks.tiny_versions import Tiny, answers
-from cac.evaluation.calibration import Calibration
+from cac.model.calibration import Calibration
 from cac.params import Params, load_params
-from cac.registry.aliases import CHAMPION
-from cac.registry.measured_store import EVALUATION_SET_TAG, keep, run_of
-from cac.registry.tracking import connect
-from cac.registry.version_tags import COMPLETE
+from cac.registry.predictions import EVALUATION_SET_TAG, keep, run_of
+from cac.registry.versions import CHAMPION, COMPLETE
 from cac.status.flow_runs import flow_runs
 from cac.status.overview import overview
-from cac.video import encode
+from cac.tracking.mlflow_runs import connect
+from cac.video.decode import encode
 from flows.monitoring import dated
-from flows.server import local_server
+from flows.support.prefect_server import local_server
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from flows.run import own_error
+from flows.__main__ import own_error
 
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 
@@ -17,7 +17,7 @@ STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "e
 @pytest.mark.timeout(1800)
 def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     (project.root / "hang-multi_frame_sft").touch()
-    command = (sys.executable, "-m", "flows.run", "--until", "evaluate")
+    command = (sys.executable, "-m", "flows.__main__", "--until", "evaluate")
     run = subprocess.Popen(
         command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -29,7 +29,7 @@ def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     assert project.ran() == ["validate", "single_frame_sft"]
 
     (project.root / "hang-multi_frame_sft").unlink()
-    done = project.command("flows.run", "--until", "evaluate")
+    done = project.command("flows.__main__", "--until", "evaluate")
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"]
     assert "0.75 [0.70, 0.80]" in done.stdout
@@ -69,7 +69,7 @@ def _states(home) -> list[str]:
 
 def test_a_failing_stage_ends_the_run_with_its_own_message(project):
     (project.root / "fail-single_frame_sft").touch()
-    done = project.command("flows.run", "--until", "evaluate")
+    done = project.command("flows.__main__", "--until", "evaluate")
     assert done.returncode == 1
     *_, which, why = done.stderr.rstrip().splitlines()
     assert "single_frame_sft failed" in which
@@ -81,14 +81,14 @@ def test_a_failing_stage_ends_the_run_with_its_own_message(project):
 def test_a_misspelt_setting_stops_the_run_before_anything_starts(project):
     params = project.root / "params.yaml"
     params.write_text(params.read_text().replace("learning_rate", "lerning_rate"))
-    done = project.command("flows.run")
+    done = project.command("flows.__main__")
     assert done.returncode == 2
     assert "lerning_rate: unknown key" in done.stderr
     assert project.ran() == []
 
 
 def test_an_unknown_step_is_a_clear_error(project):
-    done = project.command("flows.run", "--until", "evaluation")
+    done = project.command("flows.__main__", "--until", "evaluation")
     assert done.returncode == 2
     assert "evaluate" in done.stderr
 
@@ -96,7 +96,7 @@ def test_an_unknown_step_is_a_clear_error(project):
 def test_a_missing_data_dvc_stops_the_run(project):
     shutil.rmtree(project.root / "data")
     (project.root / "data.dvc").unlink()
-    done = project.command("flows.run")
+    done = project.command("flows.__main__")
     assert done.returncode == 2
     assert "no data.dvc" in done.stderr
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.tiny_versions import Tiny, make_version
-from cac.registry.dvc_files import Locked, locked_stages
-from cac.registry.fingerprint import fingerprint
-from cac.registry.lineage import recorded_outputs, stage_tags
-from cac.registry.tracking import connect
+from cac.paths import STAGES
+from cac.tracking.dvc_files import Locked, locked_stages
+from cac.tracking.lineage import recorded_outputs, stage_tags
+from cac.tracking.mlflow_runs import connect
+from cac.tracking.run_state import fingerprint
 from flows.reproduce import in_order
-from flows.steps import STAGES
 
 ROOT = Path(__file__).parents[2]
 
@@ -102,7 +102,7 @@ def test_stages_run_after_those_they_read_from():
 
 def test_what_cannot_be_reproduced_is_one_line(registered):
     connect().set_model_version_tag(NAME, "1", "git_dirty", "true")
-    done = registered.command("cac.cli", "reproduce", "1")
+    done = registered.command("cac", "reproduce", "1")
     assert done.returncode == 2
     assert "no flows/reproduce.py" in done.stderr
     done = registered.command("flows.reproduce", "1")

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_checkout
+from helpers.retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, make_checkout
 
 from cac.params import Params
-from flows.advice import with_advice
-from flows.server import local_server
+from flows.support.prefect_server import local_server
+from flows.support.s3_hints import with_advice
 
 SECRETS = {  # what a worker's environment holds, and nobody else must read
     "AWS_SECRET_ACCESS_KEY": "plantedAwsKey7Q2",
@@ -170,7 +170,7 @@ def _killed_in_a_stage_it_goes_on(checkout: Checkout) -> None:
 
 
 def _vetoed_in_the_window_it_is_not_promoted(checkout: Checkout) -> None:
-    vetoed = checkout.command("cac.cli", "veto", "--version", "2", "--reason", "these clips are not ours")
+    vetoed = checkout.command("cac", "veto", "--version", "2", "--reason", "these clips are not ours")
     assert vetoed.returncode == 0, vetoed.stderr
     ended = checkout.retrain()
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Refused"), ended
@@ -178,7 +178,7 @@ def _vetoed_in_the_window_it_is_not_promoted(checkout: Checkout) -> None:
     assert checkout.ran() == []
     assert checkout.aliases() == {"champion": "1"}
     assert not (checkout.root / ".retraining").exists()
-    promoted = checkout.command("cac.cli", "promote", "--version", "2", "--despite-veto")
+    promoted = checkout.command("cac", "promote", "--version", "2", "--despite-veto")
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
     assert checkout.aliases() == {"champion": "2", "previous": "1"}
 

@@ -4,7 +4,7 @@ import json
 import shutil
 
 import yaml
-from flow_project import Project
+from helpers.flow_project import Project
 
 from cac.status.stages import FRESH, NEVER_RAN, STALE, stage_states
 
@@ -22,17 +22,17 @@ def test_before_anything_ran_nothing_is_fresh(project):
 def test_a_change_is_named_and_what_follows_follows(finished):
     assert {stage.state for stage in stage_states(finished.root)} == {FRESH}
     finished.set_param("multi_frame_sft", "steps", 7)
-    (finished.root / "src/cac/judgement.py").write_text("changed")
+    (finished.root / "src/cac/schema/judgement.py").write_text("changed")
     states = {stage.name: stage.state for stage in stage_states(finished.root)}
     assert states == dict.fromkeys(STAGES[:2], FRESH) | dict.fromkeys(STAGES[2:], STALE)
     assert reasons(finished)["multi_frame_sft"] == ("multi_frame_sft",)
-    assert reasons(finished)["two_turn_grpo"] == ("src/cac/judgement.py",)
+    assert reasons(finished)["two_turn_grpo"] == ("src/cac/schema/judgement.py",)
     graph = yaml.safe_load((finished.root / "dvc.yaml").read_text())
     graph["stages"]["two_turn_grpo"]["cmd"] += " again"
     (finished.root / "dvc.yaml").write_text(yaml.safe_dump(graph))
     (finished.root / "evaluation" / "result.json").write_text("{}")
-    assert reasons(finished)["two_turn_grpo"] == ("its command", "src/cac/judgement.py")
-    assert reasons(finished)["evaluate"] == ("src/cac/judgement.py", "its result evaluation")
+    assert reasons(finished)["two_turn_grpo"] == ("its command", "src/cac/schema/judgement.py")
+    assert reasons(finished)["evaluate"] == ("src/cac/schema/judgement.py", "its result evaluation")
     said = json.loads(finished.dvc("status", "--json"))
     assert set(said) == {name for name, why in reasons(finished).items() if why}
 

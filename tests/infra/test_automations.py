@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from cac.errors import CacError
-from flows.server import local_server
+from flows.support.prefect_server import local_server
 from infra.automations import GPU_TEMPLATE, LIMITS, POOLS, ZOMBIES, apply, zombie_automation
 
 MADE = [

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from running_stack import PROJECT, RunningStack, wait_for
+from helpers.running_stack import PROJECT, RunningStack, wait_for
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 _PATIENCE = 3000
@@ -105,7 +105,7 @@ def _git(running: RunningStack, *command: str) -> str:
 
 def _commit_data_that_only_s3_has(running: RunningStack) -> str:
     """Return the commit; as the settings change after the rendering, the data cannot be rendered again."""
-    _module(running, "cac.cli", "data", "build")
+    _module(running, "cac", "data", "build")
     _module(running, "dvc", "remote", "add", "--default", "store", "s3://dvc/files")
     _module(running, "dvc", "add", "--quiet", "data")
     _module(running, "dvc", "push", "--quiet")

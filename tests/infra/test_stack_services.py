@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running_stack import RunningStack, command_line, wait_for
+from helpers.running_stack import RunningStack, command_line, wait_for
 
 from infra.stack.place import WORK_POOL
 from infra.stack.postgres import server_address

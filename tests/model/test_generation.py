@@ -6,14 +6,14 @@ import pytest
 import torch
 from PIL import Image
 
-from cac.dialogue import CONCENTRATE_TOOL, look_content, parse_scan, scan_prompt, split_tool_call, tool_reply
-from cac.dialogue_grammar import look_grammar, scan_grammar
+from cac.model.adapters import FORBIDDEN_TOKENS, forbidden_token_ids
+from cac.model.constrained_decoding import allowed_tokens
 from cac.model.generation import Turn, TurnGenerator, _behind_cache
-from cac.model.guided import allowed_tokens
 from cac.model.loading import load_base
 from cac.model.reward_model import none_token_id
-from cac.model.vision_tokens import FORBIDDEN_TOKENS, forbidden_token_ids
 from cac.params import Model
+from cac.schema.dialogue import CONCENTRATE_TOOL, look_content, parse_scan, scan_prompt, split_tool_call, tool_reply
+from cac.schema.dialogue_grammar import look_grammar, scan_grammar
 
 TOOLS = (CONCENTRATE_TOOL,)
 SCAN = '0.0 odd\n<tool_call>\n{"name": "concentrate", "arguments": {"windows": [[0.0, 1.0]]}}\n</tool_call>'

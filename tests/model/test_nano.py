@@ -3,7 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cac.dialogue import (
+from cac.model.nano import ANSWER_WORDS, OWN_LEAVES, build_config, build_processor, nano_folder
+from cac.model.reward_model import none_token_id
+from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
     Finding,
     Look,
@@ -14,9 +16,7 @@ from cac.dialogue import (
     scan_reply,
     tool_reply,
 )
-from cac.model.nano import ANSWER_WORDS, OWN_LEAVES, build_config, build_processor, nano_folder
-from cac.model.reward_model import none_token_id
-from cac.taxonomy import LEAVES, Family
+from cac.schema.taxonomy import LEAVES, Family
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
-from cac.model.adapters import new_adapter, save_adapter
+from cac.model.adapters import FORBIDDEN_TOKENS, new_adapter, save_adapter
+from cac.model.calibration import Calibration
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
 from cac.model.reward_model import RewardModel, _read_answer, log_odds, none_token_id
-from cac.model.vision_tokens import FORBIDDEN_TOKENS
 from cac.params import Model, Params
-from cac.video import Video
+from cac.video.decode import Video
 
 CALIBRATION = Calibration(2.0, 0.3)
 

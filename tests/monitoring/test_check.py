@@ -5,18 +5,18 @@ import shutil
 from pathlib import Path
 
 import pytest
-from judges import BrightIsClean, clip
+from helpers.judges import BrightIsClean, clip
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.tiny_versions import Tiny, make_version
-from cac import cli
+from cac.cli import main as cli
 from cac.errors import CacError
 from cac.monitoring.check import check
 from cac.monitoring.records import DRIFT, KNOWN, NO_DRIFT, TOO_FEW, accept, fetch_picture, last_record, mark_announced
 from cac.params import Params
+from cac.registry import pinned
 from cac.registry.promote import promote
-from cac.registry.tracking import connect
-from cac.rl import pinned
-from cac.video import encode
+from cac.tracking.mlflow_runs import connect
+from cac.video.decode import encode
 
 BRIGHT, DARK = range(200, 224), range(20, 44)
 

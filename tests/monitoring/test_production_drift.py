@@ -7,7 +7,7 @@ import pytest
 from cac.monitoring.clips import Seen
 from cac.monitoring.drift import Moved, compare
 from cac.params import Monitoring, Params
-from cac.taxonomy import Family
+from cac.schema.taxonomy import Family
 
 FAMILIES = [family.value for family in Family]
 

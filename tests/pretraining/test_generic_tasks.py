@@ -18,9 +18,9 @@ from generic_scenes import (
 )
 from generic_tasks import COARSE_SIZE, SLOW_NAMES, compare, easy_frame, multi_frame, single_frame, two_turn
 
-from cac.data.render import COLOURS, KINDS, extent
+from cac.data.sample.render import COLOURS, KINDS, extent
 from cac.model.nano import build_processor
-from cac.taxonomy import LEAVES, Family
+from cac.schema.taxonomy import LEAVES, Family
 from cac.training.collator import collate, training_template
 
 SEEDS = range(20)

@@ -5,12 +5,12 @@ import signal
 from pathlib import Path
 
 import pytest
+from helpers.deadly import consuming, promoting, rolling_back, run
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.deadly import consuming, promoting, rolling_back, run
-from benchmarks.tiny_versions import Tiny, make_version
-from cac.registry.aliases import CHAMPION, PREVIOUS, aliases
 from cac.registry.promote import promote
-from cac.registry.tracking import connect
+from cac.registry.versions import CHAMPION, PREVIOUS, aliases
+from cac.tracking.mlflow_runs import connect
 
 MOST_WRITES = 20
 

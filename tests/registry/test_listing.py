@@ -2,14 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.tiny_versions import GOOD, Tiny, make_version
 
-from benchmarks.tiny_versions import GOOD, Tiny, make_version
-from cac import cli
+from cac.cli import main as cli
 from cac.registry.listing import list_versions
+from cac.registry.overrides import rollback
 from cac.registry.promote import promote
-from cac.registry.rollback import rollback
-from cac.registry.tracking import connect
-from cac.registry.version_tags import INCOMPLETE
+from cac.registry.versions import INCOMPLETE
+from cac.tracking.mlflow_runs import connect
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -6,19 +6,19 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from helpers.tiny_versions import Tiny, answers
 from markdown_it import MarkdownIt
 from PIL import Image
 
-from benchmarks.tiny_versions import Tiny, answers
-from cac.annotations import write_clips
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
 from cac.evaluation.intervals import evaluate_judgements
+from cac.model.calibration import Calibration
 from cac.registry.card_facts import CardFacts, describe_data
 from cac.registry.card_files import MARKDOWN, PAGE, write_card
-from cac.registry.fingerprint import Fingerprint
 from cac.registry.model_card import MAX_DESCRIPTION, plain, summary
-from cac.video import encode
+from cac.schema.annotations import write_clips
+from cac.tracking.run_state import Fingerprint
+from cac.video.decode import encode
 
 STATE = Fingerprint("c" * 40, "false", "d" * 32 + ".dir", "p" * 64, "s" * 64, "e" * 64)
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:1) ![w](http://example.org/a.png) & _a_"

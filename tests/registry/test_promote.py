@@ -2,15 +2,14 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.tiny_versions import Tiny, make_version
 from cac.errors import CacError
-from cac.registry import rollback as rollback_module
-from cac.registry.aliases import CHAMPION, PREVIOUS
+from cac.registry import overrides as rollback_module
 from cac.registry.promote import promote
-from cac.registry.tracking import connect
-from cac.registry.version_tags import INCOMPLETE
-from cac.taxonomy import Family
+from cac.registry.versions import CHAMPION, INCOMPLETE, PREVIOUS
+from cac.schema.taxonomy import Family
+from cac.tracking.mlflow_runs import connect
 
 BOUNDS = ["balanced_accuracy", "specificity", "parse_rate", "expected_calibration_error", "seconds_per_clip"]
 FAMILIES = [f"accuracy_difference.{family}" for family in Family]

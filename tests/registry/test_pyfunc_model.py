@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from s3_server import s3_server
+from helpers.s3_server import s3_server
 
-from cac.answer import COLUMNS, answer
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
+from cac.model.calibration import Calibration
 from cac.model.package import PackageSettings, write_package
 from cac.registry.candidate import LOADER
 from cac.registry.pyfunc_model import RewardPyfunc, signature
-from cac.registry.tracking import connect, experiment_id
-from cac.registry.version_tags import COMPLETE, REGISTRATION_TAG
-from cac.video import decode, encode
+from cac.registry.versions import COMPLETE, REGISTRATION_TAG
+from cac.schema.answer import COLUMNS, answer
+from cac.tracking.mlflow_runs import connect, experiment_id
+from cac.video.decode import decode, encode
 
 NAME = "cac-reward-model"
 PROMPT = "a ball rolls"
@@ -136,7 +136,7 @@ def test_what_is_no_input_is_refused(bad, message):
 
 
 def test_a_store_that_does_not_answer_is_a_clear_error(s3, monkeypatch):
-    from cac.video_input import read_video
+    from cac.video.inputs import read_video
 
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")

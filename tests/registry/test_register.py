@@ -9,23 +9,22 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from helpers.tiny_versions import Tiny, answers, write_evaluation
 
-from benchmarks.tiny_versions import Tiny, answers, write_evaluation
-from cac.annotations import write_clips
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
-from cac.layout import EVALUATION_METRICS
+from cac.model.calibration import Calibration
+from cac.paths import EVALUATION_METRICS
 from cac.registry import register as register_module
 from cac.registry.candidate import ADAPTER, CALIBRATION
-from cac.registry.dvc_files import md5_of
-from cac.registry.lineage import recorded_outputs
-from cac.registry.measured import PREDICTIONS
-from cac.registry.measured_store import recall
+from cac.registry.predictions import PREDICTIONS, recall
 from cac.registry.promote import promote
 from cac.registry.register import register
-from cac.registry.tracking import connect
-from cac.registry.version_tags import SUPERSEDED
-from cac.video import encode
+from cac.registry.versions import SUPERSEDED
+from cac.schema.annotations import write_clips
+from cac.tracking.dvc_files import md5_of
+from cac.tracking.lineage import recorded_outputs
+from cac.tracking.mlflow_runs import connect
+from cac.video.decode import encode
 
 FITTED = Calibration(1.5, 0.2)
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")

@@ -1,21 +1,20 @@
 import shutil
 
 import pytest
+from helpers.tiny_versions import write_evaluation
 
-from benchmarks.tiny_versions import write_evaluation
-from cac.annotations import read_clips, write_clips
-from cac.clip_store import ClipStore
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
 from cac.evaluation.evaluate import FINAL
 from cac.evaluation.judging import reward_model
+from cac.model.calibration import Calibration
 from cac.model.loading import make_deterministic
 from cac.registry.candidate import ADAPTER
-from cac.registry.measured import evaluation_set, measured_of
-from cac.registry.measured_store import measured_tag
+from cac.registry.predictions import evaluation_set, measured_of, measured_tag
 from cac.registry.promote import promote
 from cac.registry.register import register
-from cac.registry.tracking import connect
+from cac.schema.annotations import read_clips, write_clips
+from cac.tracking.mlflow_runs import connect
+from cac.video.clip_store import ClipStore
 
 FITTED = Calibration(1.5, 0.2)
 

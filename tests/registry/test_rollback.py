@@ -1,16 +1,16 @@
 import json
 
 import pytest
+from helpers.tiny_versions import Tiny, make_version
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 
-from benchmarks.tiny_versions import Tiny, make_version
 from cac.errors import CacError
-from cac.registry.aliases import CHAMPION, LINE_TAG, PREVIOUS
+from cac.registry.overrides import rollback
 from cac.registry.promote import promote
-from cac.registry.rollback import rollback
-from cac.registry.tracking import connect
+from cac.registry.versions import CHAMPION, LINE_TAG, PREVIOUS
+from cac.tracking.mlflow_runs import connect
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 import pytest
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.tiny_versions import Tiny, make_version
 from cac.errors import CacError
-from cac.registry.aliases import CHAMPION
+from cac.registry.overrides import veto
 from cac.registry.promote import promote
-from cac.registry.version_tags import INCOMPLETE
-from cac.registry.veto import veto
+from cac.registry.versions import CHAMPION, INCOMPLETE
 
 
 @pytest.fixture

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from rl_clips import MOTION, moving
-from rl_store import NAME, register_package
+from helpers.rl_clips import MOTION, moving
+from helpers.rl_store import NAME, register_package
 
-from cac.dialogue import Finding, Look, look_prompt, look_reply
-from cac.evaluation.calibration import Calibration
+from cac.model.calibration import Calibration
 from cac.model.package import PackageSettings, write_package
 from cac.params import Model, Params
+from cac.registry.pinned import PinnedModel, pin_package
 from cac.rl.monitor import MonitorSettings
-from cac.rl.pinned import PinnedModel, pin_package
 from cac.rl.reward import Rewarder, RewardSettings
-from cac.taxonomy import family_of
-from cac.video import Video
-from cac.views import only_view
+from cac.schema.dialogue import Finding, Look, look_prompt, look_reply
+from cac.schema.taxonomy import family_of
+from cac.video.decode import Video
+from cac.video.views import only_view
 
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
@@ -113,8 +113,8 @@ def rewarder(pinned: PinnedModel) -> Rewarder:
 @pytest.fixture(scope="session")
 def versions(tmp_path_factory, package: Path, pack, judging_base: Path) -> str:
     """A real store with two complete versions, the second of another calibration, and one that was cut off."""
-    from cac.registry.tracking import connect
-    from cac.registry.version_tags import COMPLETE, INCOMPLETE
+    from cac.registry.versions import COMPLETE, INCOMPLETE
+    from cac.tracking.mlflow_runs import connect
 
     uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
@@ -128,7 +128,7 @@ def versions(tmp_path_factory, package: Path, pack, judging_base: Path) -> str:
 @pytest.fixture
 def store(versions: str, monkeypatch):
     """A client of that store, the one in force, with version 1 as champion."""
-    from cac.registry.tracking import connect
+    from cac.tracking.mlflow_runs import connect
 
     monkeypatch.setenv("MLFLOW_TRACKING_URI", versions)
     client = connect()

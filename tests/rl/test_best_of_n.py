@@ -1,9 +1,9 @@
 from itertools import pairwise
 
 import pytest
+from helpers.rl_clips import BRIGHT, DARK, frozen, moving
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rl_clips import BRIGHT, DARK, frozen, moving
 
 from cac.errors import CacError
 from cac.rl.best_of_n import best_of_n, ranked

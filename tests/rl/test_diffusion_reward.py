@@ -3,9 +3,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from helpers.rl_clips import BRIGHT, DARK, FPS, moving
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rl_clips import BRIGHT, DARK, FPS, moving
 
 from cac.errors import CacError
 from cac.rl.diffusion_reward import DiffusionReward, check_videos

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rl_clips import BRIGHT, DARK, frozen, moving
+from helpers.rl_clips import BRIGHT, DARK, frozen, moving
 
-from cac.video import encode
+from cac.video.decode import encode
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 

@@ -5,11 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cac.dialogue import Look, Scan
 from cac.errors import CacError
-from cac.judgement import judgement_of
-from cac.rl.monitor import Monitor, MonitorSettings
-from cac.rl.reward import Rewarded
+from cac.rl.monitor import Monitor, MonitorSettings, Rewarded
+from cac.schema.dialogue import Look, Scan
+from cac.schema.judgement import judgement_of
 
 REFERENCE = 0.1
 WATCH = MonitorSettings(window=10)

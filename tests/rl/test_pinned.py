@@ -4,11 +4,11 @@ import logging
 import shutil
 
 import pytest
-from rl_clips import DARK, MOTION, moving
-from rl_store import NAME
+from helpers.rl_clips import DARK, MOTION, moving
+from helpers.rl_store import NAME
 
 from cac.errors import CacError
-from cac.rl.pinned import pin, pin_package, resolve_version
+from cac.registry.pinned import pin, pin_package, resolve_version
 from cac.rl.reward import Rewarder, RewardSettings
 
 CHAMPION = f"models:/{NAME}@champion"

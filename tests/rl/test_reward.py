@@ -4,15 +4,15 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from helpers.rl_clips import BRIGHT, DARK, MOTION, frozen, moving
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rl_clips import BRIGHT, DARK, MOTION, frozen, moving
 
 from cac.errors import CacError
-from cac.rl.motion import motion
-from cac.rl.pinned import pin_package
+from cac.registry.pinned import pin_package
 from cac.rl.reward import Rewarder, RewardSettings, combined_reward
-from cac.video import Video, encode
+from cac.video.decode import Video, encode
+from cac.video.motion import motion
 
 SCORES = st.floats(0, 1)
 MOTIONS = st.floats(0, 10)

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-from rl_clips import BRIGHT, DARK, moving
+from helpers.rl_clips import BRIGHT, DARK, moving
 
 from cac.errors import CacError
 from cac.rl.trl_reward import AnomalyReward, Rollouts, from_column, from_completions, from_environments
-from cac.video import Video, encode
+from cac.video.decode import Video, encode
 
 METRICS = {
     "cac/score",

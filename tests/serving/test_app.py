@@ -6,13 +6,13 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from judges import LEAF, UNLOOKABLE, BrightIsClean, clip, score_of
+from helpers.judges import LEAF, UNLOOKABLE, BrightIsClean, clip, score_of
+from helpers.s3_server import s3_server
 from prometheus_client.parser import text_string_to_metric_families
-from s3_server import s3_server
 
 from cac.serving.app import make_app
 from cac.serving.settings import ServeSettings
-from cac.video import Limits, encode
+from cac.video.decode import Limits, encode
 
 SETTINGS = ServeSettings(batch_size=4, batch_wait=0.05, limits=Limits(seconds=2.0), max_bytes=50_000, timeout=20.0)
 

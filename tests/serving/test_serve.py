@@ -11,18 +11,18 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
-from rl_store import NAME, register_package
+from helpers.rl_store import NAME, register_package
 
-from cac import cli
-from cac.evaluation.calibration import Calibration
+from cac.cli import main as cli
 from cac.model.adapters import new_adapter, save_adapter
+from cac.model.calibration import Calibration
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
 from cac.params import Model
-from cac.registry.tracking import connect
-from cac.registry.version_tags import COMPLETE
+from cac.registry.versions import COMPLETE
 from cac.serving.settings import ServeSettings
-from cac.video import encode
+from cac.tracking.mlflow_runs import connect
+from cac.video.decode import encode
 
 CHAMPION = f"models:/{NAME}@champion"
 PATIENCE = 300
@@ -52,7 +52,7 @@ def store(tmp_path_factory, fresh_base, project_params):
 @pytest.fixture
 def server(store, tmp_path):
     """Yield the process and its address once it is ready; it is gone afterwards."""
-    command = (sys.executable, "-m", "cac.cli", "serve", "--model", CHAMPION, "--port", "0", "--max-mb", "1")
+    command = (sys.executable, "-m", "cac", "serve", "--model", CHAMPION, "--port", "0", "--max-mb", "1")
     process = subprocess.Popen(
         (*command, "--batch-wait-ms", str(WAIT_MS), "--batch-size", "16"),
         env=os.environ | {"MLFLOW_TRACKING_URI": store[1]},

@@ -7,16 +7,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from helpers.tiny_versions import Tiny, make_version
 
-from benchmarks.tiny_versions import Tiny, make_version
-from cac import cli
+from cac.cli import main as cli
+from cac.cli.status import print_screen
 from cac.params import Params
+from cac.registry.overrides import open_window, veto
 from cac.registry.promote import promote
-from cac.registry.veto import open_window, veto
 from cac.status import flow_runs, models
 from cac.status.data_version import data_version
 from cac.status.overview import AT_WORK, IDLE, VETO_WINDOW, overview
-from cac.status.screen import print_screen
 
 ROOT = Path(__file__).parents[2]
 MD5 = "d.dir"  # of tiny versions, too

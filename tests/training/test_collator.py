@@ -1,8 +1,18 @@
 import pytest
 from PIL import Image
 
-from cac.dialogue import Finding, Look, Scan, look_content, look_prompt, look_reply, scan_prompt, scan_reply, tool_reply
 from cac.model.nano import build_processor
+from cac.schema.dialogue import (
+    Finding,
+    Look,
+    Scan,
+    look_content,
+    look_prompt,
+    look_reply,
+    scan_prompt,
+    scan_reply,
+    tool_reply,
+)
 from cac.training.collator import IGNORED, Dialogue, assert_images_complete, collate, training_template
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 from transformers.utils import get_json_schema
 
-from cac.annotations import read_clips
-from cac.clip_store import ClipStore
-from cac.dialogue import CONCENTRATE_TOOL, tool_reply
 from cac.model.nano import build_processor
 from cac.params import Params
+from cac.schema.annotations import read_clips
+from cac.schema.dialogue import CONCENTRATE_TOOL, tool_reply
 from cac.training.collator import collate, training_template
 from cac.training.environment import ConcentrateEnvironment, judge_rollouts
 from cac.training.samples import SampleSpec, build_dialogue
+from cac.video.clip_store import ClipStore
 
 
 @pytest.fixture

@@ -8,22 +8,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from cac.annotations import Clip, read_clips
-from cac.clip_store import ClipStore
-from cac.dialogue import Scan
 from cac.errors import CacError
-from cac.geometry import Window
-from cac.judgement import Judgement
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import Scanned
 from cac.params import Params
+from cac.paths import CHECKPOINTS
+from cac.schema.annotations import Clip, read_clips
+from cac.schema.dialogue import Scan
+from cac.schema.geometry import Window
+from cac.schema.judgement import Judgement
 from cac.training import rejection_sampling, rollouts
-from cac.training.checkpoints import CHECKPOINTS
 from cac.training.collator import collate, training_template
 from cac.training.rejection_sampling import NAME, improve, rollout_dialogue
 from cac.training.rewards import total_reward
 from cac.training.rollouts import Drawn, draw
+from cac.video.clip_store import ClipStore
 
 CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3
 

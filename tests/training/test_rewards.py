@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from cac.annotations import Anomaly, Clip, FrameBox
-from cac.dialogue import Finding
-from cac.judgement import Judgement
 from cac.params import Grpo, Params
-from cac.taxonomy import Family
+from cac.schema.annotations import Anomaly, Clip, FrameBox
+from cac.schema.dialogue import Finding
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import Family
 from cac.training.rewards import reward_functions, total_reward
 from cac.training.two_turn_grpo import monitors
 

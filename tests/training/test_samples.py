@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from cac.annotations import Distractor, read_clips
-from cac.clip_store import ClipStore
-from cac.dialogue import parse_look, parse_scan, split_tool_call, write_look
 from cac.errors import CacError
 from cac.params import Params
-from cac.taxonomy import LEAVES
+from cac.schema.annotations import Distractor, read_clips
+from cac.schema.dialogue import parse_look, parse_scan, split_tool_call, write_look
+from cac.schema.taxonomy import LEAVES
 from cac.training.samples import build_dialogue, draw_specs
+from cac.video.clip_store import ClipStore
 
 
 @pytest.fixture

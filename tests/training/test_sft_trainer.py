@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from cac.dialogue import Finding, Look, look_prompt, look_reply
 from cac.model.loading import load_base
 from cac.params import Params
-from cac.taxonomy import family_of
-from cac.training.collator import IGNORED, Dialogue, collate, training_template
-from cac.training.evidence import WORDS, evidence_loss
+from cac.schema.dialogue import Finding, Look, look_prompt, look_reply
+from cac.schema.taxonomy import family_of
+from cac.training.collator import IGNORED, WORDS, Dialogue, collate, training_template
+from cac.training.dense_token_loss import evidence_loss
 from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.scripted import script_rollouts
 from safetensors.torch import load_file
-from scripted import script_rollouts
 
 from cac.errors import CacError
 from cac.model.adapters import load_adapter

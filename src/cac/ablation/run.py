@@ -9,18 +9,18 @@ import os
 from pathlib import Path
 
 from cac.ablation.variants import VARIANTS, variant_params
-from cac.annotations import read_clips
-from cac.clip_store import ClipStore
 from cac.errors import CacError
-from cac.evaluation.calibration import fit_calibration
 from cac.evaluation.metrics import clip_facts, point_values
-from cac.judgement import Judgement
-from cac.layout import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
-from cac.model.adapted import adapted_reward_model
+from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
+from cac.model.reward_model import adapted_reward_model
 from cac.params import Grpo, Params
+from cac.paths import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
+from cac.schema.annotations import read_clips
+from cac.schema.judgement import Judgement
 from cac.training.checkpoints import fingerprint
 from cac.training.rewards import total_reward
+from cac.video.clip_store import ClipStore
 
 WORK = SCRATCH / "ablation"
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from cac.layout import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TRAINING_STAGES, TWO_TURN_GRPO
 from cac.params import Params
+from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TRAINING_STAGES, TWO_TURN_GRPO
 
 FULL = "full"
 

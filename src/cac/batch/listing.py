@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
-from cac.data.exchange.videos import VIDEO_SUFFIXES
-from cac.errors import CacError
-from cac.s3 import SCHEME, Bucket
-from cac.video import BeyondLimitsError
+from cac.data.exchange.media import VIDEO_SUFFIXES
+from cac.errors import BeyondLimitsError, CacError
+from cac.io.s3 import SCHEME, Bucket
 
 
 @dataclass(frozen=True)

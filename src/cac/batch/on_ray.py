@@ -18,7 +18,7 @@ from cac.batch.listing import open_source
 from cac.batch.plan import Plan
 from cac.batch.rows import part_rows
 from cac.errors import CacError
-from cac.s3 import SCHEME
+from cac.io.s3 import SCHEME
 
 if TYPE_CHECKING:
     import numpy as np
@@ -34,7 +34,7 @@ class PartScorer:
         os.environ["MLFLOW_TRACKING_URI"] = tracking_uri  # the default depends on the current folder, which is another
         import torch
 
-        from cac.rl.pinned import pin
+        from cac.registry.pinned import pin
 
         torch.set_num_threads(threads)  # sums are rounded differently by more or fewer
         self._plan = plan
@@ -107,7 +107,7 @@ def _made(plan: Plan, numbers: Sequence[int], actors: int) -> Iterator[tuple[int
     import ray.data
     import torch
 
-    from cac.registry.tracking import tracking_uri
+    from cac.tracking.mlflow_runs import tracking_uri
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     items = [{"part": number} for number in numbers]

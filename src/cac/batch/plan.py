@@ -10,7 +10,7 @@ from typing import Any
 
 from cac.batch.listing import Listed
 from cac.errors import CacError
-from cac.video import Limits
+from cac.video.decode import Limits
 
 BATCHES_IN_A_PART = 4
 

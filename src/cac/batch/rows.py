@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from cac.answer import answer
 from cac.batch.listing import Listed, Source
 from cac.batch.plan import BatchSettings
 from cac.errors import CacError
-from cac.judgement import Judgement
-from cac.s3 import StoreUnreachableError
-from cac.video import Video, decode
+from cac.io.s3 import StoreUnreachableError
+from cac.schema.answer import answer
+from cac.schema.judgement import Judgement
+from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
-    from cac.rl.pinned import PinnedModel
+    from cac.registry.pinned import PinnedModel
 
 _READERS = 4
 

@@ -42,7 +42,7 @@ class Summary:
 
 def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
     """Make the rows of parts here, one part after the other."""
-    from cac.rl.pinned import pin
+    from cac.registry.pinned import pin
 
     pinned = pin(plan.model, plan.settings.device)
     parts = plan.parts
@@ -73,7 +73,7 @@ def score_batch(
     Raises:
         CacError: there is nothing to score, no such version, `out` is of another run, or a store does not answer.
     """
-    from cac.rl.pinned import resolve_version
+    from cac.registry.pinned import resolve_version
 
     settings.check()
     videos = tuple(sample(open_source(source).videos(), most))

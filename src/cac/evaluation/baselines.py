@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cac.annotations import Clip
-from cac.dialogue import Finding, Look, write_look
 from cac.errors import CacError
-from cac.geometry import Box, Window, temporal_iou
-from cac.judgement import Judgement
-from cac.taxonomy import family_of
-from cac.video import Video
+from cac.schema.annotations import Clip
+from cac.schema.dialogue import Finding, Look, write_look
+from cac.schema.geometry import Box, Window, temporal_iou
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import family_of
+from cac.video.decode import Video
 
 _WINDOW_FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _REGION_FRACTION = 0.4  # of the strongest pixel change; what belongs to the changed region

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cac.errors import CacError
-from cac.evaluation.calibration import Bin
 from cac.evaluation.intervals import Interval
+from cac.model.calibration import Bin
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,15 +11,15 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
-from cac.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
-from cac.clip_store import ClipStore
-from cac.evaluation.calibration import Calibration, fit_calibration
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
 from cac.evaluation.judging import GUIDED_BASE, Judgements, judge_all
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
-from cac.judgement import Judgement
-from cac.layout import (
+from cac.model.adapters import require_adapter
+from cac.model.calibration import Calibration, fit_calibration
+from cac.model.loading import make_deterministic
+from cac.params import Params
+from cac.paths import (
     COMPARISONS,
     DATASET,
     EVALUATION,
@@ -30,11 +30,11 @@ from cac.layout import (
     SCRATCH,
     TRAINING_STAGES,
 )
-from cac.model.adapters import require_adapter
-from cac.model.loading import make_deterministic
-from cac.params import Params
+from cac.schema.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
+from cac.schema.judgement import Judgement
 from cac.training.checkpoints import discard
 from cac.training.rewards import total_reward
+from cac.video.clip_store import ClipStore
 
 FINAL = TRAINING_STAGES[-1]
 SPLITS: tuple[Split, ...] = ("val", "test", "test_shifted")

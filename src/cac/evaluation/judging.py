@@ -13,19 +13,19 @@ from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 
-from cac.annotations import Split, read_clips
-from cac.clip_store import ClipStore
 from cac.evaluation.baselines import FrameDifference, Majority
-from cac.judgement import Judgement
-from cac.layout import DATASET, MODELS, TRAINING_STAGES
-from cac.model.adapted import adapted_reward_model
-from cac.model.image_memory import ImageMemory, encode_images_once
-from cac.model.loading import best_device, make_deterministic
-from cac.model.reward_model import RewardModel
+from cac.io.distributed import best_device
+from cac.io.parallel import spread
+from cac.model.loading import make_deterministic
+from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
+from cac.model.reward_model import RewardModel, adapted_reward_model
 from cac.params import Params
+from cac.paths import DATASET, MODELS, TRAINING_STAGES
+from cac.schema.annotations import Split, read_clips
+from cac.schema.judgement import Judgement
 from cac.training.checkpoints import fingerprint, prepare
-from cac.video import Video
-from cac.workers import spread
+from cac.video.clip_store import ClipStore
+from cac.video.decode import Video
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
 GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself

@@ -13,11 +13,11 @@ from functools import partial
 
 import numpy as np
 
-from cac.annotations import Clip
 from cac.errors import CacError
-from cac.evaluation.calibration import bin_indices
-from cac.geometry import Window, box_area, box_iou, temporal_iou, total_length
-from cac.judgement import Judgement
+from cac.model.calibration import bin_indices
+from cac.schema.annotations import Clip
+from cac.schema.geometry import Window, box_area, box_iou, temporal_iou, total_length
+from cac.schema.judgement import Judgement
 
 TEMPORAL_THRESHOLDS = (0.3, 0.5, 0.7)
 CALIBRATION_BINS = 10

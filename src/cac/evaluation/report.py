@@ -11,17 +11,17 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
-from cac.annotations import Clip
-from cac.drawing import contact_sheet, save_image
 from cac.errors import CacError
 from cac.evaluation import curves
-from cac.evaluation.calibration import reliability
 from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import DESCRIPTIVE, LOWER_IS_BETTER, METRICS
-from cac.geometry import temporal_iou
-from cac.judgement import Judgement
-from cac.taxonomy import LEAVES
-from cac.video import Video
+from cac.model.calibration import reliability
+from cac.schema.annotations import Clip
+from cac.schema.geometry import temporal_iou
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import LEAVES
+from cac.video.decode import Video
+from cac.video.drawing import contact_sheet, save_image
 
 HEADLINE = (
     "balanced_accuracy",

@@ -110,3 +110,11 @@ def save_adapter(model: Any, folder: Path, base: str, weights: Mapping[str, Any]
 
 def _is_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(item, str) for item in value)
+
+
+FORBIDDEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
+
+
+def forbidden_token_ids(tokenizer: Any) -> list[int]:
+    """Return the ids of these tokens."""
+    return tokenizer.convert_tokens_to_ids(list(FORBIDDEN_TOKENS))

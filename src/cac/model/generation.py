@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cac.dialogue import Message
-from cac.model.adapters import without_wrapper
-from cac.model.guided import Guide, GuidedAnswer, Pick, best
-from cac.model.vision_tokens import forbidden_token_ids
+from cac.model.adapters import forbidden_token_ids, without_wrapper
+from cac.model.constrained_decoding import Guide, GuidedAnswer, Pick, best
+from cac.schema.dialogue import Message
 
 IMAGE_END = "<|vision_end|>"
 
@@ -136,7 +135,7 @@ class TurnGenerator:
 
     def answer(self, batch: dict[str, Any], grammars: list[str], *, last: bool = False, copies: int = 1) -> Turn:
         """Generate the next message of dialogues that are tokens and pixels already, as the processor returns them."""
-        from cac.model.roomy_cache import roomy_cache
+        from cac.model.patches.transformers_kv_cache import roomy_cache
 
         return self._generate(dict(batch), grammars, roomy_cache(), last, copies)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
+from cac.io.distributed import best_device
 from cac.model.nano import nano_folder
 from cac.params import Compute, Model
 
@@ -52,13 +53,6 @@ def _keep_memory() -> None:
     libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most it takes
 
 
-def best_device() -> str:
-    """Return where to compute: "cuda" on a machine with a GPU, else "cpu"."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def load_base(settings: Model) -> tuple[Any, Any]:
     """Load the base model (in evaluation mode) and its processor.
 
@@ -70,7 +64,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
-    from cac.model.image_blocks import attend_in_blocks
+    from cac.model.patches.transformers_vision_attention import attend_in_blocks
 
     logging.disable_progress_bar()
     source, options = _source(settings)

@@ -14,10 +14,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from cac.data.glyphs import WORDS
-from cac.data.render import COLOURS, KINDS
-from cac.dialogue import CONCENTRATE_TOOL, COORDINATE_SCALE, LOOK_REQUEST, SCAN_REQUEST
-from cac.taxonomy import Family
+from cac.data.sample.glyphs import WORDS
+from cac.data.sample.render import COLOURS, KINDS
+from cac.schema.dialogue import CONCENTRATE_TOOL, COORDINATE_SCALE, LOOK_REQUEST, SCAN_REQUEST
+from cac.schema.taxonomy import Family
 
 PATCH_SIZE = 8
 MERGE_SIZE = 2

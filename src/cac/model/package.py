@@ -8,15 +8,15 @@ import json
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
 from cac.model.adapters import load_adapter
+from cac.model.calibration import Calibration
 from cac.model.loading import base_folder, base_identity, load_base
-from cac.model.reward_model import RewardModel
 from cac.params import Frames, Model
-from cac.taxonomy import TAXONOMY_VERSION
+from cac.schema.dialogue import DIALOGUE_VERSION
+from cac.schema.taxonomy import TAXONOMY_VERSION
 
 CARD = "reward_model.json"
 
@@ -26,6 +26,17 @@ class PackageSettings:
     """What a package holds besides weights: the base's name, frames, calibration, and the length limit of a turn."""
 
     base: Model
+    frames: Frames
+    calibration: Calibration
+    max_turn_tokens: int
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package in memory: the model with its adapter, its processor, and what it was measured with."""
+
+    model: Any
+    processor: Any
     frames: Frames
     calibration: Calibration
     max_turn_tokens: int
@@ -57,8 +68,8 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
     (out / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def load_package(folder: Path) -> RewardModel:
-    """Load a package.
+def read_package(folder: Path) -> Package:
+    """Load what `write_package` wrote.
 
     Raises:
         CacError: the folder is no package, or it was made for another version of the dialogue.
@@ -74,13 +85,12 @@ def load_package(folder: Path) -> RewardModel:
         )
     base = card["base"]
     source = str(folder / "base") if base["included"] else base["name"]
-    settings = Model(base=source, revision=base["revision"], dtype=base["dtype"])
-    model, processor = load_base(settings)
+    model, processor = load_base(Model(base=source, revision=base["revision"], dtype=base["dtype"]))
     model = load_adapter(model, folder / "adapter", card["base_identity"], trainable=False)
-    return RewardModel(
+    return Package(
         model.eval(),
         processor,
         Frames(**card["frames"]),
-        calibration=Calibration(**card["calibration"]),
-        max_turn_tokens=card["max_turn_tokens"],
+        Calibration(**card["calibration"]),
+        card["max_turn_tokens"],
     )

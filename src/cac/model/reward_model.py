@@ -14,7 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cac.dialogue import (
+from cac.io.distributed import best_device
+from cac.model.adapters import load_adapter
+from cac.model.calibration import Calibration
+from cac.model.generation import Turn, TurnGenerator
+from cac.model.loading import base_identity, load_base
+from cac.model.package import read_package
+from cac.params import Frames, Params
+from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
     Message,
     Scan,
@@ -27,14 +34,11 @@ from cac.dialogue import (
     split_tool_call,
     tool_reply,
 )
-from cac.dialogue_grammar import look_grammar, scan_grammar
-from cac.evaluation.calibration import Calibration
-from cac.judgement import Judgement, judgement_of, windows_of
-from cac.model.generation import Turn, TurnGenerator
-from cac.params import Frames
-from cac.taxonomy import LEAVES
-from cac.video import Video
-from cac.views import View, coarse_view, dense_view, only_view
+from cac.schema.dialogue_grammar import look_grammar, scan_grammar
+from cac.schema.judgement import Judgement, judgement_of, windows_of
+from cac.schema.taxonomy import LEAVES
+from cac.video.decode import Video
+from cac.video.views import View, coarse_view, dense_view, only_view
 
 TOOLS = (CONCENTRATE_TOOL,)
 
@@ -82,10 +86,19 @@ class RewardModel:
 
     @classmethod
     def from_package(cls, folder: Path) -> "RewardModel":
-        """Load what `package.write_package` wrote."""
-        from cac.model.package import load_package
+        """Load what `package.write_package` wrote.
 
-        return load_package(folder)
+        Raises:
+            CacError: as `package.read_package`.
+        """
+        package = read_package(folder)
+        return cls(
+            package.model,
+            package.processor,
+            package.frames,
+            calibration=package.calibration,
+            max_turn_tokens=package.max_turn_tokens,
+        )
 
     def score(self, judgement: Judgement) -> float:
         """Return the calibrated probability in [0, 1] that the video is clean."""
@@ -221,3 +234,16 @@ def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views:
         texts=(scanned.text, looked.text),
         unaided=scanned.unaided and looked.unaided,
     )
+
+
+def adapted_reward_model(adapter: Path | None, params: Params) -> RewardModel:
+    """Load the base with an adapter, or without one, as what judges videos, on the best device there is.
+
+    Raises:
+        CacError: the base or the adapter is missing or does not fit.
+    """
+    model, processor = load_base(params.model)
+    if adapter is not None:
+        model = load_adapter(model, adapter, base_identity(params.model), trainable=False)
+    model = model.eval().to(best_device())
+    return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)

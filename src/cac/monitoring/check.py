@@ -11,14 +11,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cac.batch.listing import Listed, open_source, sample
 from cac.batch.plan import BatchSettings
 from cac.batch.run import score_batch
 from cac.errors import CacError
 from cac.monitoring.clips import Seen, seen_in_table, watched
-from cac.monitoring.drift import Moved, compare
+from cac.monitoring.drift import compare
 from cac.monitoring.records import (
     ANNOUNCED_TAG,
     DRIFT,
@@ -34,51 +34,12 @@ from cac.monitoring.records import (
     report_of,
 )
 from cac.monitoring.reference import Reference, reference_of
+from cac.monitoring.report import Report
 from cac.params import Monitoring, Params
-from cac.registry.tracking import connect
+from cac.tracking.mlflow_runs import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of a monitoring.
-
-    Attributes:
-        place: where the clips were.
-        model: the version that scored them, `models:/NAME/NUMBER`.
-        reference: what they were compared with; None if they were too few.
-        clips: how many were judged.
-        left_out: how many were not, as an alarm was sent about them before.
-        listing: a hash of the files, the version, the bounds and what was accepted.
-        outcome: DRIFT, NO_DRIFT, TOO_FEW, or KNOWN where the place holds nothing that an alarm was not sent about.
-        measures: how far each moved.
-    """
-
-    place: str
-    model: str
-    reference: str | None
-    clips: int
-    left_out: int
-    listing: str
-    outcome: str
-    measures: tuple[Moved, ...]
-
-    @property
-    def drifted(self) -> tuple[str, ...]:
-        """The measures that drifted."""
-        return tuple(one.measure for one in self.measures if one.drifted)
-
-    @property
-    def version(self) -> str:
-        """The number of the version."""
-        return self.model.rpartition("/")[2]
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Report":
-        """Read what `dataclasses.asdict` made, also after a JSON round trip."""
-        return cls(**{**data, "measures": tuple(Moved.from_dict(one) for one in data["measures"])})
 
 
 @dataclass(frozen=True)
@@ -102,7 +63,7 @@ def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
     Raises:
         CacError: there are no videos, no champion, no reference, or a store does not answer.
     """
-    from cac.rl.pinned import resolve_version
+    from cac.registry.pinned import resolve_version
 
     client, name = connect(), params.registry.model_name
     model = resolve_version(f"models:/{name}@champion")

@@ -14,9 +14,9 @@ from cac.batch.listing import Listed, Source
 from cac.batch.plan import BatchSettings
 from cac.batch.table import read_columns
 from cac.errors import CacError
-from cac.registry.measured import Measured
-from cac.s3 import StoreUnreachableError
-from cac.video import decode
+from cac.io.s3 import StoreUnreachableError
+from cac.registry.predictions import Measured
+from cac.video.decode import decode
 
 _COLUMNS = ("video", "sha256", "score", "verdict", "family", "windows", "parsed", "error")
 
@@ -33,7 +33,7 @@ class Seen:
         window_seconds: the lengths of the windows on a flagged clip.
         parsed: whether the answer obeyed the grammar.
         duration: seconds.
-        motion: frame diagonals a second, as `cac.rl.motion` has it.
+        motion: frame diagonals a second, as `cac.video.motion` has it.
     """
 
     name: str
@@ -87,7 +87,7 @@ def watched(clips: Iterable[Seen], source: Source, listed: Sequence[Listed], set
 def _watched(clip: Seen, source: Source, listed: Listed | None, settings: BatchSettings) -> Seen:
     if listed is None or clip.score is None:
         return clip
-    from cac.rl.motion import motion
+    from cac.video.motion import motion
 
     try:
         video = decode(source.read(listed, settings.max_bytes), settings.limits, name=listed.name)

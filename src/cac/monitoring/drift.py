@@ -16,7 +16,7 @@ from typing import Any
 
 from cac.monitoring.clips import Seen
 from cac.params import Monitoring
-from cac.taxonomy import Family
+from cac.schema.taxonomy import Family
 
 NUMBERS: Mapping[str, Callable[[Sequence[Seen]], list[float]]] = {
     "score": lambda clips: [clip.score for clip in clips if clip.score is not None],

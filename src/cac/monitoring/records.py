@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from cac.errors import CacError
 from cac.monitoring.clips import Seen, from_lines, to_lines
 from cac.params import Params
-from cac.registry.tracking import connect, experiment_id
+from cac.tracking.mlflow_runs import connect, experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from cac.monitoring.check import Report
+    from cac.monitoring.report import Report
 
 STAGE = "monitoring"
 DRIFT, NO_DRIFT, TOO_FEW, KNOWN = "drift", "no drift", "too few clips", "known"
@@ -115,7 +115,7 @@ def keep(params: Params, report: "Report", clips: Sequence[Seen], reference: Seq
     """Keep a monitoring as an MLflow run and return its id; `work` is a scratch folder, for the files."""
     import mlflow
 
-    from cac.monitoring.picture import draw
+    from cac.monitoring.plot import draw
 
     client = connect()
     (work / REPORT).write_text(json.dumps(asdict(report), indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cac.annotations import Clip
 from cac.errors import CacError
-from cac.layout import DATASET
 from cac.monitoring.clips import Seen, seen_in_measured
 from cac.monitoring.records import Record, clips_of
-from cac.registry.fingerprint import file_sha256
-from cac.registry.measured_store import EVALUATION_SET_TAG, recall
-from cac.video import decode
+from cac.paths import DATASET
+from cac.registry.predictions import EVALUATION_SET_TAG, recall
+from cac.schema.annotations import Clip
+from cac.tracking.run_state import file_sha256
+from cac.video.decode import decode
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -58,7 +58,7 @@ def _with_motion(seen: Sequence[Seen], clips: Sequence[Clip], dataset: Path) -> 
 
 
 def _measured(one: Seen, clip: Clip, path: Path) -> Seen:
-    from cac.rl.motion import motion
+    from cac.video.motion import motion
 
     if not path.is_file() or file_sha256(path) != clip.sha256:
         return one

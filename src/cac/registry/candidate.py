@@ -9,21 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cac.dialogue import DIALOGUE_VERSION
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
 from cac.evaluation.intervals import Interval
-from cac.layout import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
+from cac.model.calibration import Calibration
 from cac.params import Params
+from cac.paths import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.registry.card_facts import CardFacts, describe_data
 from cac.registry.card_files import write_card
-from cac.registry.fingerprint import file_sha256, fingerprint, folder_sha256, json_sha256
 from cac.registry.gate import FLOORS
-from cac.registry.lineage import check_lineage, lineage_json, stage_tags
-from cac.registry.measured import Measured, check_agreement, read_measured
-from cac.registry.measured_store import EVALUATION_SET_TAG
-from cac.registry.version_tags import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag
-from cac.taxonomy import TAXONOMY_VERSION
+from cac.registry.predictions import EVALUATION_SET_TAG, Measured, check_agreement, read_measured
+from cac.registry.versions import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag
+from cac.schema.dialogue import DIALOGUE_VERSION
+from cac.schema.taxonomy import TAXONOMY_VERSION
+from cac.tracking.lineage import check_lineage, lineage_json, stage_tags
+from cac.tracking.run_state import file_sha256, fingerprint, folder_sha256, json_sha256
 
 CHECKPOINT = TWO_TURN_GRPO
 ADAPTER = MODELS / CHECKPOINT

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.annotations import CARD_NAME, Clip, read_clips
 from cac.errors import CacError
-from cac.evaluation.calibration import Calibration
 from cac.evaluation.intervals import Interval
+from cac.model.calibration import Calibration
 from cac.params import Params
-from cac.registry.fingerprint import UNKNOWN, Fingerprint
-from cac.registry.measured import Measured
+from cac.registry.predictions import Measured
+from cac.schema.annotations import CARD_NAME, Clip, read_clips
+from cac.tracking.run_state import UNKNOWN, Fingerprint
 
 Metrics = Mapping[str, Mapping[str, Interval]]  # row -> metric -> {"value", "low", "high"}
 Span = tuple[float, float]

@@ -12,15 +12,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.clip_store import ClipStore
-from cac.drawing import contact_sheet, save_image
 from cac.errors import CacError
 from cac.evaluation import curves
-from cac.evaluation.calibration import reliability
 from cac.evaluation.intervals import per_family
 from cac.evaluation.report import Example, ReportInputs, Table, choose_examples
+from cac.model.calibration import reliability
 from cac.registry.card_facts import CardFacts
 from cac.registry.model_card import Pictures, model_card
+from cac.video.clip_store import ClipStore
+from cac.video.drawing import contact_sheet, save_image
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

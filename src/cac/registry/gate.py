@@ -8,15 +8,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from cac.evaluation.intervals import FAMILY_METRIC
 from cac.params import Gate
 
 if TYPE_CHECKING:
-    from cac.registry.compare import Comparison
+    from cac.registry.comparison import Comparison
 
 FLOORS = ("balanced_accuracy", "specificity", "parse_rate")
 CEILINGS = ("expected_calibration_error", "seconds_per_clip")
 DIFFERENCE = "balanced_accuracy_difference"
-FAMILY_METRIC = "accuracy"  # the share of right verdicts on the family's clips and their clean twins
 ROLLED_BACK = "rolled_back"
 VETOED = "vetoed"
 

@@ -5,12 +5,19 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cac.params import Params
-from cac.registry.aliases import GATE_TAG, VETO_UNTIL_TAG, aliases, rollback_reason, veto_reason
-from cac.registry.fingerprint import UNKNOWN
 from cac.registry.gate import CEILINGS, FLOORS
-from cac.registry.measured_store import EVALUATION_SET_TAG
-from cac.registry.tracking import connect
-from cac.registry.version_tags import REGISTRATION_TAG, value_tag
+from cac.registry.predictions import EVALUATION_SET_TAG
+from cac.registry.versions import (
+    GATE_TAG,
+    REGISTRATION_TAG,
+    VETO_UNTIL_TAG,
+    aliases,
+    rollback_reason,
+    value_tag,
+    veto_reason,
+)
+from cac.tracking.mlflow_runs import connect
+from cac.tracking.run_state import UNKNOWN
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion

@@ -7,7 +7,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.registry.version_tags import KEY_TAG
+from cac.registry.versions import KEY_TAG
 
 if TYPE_CHECKING:
     from cac.registry.candidate import Candidate
@@ -67,7 +67,7 @@ def check_loads(uri: str, candidate: "Candidate") -> float:
     import mlflow
     import numpy as np
 
-    from cac.video import encode
+    from cac.video.decode import encode
 
     clip = candidate.folder / "check.mp4"
     ramp = np.linspace(0, 255, 16 * 64 * 64 * 3).astype(np.uint8)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.evaluation.report import Example, spell
-from cac.layout import TRAINING_STAGES
+from cac.paths import TRAINING_STAGES
 from cac.registry.card_facts import CardFacts, DataFacts, Metrics, Span
 
 MAX_DESCRIPTION = 5000  # characters; the column's size in MLflow's database (store/model_registry/dbmodels)

@@ -14,20 +14,7 @@ from typing import TYPE_CHECKING
 
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.aliases import (
-    FAILED,
-    GATE_TAG,
-    PASSED,
-    ROLLED_BACK_TAG,
-    VETO_TAG,
-    champion_of,
-    crown,
-    line_of,
-    rollback_reason,
-    version_of,
-    veto_reason,
-)
-from cac.registry.compare import compare, family_accuracies
+from cac.registry.comparison import compare, family_accuracies
 from cac.registry.gate import (
     CEILINGS,
     FLOORS,
@@ -39,10 +26,22 @@ from cac.registry.gate import (
     rollback_check,
     veto_check,
 )
-from cac.registry.measured import Measured
-from cac.registry.measured_store import EVALUATION_SET_TAG, recall, run_of
-from cac.registry.tracking import connect
-from cac.registry.version_tags import value_tag
+from cac.registry.predictions import EVALUATION_SET_TAG, Measured, recall, run_of
+from cac.registry.versions import (
+    FAILED,
+    GATE_TAG,
+    PASSED,
+    ROLLED_BACK_TAG,
+    VETO_TAG,
+    champion_of,
+    crown,
+    line_of,
+    rollback_reason,
+    value_tag,
+    version_of,
+    veto_reason,
+)
+from cac.tracking.mlflow_runs import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

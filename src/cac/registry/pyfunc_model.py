@@ -36,7 +36,7 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 from mlflow.types.schema import Array, ColSpec, DataType, Object, ParamSchema, ParamSpec, Property, Schema
 
 from cac.errors import CacError
-from cac.video_input import read_video
+from cac.video.inputs import read_video
 
 DEFAULT_BATCH_SIZE = 8
 COLUMNS = ("video", "fps", "prompt")

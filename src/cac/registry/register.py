@@ -17,11 +17,9 @@ from cac.errors import CacError
 from cac.params import Params
 from cac.registry.candidate import Candidate, assemble
 from cac.registry.logged_model import check_loads, log_model
-from cac.registry.measured_store import keep, run_of
 from cac.registry.model_card import summary
-from cac.registry.orphans import end_orphans
-from cac.registry.tracking import StageRun, connect, experiment_id, stage_run
-from cac.registry.version_tags import (
+from cac.registry.predictions import keep, run_of
+from cac.registry.versions import (
     COMPLETE,
     INCOMPLETE,
     KEY_TAG,
@@ -30,6 +28,8 @@ from cac.registry.version_tags import (
     SUPERSEDED,
     metric_tag,
 )
+from cac.tracking.mlflow_runs import StageRun, connect, experiment_id, stage_run
+from cac.tracking.orphans import end_orphans
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.layout import DATASET
 from cac.params import Params
-from cac.registry.measured import SPLIT, Measured, evaluation_set, measured_of, split_clips
-from cac.registry.measured_store import keep, run_of
+from cac.paths import DATASET
+from cac.registry.predictions import SPLIT, Measured, evaluation_set, keep, measured_of, run_of, split_clips
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,7 +35,7 @@ def remeasure(
             "`dvc checkout`, or evaluate and register the challenger on this one."
         )
     from cac.model.loading import make_deterministic
-    from cac.scoring import load_model
+    from cac.registry.loading import load_model
 
     make_deterministic(params.compute)
     model = load_model(f"models:/{champion.name}/{champion.version}", None)
@@ -48,7 +47,7 @@ def remeasure(
 
 def judge(model: "RewardModel", root: Path, batch_size: int) -> Measured:
     """Return what a model answers on the test split under `root`, showing progress."""
-    from cac.clip_store import ClipStore
+    from cac.video.clip_store import ClipStore
 
     store, clips = ClipStore(root / DATASET), split_clips(root)
     judgements = []

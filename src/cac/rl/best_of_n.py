@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cac.errors import CacError
-from cac.rl.reward import AnyVideo, Rewarded, Rewarder
+from cac.rl.monitor import Rewarded
+from cac.rl.reward import AnyVideo, Rewarder
 
 _DECIMALS = 6  # a video's score can differ in the eighth decimal with what it was batched with
 

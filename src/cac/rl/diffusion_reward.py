@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
-from cac.rl.reward import Rewarded, Rewarder
-from cac.video import Video
+from cac.rl.monitor import Rewarded
+from cac.rl.reward import Rewarder
+from cac.video.decode import Video
 
 if TYPE_CHECKING:
     from torch import Tensor

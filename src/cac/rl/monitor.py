@@ -13,12 +13,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cac.errors import CacError
-
-if TYPE_CHECKING:
-    from cac.rl.reward import Rewarded
+from cac.schema.judgement import Judgement
 
 _log = logging.getLogger(__name__)
 
@@ -155,3 +153,25 @@ class Monitor:
             f"reward hacking suspected: over {self._settings.window} clips, from {first} at the start to {last} now: "
             "less motion, a higher score. Look at the clips; a larger motion_weight makes standing still dearer."
         )
+
+
+@dataclass(frozen=True)
+class Rewarded:
+    """What a video earns and why.
+
+    Attributes:
+        reward: as the formula gives it.
+        score: what counted as score.
+        motion: in frame diagonals a second.
+        judgement: the model's, with its evidence; None if there was no video.
+    """
+
+    reward: float
+    score: float
+    motion: float
+    judgement: Judgement | None
+
+    @property
+    def parsed(self) -> bool:
+        """Whether the model judged a video, in an answer that obeys the grammar."""
+        return self.judgement is not None and self.judgement.parsed

@@ -25,11 +25,11 @@ from pathlib import Path
 import numpy as np
 
 from cac.errors import CacError
-from cac.judgement import Judgement
-from cac.rl.monitor import Monitor, MonitorSettings
-from cac.rl.motion import motion
-from cac.rl.pinned import PinnedModel
-from cac.video import Video, decode
+from cac.registry.pinned import PinnedModel
+from cac.rl.monitor import Monitor, MonitorSettings, Rewarded
+from cac.schema.judgement import Judgement
+from cac.video.decode import Video, decode
+from cac.video.motion import motion
 
 UNPARSED_SCORE = 0.0
 BAND = (0.45, 1.5)  # of usual motion; other bounds were measured: docs/how-to/improve-a-generator.md
@@ -75,28 +75,6 @@ class RewardSettings:
         """
         floor, ceiling = (share * usual for share in BAND)
         return cls(floor, motion_weight=motion_weight, motion_ceiling=ceiling)
-
-
-@dataclass(frozen=True)
-class Rewarded:
-    """What a video earns and why.
-
-    Attributes:
-        reward: as the formula gives it.
-        score: what counted as score.
-        motion: in frame diagonals a second.
-        judgement: the model's, with its evidence; None if there was no video.
-    """
-
-    reward: float
-    score: float
-    motion: float
-    judgement: Judgement | None
-
-    @property
-    def parsed(self) -> bool:
-        """Whether the model judged a video, in an answer that obeys the grammar."""
-        return self.judgement is not None and self.judgement.parsed
 
 
 def combined_reward(score: float, moved: float, settings: RewardSettings) -> float:

@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
-from cac.rl.pinned import PinnedModel
+from cac.registry.pinned import PinnedModel
 from cac.serving.metrics import CONTENT_TYPE
 from cac.serving.refused import RefusedError
 from cac.serving.service import ScoringService

@@ -30,7 +30,7 @@ def serve(uri: str, settings: ServeSettings, device: str = "cpu") -> None:
 def _serve(uri: str, settings: ServeSettings, device: str, listening: socket.socket) -> None:
     import uvicorn
 
-    from cac.rl.pinned import pin
+    from cac.registry.pinned import pin
     from cac.serving.app import make_app
 
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s", stream=sys.stderr)

@@ -15,17 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.answer import answer
-from cac.errors import CacError
-from cac.judgement import Judgement
-from cac.rl.pinned import PinnedModel
-from cac.s3 import StoreUnreachableError, read_object
+from cac.errors import BeyondLimitsError, CacError
+from cac.io.s3 import StoreUnreachableError, read_object
+from cac.registry.pinned import PinnedModel
+from cac.schema.answer import answer
+from cac.schema.judgement import Judgement
 from cac.serving import refused
 from cac.serving.batcher import Batcher
 from cac.serving.metrics import Metrics
 from cac.serving.settings import ServeSettings
 from cac.serving.upload import Wanted, read_request
-from cac.video import BeyondLimitsError, Video, decode
+from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
     from starlette.requests import Request

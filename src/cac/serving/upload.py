@@ -12,7 +12,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cac.s3 import SCHEME
+from cac.io.s3 import SCHEME
 from cac.serving.refused import RefusedError, bad_request, not_allowed, too_large
 from cac.serving.settings import ServeSettings
 

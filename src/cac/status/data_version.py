@@ -7,12 +7,12 @@ byte is right is what `make data` and `dvc status` tell.
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.annotations import MANIFEST_NAME
 from cac.errors import CacError
-from cac.git import read_git
-from cac.layout import DATASET
-from cac.registry.dvc_files import POINTER, read_yaml
-from cac.registry.fingerprint import data_md5
+from cac.io.git import read_git
+from cac.paths import DATASET
+from cac.schema.annotations import MANIFEST_NAME
+from cac.tracking.dvc_files import POINTER, read_yaml
+from cac.tracking.run_state import data_md5
 
 _FIELDS = "%h%x00%cI%x00%s"
 

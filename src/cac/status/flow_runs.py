@@ -20,7 +20,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from cac.errors import CacError
-from cac.layout import SCRATCH
+from cac.paths import SCRATCH
 
 ACTIVE = ("RUNNING", "PENDING", "PAUSED", "CANCELLING")
 LOCKS = {

@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cac.addresses import why_silent, without_password
 from cac.errors import CacError
+from cac.io.urls import why_silent, without_password
 from cac.params import Params
-from cac.registry.tracking import tracking_uri
+from cac.tracking.mlflow_runs import tracking_uri
 
 if TYPE_CHECKING:
     from cac.registry.listing import Listed
@@ -68,8 +68,8 @@ def models(params: Params) -> Models:
         return Models(source, 0, None, None, None)
     from mlflow.exceptions import MlflowException
 
-    from cac.registry.aliases import CHAMPION, PREVIOUS
     from cac.registry.listing import list_versions
+    from cac.registry.versions import CHAMPION, PREVIOUS
 
     try:
         versions = list_versions(params)

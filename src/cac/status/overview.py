@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from cac.errors import CacError
-from cac.git import read_git
+from cac.io.git import read_git
 from cac.params import Params
-from cac.registry.fingerprint import git_state
 from cac.status.data_version import DataVersion, data_version
 from cac.status.flow_runs import FlowRuns, flow_runs
 from cac.status.models import Models, in_window, models, store_is_made
 from cac.status.stages import FRESH, Stage, stage_states
+from cac.tracking.run_state import git_state
 
 if TYPE_CHECKING:
     from cac.monitoring.records import Record

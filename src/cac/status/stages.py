@@ -11,10 +11,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cac.layout import DATASET
-from cac.registry.dvc_files import GRAPH, Locked, lock_entries, locked_stages, md5_of, read_yaml, stage_inputs
-from cac.registry.fingerprint import UNKNOWN, data_md5
-from cac.registry.lineage import differences
+from cac.paths import DATASET
+from cac.tracking.dvc_files import GRAPH, Locked, lock_entries, locked_stages, md5_of, read_yaml, stage_inputs
+from cac.tracking.lineage import differences
+from cac.tracking.run_state import UNKNOWN, data_md5
 
 FRESH, STALE, NEVER_RAN = "up to date", "would run again", "never ran"
 _MISSING = "missing"  # what `md5_of` says

@@ -13,13 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from cac.layout import SCRATCH
-from cac.model.loading import best_device
+from cac.io.distributed import best_device, count
 from cac.params import Compute
-from cac.training.processes import count
+from cac.paths import CHECKPOINTS
 
 FINGERPRINT = "fingerprint.json"
-CHECKPOINTS = SCRATCH / "checkpoints"
 
 
 def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:

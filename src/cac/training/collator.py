@@ -7,12 +7,20 @@ assistant's tokens only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from cac.dialogue import CONCENTRATE_TOOL, Message
-from cac.training.evidence import ImageEvidence, evidence_labels
+from cac.schema.dialogue import CONCENTRATE_TOOL, Message
+from cac.schema.geometry import Box, cell_shares
+from cac.schema.taxonomy import LEAVES
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 IGNORED = -100  # the label index that the loss leaves out
+
+ImageEvidence = tuple[str, Box] | None  # the leaf and box of one image, None for a clear one
+WORDS = ("none", *LEAVES)
+MIN_SHARE = 0.25  # of a token's cell that a box must cover
 
 
 @dataclass(frozen=True)
@@ -91,3 +99,26 @@ def assert_images_complete(processor: Any, batch: Any) -> None:
     features = int(batch["image_grid_thw"].prod(dim=1).sum()) // merge if "image_grid_thw" in batch else 0
     if tokens != features:
         raise ValueError(f"{tokens} image tokens but {features} image features in the batch")
+
+
+def evidence_labels(processor: Any, dialogues: Sequence[Dialogue], grids: "Tensor") -> "Tensor":
+    """Return for each image token of a batch the index in `WORDS` of what it shows: (image tokens,).
+
+    Args:
+        processor: its image processor says how many patches one token stands for.
+        dialogues: each with the evidence of its images.
+        grids: (images, 3), the patches of each image of the batch over time, rows and columns.
+    """
+    import torch
+
+    merge = processor.image_processor.merge_size
+    shown = [evidence for dialogue in dialogues for evidence in dialogue.evidence or ()]
+    labels = []
+    for evidence, (_, rows, columns) in zip(shown, grids.tolist(), strict=True):
+        grid = torch.zeros(rows // merge, columns // merge, dtype=torch.long)
+        if evidence is not None:
+            leaf, box = evidence
+            covered = torch.from_numpy(cell_shares(box, *grid.shape))
+            grid[covered >= min(MIN_SHARE, float(covered.max()))] = WORDS.index(leaf)
+        labels.append(grid.flatten())
+    return torch.cat(labels)

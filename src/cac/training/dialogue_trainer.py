@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from cac.io import distributed
 from cac.params import Params, Sft
-from cac.training import checkpoints, processes
+from cac.training import checkpoints
 from cac.training.collator import Dialogue, collate, training_template
 
 
@@ -27,7 +28,7 @@ def make_trainer(
     from datasets import Dataset
     from trl import SFTConfig
 
-    from cac.training.evidence import WORDS
+    from cac.training.collator import WORDS
     from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
 
     model, processor, folder = parts
@@ -38,7 +39,7 @@ def make_trainer(
 
     config = SFTConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=processes.share(settings.batch_size, f"{name}.batch_size"),
+        per_device_train_batch_size=distributed.share(settings.batch_size, f"{name}.batch_size"),
         gradient_accumulation_steps=settings.gradient_accumulation,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",

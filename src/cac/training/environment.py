@@ -7,13 +7,13 @@ the rewards. What the model is shown comes from `views.py` and `dialogue.py`, as
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from cac.annotations import Clip
-from cac.clip_store import ClipStore
-from cac.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
-from cac.judgement import Judgement, judgement_of
 from cac.params import Frames
-from cac.video import Video
-from cac.views import coarse_view, dense_view
+from cac.schema.annotations import Clip
+from cac.schema.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
+from cac.schema.judgement import Judgement, judgement_of
+from cac.video.clip_store import ClipStore
+from cac.video.decode import Video
+from cac.video.views import coarse_view, dense_view
 
 
 class ConcentrateEnvironment:

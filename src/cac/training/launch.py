@@ -33,7 +33,7 @@ def launch(config: Path, arguments: Sequence[str]) -> int:
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    command = ["--config_file", str(config), "--module", "cac.cli", *arguments]
+    command = ["--config_file", str(config), "--module", "cac", *arguments]
     os.environ[_MARK] = "1"
     try:
         launch_command(launch_command_parser().parse_args(command))

@@ -5,9 +5,9 @@ Loss is on the assistant's tokens only. Starts from the adapter of stage 1.
 
 from pathlib import Path
 
-from cac.layout import MULTI_FRAME_SFT, SINGLE_FRAME_SFT
 from cac.params import Params
-from cac.training.supervised import Stage, train_stage
+from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT
+from cac.training.sft import Stage, train_stage
 
 
 def train(params: Params, root: Path, previous: str | None = SINGLE_FRAME_SFT) -> None:

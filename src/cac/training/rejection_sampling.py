@@ -12,21 +12,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cac.annotations import Clip
-from cac.clip_store import ClipStore
-from cac.dialogue import as_written, look_content, scan_prompt, tool_reply
 from cac.errors import CacError
-from cac.judgement import Judgement
-from cac.layout import DATASET, HISTORIES
+from cac.io import distributed
+from cac.io.distributed import best_device
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
-from cac.model.image_memory import ImageMemory, encode_images_once
-from cac.model.loading import base_identity, best_device, load_base, make_deterministic
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
 from cac.params import Frames, Params, Rejection, Sft
-from cac.training import checkpoints, processes
+from cac.paths import DATASET, HISTORIES
+from cac.schema.annotations import Clip
+from cac.schema.dialogue import as_written, look_content, scan_prompt, tool_reply
+from cac.schema.judgement import Judgement
+from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.dialogue_trainer import make_trainer
 from cac.training.rollouts import Drawn, chosen_clips, draw_all
-from cac.views import coarse_view, dense_view
+from cac.video.clip_store import ClipStore
+from cac.video.views import coarse_view, dense_view
 
 NAME = "rejection_sampling"
 MEMORY = 2**30  # bytes of images' encodings that are kept: those of a thousand clips of the sample
@@ -50,7 +52,7 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
     """
     if not params.two_turn_grpo.rejection.clips:
         return policy
-    with processes.main_first():
+    with distributed.main_first():
         folder = checkpoints.prepare(root, NAME, _fingerprint(params, root, policy))
     adapter = folder / "adapter"
     if not (folder / _DONE).exists():
@@ -130,7 +132,7 @@ def _learn(
     log: Log,
 ) -> None:
     """Train the policy on the rollouts and save it."""
-    from cac.training.lean_passes import make_lean
+    from cac.model.patches.trl_training_passes import make_lean
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
@@ -149,11 +151,11 @@ def _learn(
     trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
     report_progress(trainer, NAME, _SHOWN_METRICS, log)
     trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
-    if processes.is_main():
+    if distributed.is_main():
         save_adapter(trainer.model, adapter, identity)
         write_history(trainer.state.log_history, folder / _HISTORY)
         (folder / _DONE).touch()
-    processes.wait()
+    distributed.wait()
 
 
 def _as_supervised(params: Params, count: int) -> Sft:

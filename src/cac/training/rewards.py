@@ -9,10 +9,10 @@ misses: only an anomalous clip has a box and a name to be right about, which mak
 
 from collections.abc import Callable
 
-from cac.annotations import Clip
-from cac.geometry import box_iou, temporal_iou
-from cac.judgement import Judgement
 from cac.params import Grpo
+from cac.schema.annotations import Clip
+from cac.schema.geometry import box_iou, temporal_iou
+from cac.schema.judgement import Judgement
 
 Reward = Callable[[Judgement, Clip], float | None]
 

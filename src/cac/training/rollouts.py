@@ -18,22 +18,22 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from cac.annotations import Clip, read_clips
-from cac.clip_store import ClipStore
-from cac.geometry import Window, temporal_iou
-from cac.judgement import Judgement
-from cac.layout import DATASET
-from cac.model.adapted import adapted_reward_model
-from cac.model.guided import drawn
-from cac.model.image_memory import encode_images_once
-from cac.model.loading import best_device, make_deterministic
-from cac.model.reward_model import RewardModel, Scanned
+from cac.io import distributed
+from cac.io.distributed import best_device
+from cac.io.parallel import spread
+from cac.model.constrained_decoding import drawn
+from cac.model.loading import make_deterministic
+from cac.model.patches.transformers_vision_cache import encode_images_once
+from cac.model.reward_model import RewardModel, Scanned, adapted_reward_model
 from cac.params import Grpo, Params
-from cac.training import processes
-from cac.training.portions import reinforcement_clips
+from cac.paths import DATASET
+from cac.schema.annotations import Clip, read_clips
+from cac.schema.geometry import Window, temporal_iou
+from cac.schema.judgement import Judgement
 from cac.training.rewards import total_reward
-from cac.video import Video
-from cac.workers import spread
+from cac.training.train_partition import reinforcement_clips
+from cac.video.clip_store import ClipStore
+from cac.video.decode import Video
 
 CLIPS_PER_JOB = 32  # what an interruption undoes is a job
 
@@ -163,12 +163,12 @@ def chosen_clips(params: Params, root: Path) -> list[Clip]:
 def draw_all(params: Params, root: Path, policy: Path, folder: Path) -> list[Drawn]:
     """Draw what is missing of all rollouts, which `folder` keeps, and return what was drawn of each chosen clip."""
     jobs = list(_jobs(params, root, policy, folder))
-    waiting = [job for job in jobs[processes.rank() :: processes.count()] if not job.out.is_file()]
+    waiting = [job for job in jobs[distributed.rank() :: distributed.count()] if not job.out.is_file()]
     if best_device() == "cpu":
         list(spread(methodcaller("run"), waiting, processes=params.compute.threads, at_once=1))
     else:
         list(map(methodcaller("run"), waiting))
-    processes.wait()
+    distributed.wait()
     return [Drawn.from_dict(row) for job in jobs for row in json.loads(job.out.read_text(encoding="utf-8"))]
 
 

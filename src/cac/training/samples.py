@@ -12,9 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cac.annotations import Clip
-from cac.clip_store import ClipStore
-from cac.dialogue import (
+from cac.errors import CacError
+from cac.params import Frames, Sft
+from cac.schema.annotations import Clip
+from cac.schema.dialogue import (
     Finding,
     Look,
     Scan,
@@ -26,14 +27,12 @@ from cac.dialogue import (
     spoken_windows,
     tool_reply,
 )
-from cac.errors import CacError
-from cac.geometry import Window
-from cac.params import Frames, Sft
-from cac.taxonomy import LEAVES, family_of
-from cac.training.collator import Dialogue
-from cac.training.evidence import ImageEvidence
-from cac.video import Video
-from cac.views import View, coarse_view, dense_view, make_view, only_view
+from cac.schema.geometry import Window
+from cac.schema.taxonomy import LEAVES, family_of
+from cac.training.collator import Dialogue, ImageEvidence
+from cac.video.clip_store import ClipStore
+from cac.video.decode import Video
+from cac.video.views import View, coarse_view, dense_view, make_view, only_view
 
 SHORTEST_FALSE_WINDOW, LONGEST_FALSE_WINDOW = 0.5, 1.5  # seconds
 LARGEST_SLIP = 0.6  # seconds by which either end of a window that is off the mark may be wrong

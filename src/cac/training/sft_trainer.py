@@ -14,8 +14,8 @@ import torch
 from trl import SFTTrainer
 
 from cac.model.adapters import without_wrapper
-from cac.training.collator import IGNORED
-from cac.training.evidence import READ_LAYER, WORDS, evidence_loss
+from cac.training.collator import IGNORED, WORDS
+from cac.training.dense_token_loss import READ_LAYER, evidence_loss
 
 DECISIONS = ("odd", "clear", "seen", *WORDS)
 

@@ -6,9 +6,9 @@ learned here carries over.
 
 from pathlib import Path
 
-from cac.layout import SINGLE_FRAME_SFT
 from cac.params import Params
-from cac.training.supervised import Stage, train_stage
+from cac.paths import SINGLE_FRAME_SFT
+from cac.training.sft import Stage, train_stage
 
 
 def train(params: Params, root: Path) -> None:

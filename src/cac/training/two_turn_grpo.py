@@ -11,23 +11,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cac.annotations import Clip, read_clips
-from cac.clip_store import ClipStore
-from cac.dialogue import look_content, tool_reply
 from cac.errors import CacError
-from cac.judgement import Judgement
-from cac.layout import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
-from cac.model.adapters import freeze_vision, load_adapter, save_adapter
-from cac.model.image_memory import encode_images_once
+from cac.io import distributed
+from cac.model.adapters import forbidden_token_ids, freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.vision_tokens import forbidden_token_ids
+from cac.model.patches.transformers_vision_cache import encode_images_once
 from cac.params import Frames, Params
-from cac.training import checkpoints, processes, rejection_sampling
+from cac.paths import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
+from cac.schema.annotations import Clip, read_clips
+from cac.schema.dialogue import look_content, tool_reply
+from cac.schema.judgement import Judgement
+from cac.training import checkpoints, rejection_sampling
 from cac.training.advantages import turn_weights
+from cac.training.constrained_rollouts import generate_in_grammar
 from cac.training.environment import environment_factory, judge_rollouts
-from cac.training.guided_rollouts import generate_in_grammar
-from cac.training.portions import reinforcement_clips
 from cac.training.rewards import Reward, reward_functions
+from cac.training.train_partition import reinforcement_clips
+from cac.video.clip_store import ClipStore
 
 SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
 SAMPLED_ROLLOUTS = 4
@@ -41,12 +41,12 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
     """
-    from cac.registry.tracking import shared_run
+    from cac.tracking.mlflow_runs import shared_run
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
         raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
-    if processes.share_the_model():
+    if distributed.share_the_model():
         raise CacError(
             f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
             "compute.accelerate to conf/accelerate/ddp.yaml."
@@ -54,18 +54,18 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     with shared_run(TWO_TURN_GRPO, params) as run:
         start = rejection_sampling.improve(params, root, root / MODELS / previous, partial(_log_first_part, run))
         model, processor = load_policy(params, start)
-        with processes.main_first():
+        with distributed.main_first():
             folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    if processes.is_main():
+    if distributed.is_main():
         save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, base_identity(params.model))
         write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
         checkpoints.discard(folder)
         rejection_sampling.finish(root)
-    processes.wait()
+    distributed.wait()
 
 
 def _log_first_part(run: Any, metrics: Mapping[str, float], step: int) -> None:
@@ -78,8 +78,8 @@ def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
     Raises:
         CacError: the base or the adapter is missing or does not fit.
     """
-    from cac.model.roomy_cache import generate_with_room
-    from cac.training.lean_passes import make_lean
+    from cac.model.patches.transformers_kv_cache import generate_with_room
+    from cac.model.patches.trl_training_passes import make_lean
 
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
@@ -129,7 +129,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
     samples: list[str] = []
     config = GRPOConfig(
         max_steps=settings.steps,
-        per_device_train_batch_size=processes.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
+        per_device_train_batch_size=distributed.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.generations,
         learning_rate=settings.learning_rate,

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
-from exchange_cases import LABELS, UNICODE, Imported, Importer, small_video
+from helpers.exchange_cases import LABELS, UNICODE, Imported, Importer, small_video
 
-from cac.annotations import read_clips
-from cac.data.exchange.importing import Import, import_dataset
+from cac.data.exchange.import_ import Import, import_dataset
 from cac.data.exchange.report import REPORT_NAME
-from cac.video import encode
+from cac.schema.annotations import read_clips
+from cac.video.decode import encode
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from exchange_cases import FILES, UNICODE, Importer, frames_of
+from helpers.exchange_cases import FILES, UNICODE, Importer, frames_of
 from PIL import Image
 
 from cac.errors import CacError

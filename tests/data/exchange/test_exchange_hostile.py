@@ -7,11 +7,11 @@ import zlib
 from pathlib import Path
 
 import pytest
-from exchange_cases import FILES, UNICODE, Importer, frames_of
+from helpers.exchange_cases import FILES, UNICODE, Importer, frames_of
 
-import cac.data.exchange.reading as reading
-from cac.annotations import read_clips
+import cac.data.exchange.parse as reading
 from cac.errors import CacError
+from cac.schema.annotations import read_clips
 
 BOMB = """<?xml version="1.0"?>
 <!DOCTYPE lolz [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;">]>

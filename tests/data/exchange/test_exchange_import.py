@@ -10,18 +10,18 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from exchange_cases import FILES, LABELS, Importer, small_video
+from helpers.exchange_cases import FILES, LABELS, Importer, small_video
 
-from cac import cli
-from cac.annotations import read_clips
-from cac.data import verbs
-from cac.data.clip_facts import gather_facts
-from cac.data.exchange.exporting import FILE_WRITERS, FOLDER_WRITERS
-from cac.data.exchange.importing import READERS
-from cac.data.exchange.videos import VideoFolder, clip_id
-from cac.data.place import split_of
+from cac.cli import data as verbs
+from cac.cli import main as cli
+from cac.data.atomic_dataset import split_of
+from cac.data.exchange.export import FILE_WRITERS, FOLDER_WRITERS
+from cac.data.exchange.import_ import READERS
+from cac.data.exchange.media import VideoFolder, clip_id
+from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
-from cac.video import decode, encode, probe
+from cac.schema.annotations import read_clips
+from cac.video.decode import decode, encode, probe
 
 
 def clean_videos(folder: Path, *names: str) -> Path:

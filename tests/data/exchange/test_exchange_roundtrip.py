@@ -6,17 +6,17 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from exchange_cases import FILES, Importer
+from helpers.exchange_cases import FILES, Importer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from cac.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
-from cac.data.exchange.exporting import export_dataset
-from cac.data.exchange.importing import Import, import_dataset
+from cac.data.exchange.export import export_dataset
+from cac.data.exchange.import_ import Import, import_dataset
 from cac.errors import CacError
-from cac.geometry import Box
-from cac.taxonomy import LEAVES, family_of
+from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
+from cac.schema.geometry import Box
+from cac.schema.taxonomy import LEAVES, family_of
 
 FORMATS = ("cvat", "label-studio", "coco")
 FRAMES = 24

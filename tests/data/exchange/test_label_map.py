@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from exchange_cases import FILES, Importer
+from helpers.exchange_cases import FILES, Importer
 
-from cac.data.exchange.foreign import NORMALISED, Mark, Track
+from cac.data.exchange.interchange import NORMALISED, Mark, Track
 from cac.data.exchange.label_map import LabelMap, load_label_map, require_all_mapped
 from cac.errors import CacError
-from cac.taxonomy import LEAVES
+from cac.schema.taxonomy import LEAVES
 
 NOWHERE = Track((), NORMALISED)
 

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cac import cli
-from cac.annotations import read_clips
-from cac.data.clip_facts import gather_facts
+from cac.cli import main as cli
 from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files, split_notes
-from cac.data.injection.names import video_of
+from cac.data.injection.pair import video_of
 from cac.data.injection.report import InjectionReport
 from cac.data.injection.segments import segments
 from cac.data.injection.settings import InjectionSettings
+from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
+from cac.schema.annotations import read_clips
 
 SETTINGS = InjectionSettings(pairs_per_clip=3, segment_seconds=1.5, size=96)
 

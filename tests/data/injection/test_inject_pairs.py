@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from cac.data.injection.catalogue import INJECTABLE, REGION_DEFECTS, TEXT_DEFECTS
+from cac.data.injection.effect import Stage
 from cac.data.injection.layers import blend, layer_box
 from cac.data.injection.motion import measure_motion
 from cac.data.injection.pair import Order, Pair, make_pair
 from cac.data.injection.region import NoRegionError, choose_region
-from cac.data.injection.stage import Stage
-from cac.taxonomy import LEAVES, Family, family_of
+from cac.schema.taxonomy import LEAVES, Family, family_of
 
 FPS = 20.0
 IN_PLACE = ("colour_swap", "vanishing", "texture_jitter", "misplaced_part")

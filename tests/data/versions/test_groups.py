@@ -3,15 +3,15 @@
 from collections import Counter
 
 import pytest
+from helpers.version_cases import clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from version_cases import clip
 
-from cac.annotations import Clip
-from cac.data.injection.names import name_pair, video_of
-from cac.data.place import split_of
+from cac.data.atomic_dataset import split_of
+from cac.data.injection.pair import name_pair, video_of
 from cac.data.versions.groups import Shares, assign_splits, group_clips, torn_groups
 from cac.errors import CacError
+from cac.schema.annotations import Clip
 
 SHARES = Shares(0.25, 0.25)
 TOWARDS_TRAIN = ("test", "val", "train")

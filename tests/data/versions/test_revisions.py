@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from version_cases import anomaly, clip, dataset
+from helpers.version_cases import anomaly, clip, dataset
 
-from cac import cli
-from cac.annotations import Clip
-from cac.data.versions.merging import merge_datasets
+from cac.cli import main as cli
+from cac.data.versions.merge import merge_datasets
 from cac.data.versions.revisions import read_version
 from cac.errors import CacError
+from cac.schema.annotations import Clip
 
 SOURCE = Path(__file__).parents[3] / "src"
 OLD = (clip("x"), clip("y"))

@@ -4,15 +4,15 @@ import json
 from pathlib import Path
 
 import pytest
+from helpers.version_cases import anomaly, clip, dataset, files
 from PIL import Image
-from version_cases import anomaly, clip, dataset, files
 
-from cac import cli
-from cac.annotations import read_clips
-from cac.data.versions.stats import PICTURE_NAME, STATS_NAME, gather_stats, spread, write_stats
-from cac.data.versions.stats_picture import most_frequent
+from cac.cli import main as cli
+from cac.data.versions.stats import PICTURE_NAME, STATS_NAME, gather_stats, spread
+from cac.data.versions.stats_report import most_frequent, write_stats
 from cac.errors import CacError
-from cac.taxonomy import LEAVES, Family
+from cac.schema.annotations import read_clips
+from cac.schema.taxonomy import LEAVES, Family
 
 
 def test_clips_are_counted_by_what_they_show_and_where_they_are() -> None:

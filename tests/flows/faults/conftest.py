@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_stack import HEARTBEAT, FaultyStack, remove
-from retrain_project import TEST_CLIPS, make_checkout
-from running_stack import RunningStack
+from helpers.faulty_stack import HEARTBEAT, FaultyStack, remove
+from helpers.retrain_project import TEST_CLIPS, make_checkout
+from helpers.running_stack import RunningStack
 
 from cac.params import Params
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faulty_stack import FaultyStack, measured
-from retrain_project import ROOT
+from helpers.faulty_stack import FaultyStack, measured
+from helpers.retrain_project import ROOT
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 LIBRARY = ROOT / ".scratch" / "libfaketime" / "libfaketime" / "vendor" / "libfaketime" / "src" / "libfaketime.so.1"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from faulty_stack import FaultyStack, measured
-from retrain_project import ROOT
-from running_stack import wait_for
-from small_training import STEPS, finish, prepare, read_until, train
+from helpers.faulty_stack import FaultyStack, measured
+from helpers.retrain_project import ROOT
+from helpers.running_stack import wait_for
+from helpers.small_training import STEPS, finish, prepare, read_until, train
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from faulty_stack import FaultyStack, measured
-from retrain_project import STAGES, TEST_CLIPS
-from running_stack import wait_for
-from small_training import STEPS, finish, prepare, read_until, train
+from helpers.faulty_stack import FaultyStack, measured
+from helpers.retrain_project import STAGES, TEST_CLIPS
+from helpers.running_stack import wait_for
+from helpers.small_training import STEPS, finish, prepare, read_until, train
 
 from infra.stack.web import ask
 

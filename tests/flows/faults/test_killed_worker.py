@@ -1,9 +1,9 @@
 """`kill -9` of the worker and what it runs, in each step of a retraining: one model comes of it all."""
 
 import pytest
-from faulty_stack import FaultyStack, measured
-from retrain_project import STAGES
-from running_stack import wait_for
+from helpers.faulty_stack import FaultyStack, measured
+from helpers.retrain_project import STAGES
+from helpers.running_stack import wait_for
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 

@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cac.data.defects import DEFECTS
+from cac.data.sample.defects import DEFECTS
 from cac.rl.downstream.choices import OPTIONS, Choices, choices, untrained
 from cac.rl.downstream.clips import make
 from cac.rl.downstream.prompts import FEATURES, Prompt, Thing, random_prompt
-from cac.rl.motion import motion
+from cac.video.motion import motion
 
 SEEDS = st.integers(0, 10_000)
 DECIDED = st.tuples(*(st.integers(0, len(options) - 1) for options in OPTIONS.values())).map(Choices)

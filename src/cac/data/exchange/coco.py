@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from cac.annotations import Clip
-from cac.data.exchange.foreign import ForeignClip, Mark, Size, Track, Unusable, single_frames
-from cac.data.exchange.outgoing import SALIENCY, Run, runs_of, video_name
-from cac.data.exchange.reading import as_box, as_frame, as_list, as_number, as_text, read_json, source_files
+from cac.data.exchange.interchange import ForeignClip, Mark, Size, Track, Unusable, single_frames
+from cac.data.exchange.parse import as_box, as_frame, as_list, as_number, as_text, read_json, source_files
+from cac.data.exchange.runs import SALIENCY, Run, runs_of, video_name
 from cac.errors import CacError
-from cac.geometry import Box
-from cac.taxonomy import LEAVES
+from cac.schema.annotations import Clip
+from cac.schema.geometry import Box
+from cac.schema.taxonomy import LEAVES
 
 _LAST_DIGITS = re.compile(r"(\d{1,15})\D*$", re.ASCII)
 

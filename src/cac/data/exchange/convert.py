@@ -9,14 +9,14 @@ from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from cac.annotations import Anomaly, FrameBox
-from cac.data.exchange.foreign import ForeignClip, Mark, Track, Unusable
+from cac.data.exchange.interchange import ForeignClip, Mark, Track, Unusable
 from cac.data.exchange.label_map import IGNORE, LabelMap
-from cac.data.exchange.outgoing import SALIENCY, split_runs
-from cac.data.exchange.reading import as_number
-from cac.geometry import Box, rounded_box
-from cac.taxonomy import family_of
-from cac.video import VideoInfo
+from cac.data.exchange.parse import as_number
+from cac.data.exchange.runs import SALIENCY, split_runs
+from cac.schema.annotations import Anomaly, FrameBox
+from cac.schema.geometry import Box, rounded_box
+from cac.schema.taxonomy import family_of
+from cac.video.decode import VideoInfo
 
 DIGITS = 6  # of boxes and windows
 _SLACK = 1e-6  # of a frame's side that a box may stick out by mere rounding

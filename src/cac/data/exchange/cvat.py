@@ -12,13 +12,13 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from cac.annotations import Clip
-from cac.data.exchange.foreign import ForeignClip, Key, Mark, Size, Track, Unusable
-from cac.data.exchange.outgoing import SALIENCY, Run, keyframes, runs_of, video_name
-from cac.data.exchange.reading import as_box, as_frame, as_number, read_bytes, shown, source_files
-from cac.errors import CacError
-from cac.geometry import Box
-from cac.taxonomy import LEAVES
+from cac.data.exchange.interchange import ForeignClip, Key, Mark, Size, Track, Unusable
+from cac.data.exchange.parse import as_box, as_frame, as_number, read_bytes, source_files
+from cac.data.exchange.runs import SALIENCY, Run, keyframes, runs_of, video_name
+from cac.errors import CacError, shown
+from cac.schema.annotations import Clip
+from cac.schema.geometry import Box
+from cac.schema.taxonomy import LEAVES
 
 _CHUNK = 65_536
 

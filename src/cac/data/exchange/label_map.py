@@ -21,10 +21,10 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cac.data.exchange.foreign import Mark
-from cac.data.exchange.reading import read_bytes, shown
-from cac.errors import CacError
-from cac.taxonomy import LEAVES
+from cac.data.exchange.interchange import Mark
+from cac.data.exchange.parse import read_bytes
+from cac.errors import CacError, shown
+from cac.schema.taxonomy import LEAVES
 
 IGNORE = "ignore"
 

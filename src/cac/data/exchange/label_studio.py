@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cac.annotations import Clip
-from cac.data.exchange.foreign import PERCENT, ForeignClip, Key, Mark, Track, Unusable
-from cac.data.exchange.outgoing import SALIENCY, Run, keyframes, runs_of, video_name
-from cac.data.exchange.reading import as_frame, as_list, as_number, as_text, read_records, shown, source_files
-from cac.errors import CacError
+from cac.data.exchange.interchange import PERCENT, ForeignClip, Key, Mark, Track, Unusable
+from cac.data.exchange.parse import as_frame, as_list, as_number, as_text, read_records, source_files
+from cac.data.exchange.runs import SALIENCY, Run, keyframes, runs_of, video_name
+from cac.errors import CacError, shown
+from cac.schema.annotations import Clip
 
 _VIDEO_NAME = re.compile(r"\.(mp4|mov|webm|mkv|avi|m4v|gif)$", re.IGNORECASE)
 _UPLOADED = re.compile(r"^/data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?")  # Label Studio puts eight hex digits before names

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from cac.data.exchange.foreign import NORMALISED, ForeignClip, Mark, Track, Unusable, single_frames
-from cac.data.exchange.reading import MOST_FILES, as_text, read_json, shown
-from cac.errors import CacError
-from cac.geometry import Box
-from cac.video import VideoInfo
+from cac.data.exchange.interchange import NORMALISED, ForeignClip, Mark, Track, Unusable, single_frames
+from cac.data.exchange.parse import MOST_FILES, as_text, read_json
+from cac.errors import CacError, shown
+from cac.schema.geometry import Box
+from cac.video.decode import VideoInfo
 
 LABELS_FILE = "labels.json"
 _MOST_PIXELS = 64_000_000  # of one mask: a PNG of some kilobytes may unpack to gigabytes

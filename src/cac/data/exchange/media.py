@@ -4,16 +4,18 @@ Plain is an mp4 of a constant frame rate that no player turns. All frames are ke
 numbers stay what they were; a varying rate becomes its average. Left out: sound, and mirrored videos.
 """
 
+import hashlib
+import re
 import shutil
-from pathlib import Path
+import unicodedata
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cac.data.clip_file import Pace
-from cac.data.exchange.foreign import Unusable
-from cac.data.exchange.reading import shown
-from cac.errors import CacError
-from cac.video import VideoInfo, decode, encode, probe
+from cac.data.exchange.interchange import Unusable
+from cac.data.validation.probe import Pace
+from cac.errors import CacError, shown
+from cac.video.decode import VideoInfo, decode, encode, probe
 
 _MOST_DECODED = 2 * 1024**3  # bytes of frames held at once when encoding anew
 
@@ -70,3 +72,69 @@ def _is_constant(times: list[int | None]) -> bool:
     for time in sorted(times, key=lambda time: time or 0):
         pace.see(time)
     return pace.constant
+
+
+VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif")
+_LONGEST_ID = 120  # characters; file systems allow 255 bytes
+_UNFIT = re.compile(r"[^\w.-]+")
+
+
+class VideoFolder:
+    """The files below a folder by their paths in it."""
+
+    def __init__(self, folder: Path):
+        """List the folder.
+
+        Raises:
+            CacError: there is no such folder.
+        """
+        if not folder.is_dir():
+            raise CacError(f"no folder at {folder}. Name the folder of the videos with --videos.")
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        self._files = {_composed(path.relative_to(folder).as_posix()): path for path in files}
+
+    def resolve(self, name: str) -> str:
+        """Return the path in the folder of the video that `name` names; its suffix may be missing.
+
+        Raises:
+            Unusable: the name leaves the folder, or there is no such file, or several are.
+        """
+        path = PurePosixPath(name)
+        # A backslash and a colon name other places on Windows.
+        if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or "\0" in name:
+            raise Unusable("the name leaves the folder of videos")
+        wanted = _composed(path.as_posix())
+        if wanted in self._files:
+            return wanted
+        found = [wanted + suffix for suffix in VIDEO_SUFFIXES if wanted + suffix in self._files]
+        if len(found) > 1:
+            raise Unusable("several videos have this name with different suffixes")
+        if not found:
+            raise Unusable("no such file in the folder of videos")
+        return found[0]
+
+    def path(self, key: str) -> Path:
+        """Return where the file is that `resolve` found."""
+        return self._files[key]
+
+    def videos(self) -> list[str]:
+        """Return the paths in the folder of all files that are named like videos."""
+        return [key for key in self._files if PurePosixPath(key).suffix.lower() in VIDEO_SUFFIXES]
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def clip_id(key: str) -> str:
+    """Return a clip id for a video's path in the folder: fit for a file name, and different for different paths.
+
+    It depends on nothing else, so that a clip keeps its id and its split when the data grows.
+    """
+    plain = key.removesuffix(".mp4")
+    fit = _UNFIT.sub("_", plain)[:_LONGEST_ID].lstrip(".-")
+    if fit == plain and len(fit.encode()) <= _LONGEST_ID:
+        return fit
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    short = fit.encode()[: _LONGEST_ID - 9].decode(errors="ignore")
+    return f"{short}-{digest}"

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cac.data.exchange.reading import shown
+from cac.errors import shown
 
 REPORT_NAME = "import_report.json"
 _MOST_EXAMPLES = 20

@@ -18,11 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cac.data.exchange.foreign import ForeignClip, Mark, Unusable
-from cac.data.exchange.reading import as_box, as_number, as_text, read_records, source_files
+from cac.data.exchange.interchange import ForeignClip, Mark, Unusable
+from cac.data.exchange.parse import as_box, as_number, as_text, read_records, source_files
 from cac.errors import CacError
-from cac.geometry import Box, Window
-from cac.video import VideoInfo
+from cac.schema.geometry import Box, Window
+from cac.video.decode import VideoInfo
 
 # No tag may hold another: the search then never starts over, however hostile the text.
 _EVIDENCE = re.compile(r"<type>([^<]*)</type>\s*in\s*<t>([^<]*)</t>\s*at\s*<bbox>([^<]*)</bbox>")

@@ -1,7 +1,7 @@
 """From a folder of ordinary videos to a dataset of annotated pairs, and a report of what could not be used.
 
 A file that is broken, or no video, never ends the batch. Videos, not segments, are dealt to the splits, so that no
-scene is in two of them. Left out: making one pair (`pair.py`), reading files (`data/normalise.py`).
+scene is in two of them. Left out: making one pair (`pair.py`), reading files (`data/injection/normalise.py`).
 """
 
 import hashlib
@@ -15,19 +15,18 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from cac.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
+from cac.data.atomic_dataset import new_dataset
 from cac.data.injection.motion import measure_motion
-from cac.data.injection.names import name_pair
-from cac.data.injection.pair import LEAST_SEVERITY, Order, Pair, make_pair
+from cac.data.injection.normalise import NormalisedVideo
+from cac.data.injection.pair import LEAST_SEVERITY, Order, Pair, make_pair, name_pair
 from cac.data.injection.region import NoRegionError
 from cac.data.injection.report import REPORT_NAME, FileReport, InjectionReport, Refusal
 from cac.data.injection.segments import SHORTEST, segments
 from cac.data.injection.settings import InjectionSettings
-from cac.data.normalise import NormalisedVideo
-from cac.data.place import new_dataset
 from cac.errors import CacError
-from cac.taxonomy import TAXONOMY_VERSION, Family, family_of
-from cac.video import encode
+from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
+from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
+from cac.video.decode import encode
 
 LEAST_SIDE = 48  # pixels of a frame's shorter side
 _KEPT = (0.8, 0.95)  # of each side, in a view that is not the whole frame

@@ -5,9 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cac.data.injection import copies, lettering, looks, moves, timing, warps
-from cac.data.injection.lettering import Caption, Look
-from cac.data.injection.stage import Defect
+from cac.data.injection import effects_colour as looks
+from cac.data.injection import effects_copy as copies
+from cac.data.injection import effects_motion as moves
+from cac.data.injection import effects_shape as warps
+from cac.data.injection import effects_text as lettering
+from cac.data.injection import effects_time as timing
+from cac.data.injection.effect import Defect
+from cac.data.injection.effects_text import Caption, Look
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from cac.geometry import Box
+from cac.schema.geometry import Box
 
 _SHOWN = 0.25  # of a mask's peak; the fringe of a feathered edge is not part of the box
 _FINE = 1.5  # pixels; what is finer counts as texture when two pictures are mixed

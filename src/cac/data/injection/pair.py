@@ -4,19 +4,21 @@ Window, region and details are drawn from the generator that is given, so the sa
 files, and which leaf a segment gets (`batch.py`).
 """
 
+import re
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
-from cac.annotations import Anomaly, FrameBox
 from cac.data.injection.catalogue import REGION_DEFECTS, TEXT_DEFECTS, Need
+from cac.data.injection.effect import Stage
+from cac.data.injection.effects_text import draw_caption, lettered, plate
 from cac.data.injection.layers import Layer, blend, layer_box
-from cac.data.injection.lettering import draw_caption, lettered, plate
 from cac.data.injection.motion import Motion
 from cac.data.injection.region import NoRegionError, choose_region
-from cac.data.injection.stage import Stage
-from cac.geometry import rounded_box
-from cac.taxonomy import family_of
+from cac.schema.annotations import Anomaly, FrameBox
+from cac.schema.geometry import rounded_box
+from cac.schema.taxonomy import family_of
 
 MARGIN = 2  # frames at both ends that stay free of the defect
 SHORTEST_WINDOW = 6  # frames
@@ -123,3 +125,27 @@ def _annotate(order: Order, layers: dict[int, Layer], fps: float) -> Anomaly:
         boxes=boxes,
         saliency=round(order.severity, 3),
     )
+
+
+_PAIR = re.compile(r"(?P<segment>(?P<video>.+-[0-9a-f]{8})-s\d+)-p\d+")
+
+
+def name_pair(file: str, digest: str, segment: int, number: int) -> str:
+    """Return the id of pair `number` of a segment; `digest` is the SHA-256 of the video's content."""
+    return f"{_slug(file)}-{digest[:8]}-s{segment:04d}-p{number}"
+
+
+def video_of(pair_id: str) -> str | None:
+    """Return which video a pair was cut from; None if the injector would not call a pair so."""
+    found = _PAIR.fullmatch(pair_id)
+    return found["video"] if found else None
+
+
+def segment_of(pair_id: str) -> str | None:
+    """Return which segment of which video a pair was made of; None if the injector would not call a pair so."""
+    found = _PAIR.fullmatch(pair_id)
+    return found["segment"] if found else None
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", Path(name).with_suffix("").as_posix().lower()).strip("-")[:40] or "video"

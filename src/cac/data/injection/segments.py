@@ -1,6 +1,6 @@
 """Cut a video into segments of a few seconds that hold no scene cut.
 
-Left out: reading files (`data/normalise.py`) and what is done with a segment.
+Left out: reading files (`data/injection/normalise.py`) and what is done with a segment.
 """
 
 from collections.abc import Iterable, Iterator

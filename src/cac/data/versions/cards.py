@@ -8,9 +8,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from cac.annotations import CARD_NAME, SCHEMA_VERSION
 from cac.errors import CacError
-from cac.taxonomy import TAXONOMY_VERSION
+from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION
+from cac.schema.taxonomy import TAXONOMY_VERSION
 
 MERGED = "cac data merge"
 _VERSIONS = {"schema_version": SCHEMA_VERSION, "taxonomy_version": TAXONOMY_VERSION}

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cac.annotations import Clip, FrameBox
 from cac.data.versions.groups import torn_groups
 from cac.errors import CacError
+from cac.schema.annotations import Clip, FrameBox
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ towards train: what was trained on never turns into a test. Left out: reading an
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cac.annotations import Clip, Split
-from cac.data.injection.names import video_of
-from cac.data.place import check_shares, split_of
+from cac.data.atomic_dataset import check_shares, split_of
+from cac.data.injection.pair import video_of
 from cac.errors import CacError
+from cac.schema.annotations import Clip, Split
 
 SHIFTED: Split = "test_shifted"
 _TOWARDS_TRAIN: tuple[Split, ...] = ("test", "val", "train")

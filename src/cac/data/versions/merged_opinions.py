@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from cac.data.manifest_lines import MOST_BYTES, iter_lines
-from cac.data.opinions import OPINIONS_NAME, Opinion
+from cac.data.validation.annotator_agreement import OPINIONS_NAME, Opinion
 from cac.errors import CacError
+from cac.io.jsonl import MOST_BYTES, iter_lines
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,10 @@ the pipeline imports it.
 from collections.abc import Iterator
 from pathlib import Path
 
-from cac.annotations import MANIFEST_NAME, Clip, iter_clips, parse_clip
-from cac.data.versions.comparing import Version, version_of
+from cac.data.versions.diff import Version, version_of
 from cac.errors import CacError
-from cac.git import read_git
+from cac.io.git import read_git
+from cac.schema.annotations import MANIFEST_NAME, Clip, iter_clips, parse_clip
 
 
 def read_version(name: str, dataset: Path) -> Version:

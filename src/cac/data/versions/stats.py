@@ -1,21 +1,18 @@
 """`cac data stats`: a dataset in numbers, as JSON and as one picture.
 
 Only the manifest is read, not the videos. A clip counts once for each family and leaf it shows. Left out: whether the
-numbers are good (`cac data validate`), and drawing them (`stats_picture.py`).
+numbers are good (`cac data validate`), and drawing them (`stats_report.py`).
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import get_args
 
-from cac.annotations import Clip, Split, read_clips
 from cac.data.versions.groups import group_clips
-from cac.errors import CacError
-from cac.geometry import box_area
-from cac.taxonomy import LEAVES, Family
+from cac.schema.annotations import Clip, Split
+from cac.schema.geometry import box_area
+from cac.schema.taxonomy import LEAVES, Family
 
 STATS_NAME = "stats.json"
 PICTURE_NAME = "stats.png"
@@ -54,28 +51,6 @@ class Stats:
         numbers = {name: spread(getattr(self, name)) for name in
                    ("durations", "window_seconds", "window_shares", "box_areas")}  # fmt: skip
         return {**vars(self), **numbers}
-
-
-def write_stats(dataset: Path, out: Path) -> Stats:
-    """Write `stats.json` and `stats.png` of a dataset to the folder `out`; the same manifest gives the same bytes.
-
-    Raises:
-        CacError: the dataset cannot be read or has no clip, or `out` cannot be written.
-    """
-    from cac.data.versions.stats_picture import draw_stats
-
-    clips = read_clips(dataset)
-    if not clips:
-        raise CacError(f"{dataset} has no clip, so there is nothing to count.")
-    stats = gather_stats(clips)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(stats.to_dict(), indent=2, sort_keys=True) + "\n"
-        (out / STATS_NAME).write_text(text, encoding="utf-8")
-        draw_stats(stats, out / PICTURE_NAME)
-    except OSError as error:
-        raise CacError(f"cannot write to {out}: {error.strerror}. Name another folder with --out.") from error
-    return stats
 
 
 def gather_stats(clips: Sequence[Clip]) -> Stats:

@@ -1,7 +1,7 @@
 """What the generator decides about a clip, and how the untrained one decides it.
 
 Each decision has a name and options: what the two things are, whether something else is there, a wall, how fast it all
-goes, and for each anomaly that `data/defects.py` can draw whether it befalls the clip. A decision for an anomaly that
+goes, and for each anomaly that `data/sample/defects.py` can draw whether it befalls the clip. A decision for an anomaly that
 finds no victim (no creature, no wall) changes nothing. Left out: places, speeds, sizes and backdrops, which chance
 decides as noise does in a diffusion model.
 """
@@ -9,8 +9,8 @@ decides as noise does in a diffusion model.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cac.data.defects import DEFECTS
-from cac.data.render import KINDS
+from cac.data.sample.defects import DEFECTS
+from cac.data.sample.render import KINDS
 from cac.rl.downstream.prompts import PALETTE, Prompt
 
 STILL = "still"

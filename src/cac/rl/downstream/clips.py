@@ -1,6 +1,6 @@
 """From a prompt and choices to a clip whose truth is known, for it is known what was drawn.
 
-Scenes are those of `data/scenes.py`: one is drawn again and again until it holds the kinds of things that were chosen;
+Scenes are those of `data/sample/scenes.py`: one is drawn again and again until it holds the kinds of things that were chosen;
 what else is in it is left out. A slow clip shows such a scene at half its speed. Anomalies are injected as in the
 dataset, with windows and severities as there. A still clip is its first frame throughout, where no anomaly has begun.
 """
@@ -10,13 +10,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cac.data.build import LONGEST_WINDOW, MARGIN, SHORTEST_WINDOW
-from cac.data.defects import DEFECTS, DefectPlan, inject
-from cac.data.render import ActorState
-from cac.data.scenes import Scene, SceneSettings, random_scene
+from cac.data.sample.build import LONGEST_WINDOW, MARGIN, SHORTEST_WINDOW
+from cac.data.sample.defects import DEFECTS, DefectPlan, inject
+from cac.data.sample.render import ActorState
+from cac.data.sample.scenes import Scene, SceneSettings, random_scene
 from cac.rl.downstream.choices import STILL, Choices
 from cac.rl.downstream.prompts import PALETTE, Prompt, Thing
-from cac.video import Video
+from cac.video.decode import Video
 
 FPS = 8.0
 FRAMES = 24

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
+from cac.registry.pinned import PinnedModel
 from cac.rl.best_of_n import ranked
 from cac.rl.downstream.judged import Judge, usual_motions
 from cac.rl.downstream.measure import Columns, Sample, draw
 from cac.rl.downstream.optimise import REWARD, Chance, Training, optimise
-from cac.rl.pinned import PinnedModel
 
 if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator

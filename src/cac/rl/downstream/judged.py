@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cac.registry.pinned import PinnedModel
 from cac.rl.diffusion_reward import DiffusionReward
 from cac.rl.downstream.clips import FPS, Made
 from cac.rl.downstream.optimise import REWARD, Chance, Rewards, generate
 from cac.rl.downstream.prompts import PACES, Pace, random_prompt
 from cac.rl.monitor import MonitorSettings
-from cac.rl.motion import reference_motion
-from cac.rl.pinned import PinnedModel
 from cac.rl.reward import Rewarder, RewardSettings
-from cac.video import Video
+from cac.video.decode import Video
+from cac.video.motion import reference_motion
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -15,8 +15,8 @@ import numpy as np
 from cac.rl.downstream.clips import Made
 from cac.rl.downstream.optimise import Chance, generate
 from cac.rl.downstream.prompts import random_prompt
-from cac.rl.motion import motion
-from cac.video import Video
+from cac.video.decode import Video
+from cac.video.motion import motion
 
 if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cac.drawing import BACKGROUND, BAD, MUTED, TEXT, save_image
 from cac.evaluation.curves import LIGHT
 from cac.rl.downstream.clips import Made
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Result
 from cac.rl.downstream.optimise import Chance, generate
 from cac.rl.downstream.prompts import Prompt, random_prompt
-from cac.video import spread_indices
+from cac.video.decode import spread_indices
+from cac.video.drawing import BACKGROUND, BAD, MUTED, TEXT, save_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from cac.data.render import COLOURS, KINDS
+from cac.data.sample.render import COLOURS, KINDS
 
 Pace = Literal["slow", "fast"]
 PACES: tuple[Pace, ...] = ("slow", "fast")

@@ -1,0 +1,32 @@
+"""Who is who in the logs: the flow run, the commit and the data on one line, and in every MLflow run under it.
+
+MLflow gives each run the tags that MLFLOW_RUN_CONTEXT holds, so a stage, which knows no Prefect, is found by its flow
+run and the other way round; the stage itself says its MLflow run (`tracking/mlflow_runs.py`).
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prefect import get_run_logger, runtime
+
+from cac.tracking.run_state import data_md5, git_state
+
+_CONTEXT = "MLFLOW_RUN_CONTEXT"
+
+
+@contextmanager
+def known_by(root: Path) -> Iterator[None]:
+    """Log what this flow run is and works on, and tag what is logged to MLflow meanwhile with it."""
+    run = {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_name": str(runtime.flow_run.name)}
+    commit, dirty = git_state(root)
+    facts = {**run, "git_commit": commit, "git_dirty": dirty, "data_md5": data_md5(root)}
+    get_run_logger().info(" ".join(f"{name}={value}" for name, value in facts.items()))
+    before = os.environ.get(_CONTEXT)
+    os.environ[_CONTEXT] = json.dumps({**json.loads(before or "{}"), **run})
+    try:
+        yield
+    finally:
+        os.environ.pop(_CONTEXT) if before is None else os.environ.update({_CONTEXT: before})

@@ -1,0 +1,188 @@
+"""The verbs of `cac data` on one dataset: their arguments and what they print.
+
+Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from cac.cli.versions import add_version_verbs
+from cac.errors import EXIT_REFUSED
+from cac.paths import VALIDATION
+
+AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+# Named here as well as in data/exchange, so that `--help` need not import it.
+IMPORT_FORMATS = ("cvat", "label-studio", "coco", "skyra", "masks")
+EXPORT_FORMATS = ("cvat", "label-studio", "coco")
+
+
+def add_data_verbs(add: AddVerb) -> None:
+    """Add the verbs of `cac data` with their arguments."""
+    build = add("build", _data_build, "render the sample dataset")
+    build.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    validate = add("validate", _data_validate, "check every clip and annotation")
+    validate.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    validate.add_argument(
+        "--reference", metavar="VERSION", help="a folder or git revision to measure drift from (default: the setting)"
+    )
+    validate.add_argument(
+        "--manifest-only", action="store_true", help="open no video; the result says what is not checked"
+    )
+    validate.add_argument("--out", type=Path, metavar="DIR",
+                          help=f"default: {VALIDATION}, with --manifest-only {VALIDATION}_manifest")  # fmt: skip
+    show = add("show", _data_show, "draw clips with their annotations as one picture")
+    show.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    show.add_argument(
+        "--clips", default="12", metavar="N|IDS", help="how many, or clip ids with commas between (default: 12)"
+    )
+    show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
+    _add_exchange_verbs(add)
+    _add_injection_verbs(add)
+    add_version_verbs(add)
+    add_delivery_verb(add)
+
+
+def _add_exchange_verbs(add: AddVerb) -> None:
+    get = add("import", _data_import, "make a dataset of videos and another tool's annotations")
+    get.add_argument("format", choices=IMPORT_FORMATS, metavar="FORMAT", help=", ".join(IMPORT_FORMATS))
+    get.add_argument("source", type=Path, metavar="SOURCE", help="the exported file, or a folder of them")
+    get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
+    get.add_argument("--labels", type=Path, metavar="YAML", help="which leaf each of the tool's labels is")
+    get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
+    get.add_argument("--val-share", type=float, default=0.15, metavar="X", help="share of pairs (default: 0.15)")
+    get.add_argument("--test-share", type=float, default=0.2, metavar="X", help="share of pairs (default: 0.2)")
+    get.add_argument("--rest-is-clean", action="store_true", help="take videos the source does not name as clean")
+    give = add("export", _data_export, "write the annotations in another tool's format")
+    give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
+    give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    give.add_argument("--out", type=Path, required=True, metavar="PATH", help="a JSON file; for cvat a folder of XML")
+
+
+def _add_injection_verbs(add: AddVerb) -> None:
+    inject = add("inject", _data_inject, "make annotated pairs of ordinary videos")
+    inject.add_argument(
+        "folder", type=Path, metavar="CLEAN_FOLDER", help="a folder of videos; those below it count too"
+    )
+    inject.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset folder to write")
+    inject.add_argument("--seed", type=int, default=7, metavar="N", help="default: 7")
+    inject.add_argument("--pairs-per-clip", type=int, default=2, metavar="N", help="tried of each segment (default: 2)")
+    inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all that can be)")
+    inject.add_argument("--val-share", type=float, default=0.15, metavar="X", help="of the videos (default: 0.15)")
+    inject.add_argument("--test-share", type=float, default=0.2, metavar="X", help="of the videos (default: 0.2)")
+    inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="at most (default: 3)")
+    inject.add_argument("--size", type=int, default=256, metavar="N", help="the longer side in pixels (default: 256)")
+    leaks = add("leak-check", _data_leak_check, "see whether compression or seams tell twins apart")
+    leaks.add_argument("dataset", type=Path, metavar="DATASET")
+    leaks.add_argument("--out", type=Path, metavar="FILE", help="write the result to FILE as JSON")
+
+
+def _data_build(args: argparse.Namespace) -> int:
+    from cac.data.sample.build import build_dataset
+    from cac.params import load_params
+
+    build_dataset(args.out, load_params(args.params))
+    return 0
+
+
+def _data_validate(args: argparse.Namespace) -> int:
+    from cac.data.validation.drift import Reference, portrait_of
+    from cac.data.validation.validate import validate
+    from cac.params import load_params
+
+    params, reference = load_params(args.params).validation, None
+    named = args.reference or params.reference
+    if named:
+        from cac.data.versions.revisions import open_version
+
+        name, clips = open_version(named, args.data)
+        reference = Reference(name, portrait_of(clips))
+    # Not where the pipeline looks: training goes on after a result that stands there.
+    out = args.out or (VALIDATION.with_name("validation_manifest") if args.manifest_only else VALIDATION)
+    validate(args.data, params, out, reference, files=not args.manifest_only)
+    return 0
+
+
+def _data_show(args: argparse.Namespace) -> int:
+    from cac.cli.clip_selection import select_clips
+    from cac.schema.annotations import read_clips
+    from cac.video.drawing import dataset_sheet
+
+    clips = select_clips(read_clips(args.data), args.clips)
+    dataset_sheet(args.data, clips, args.out)
+    print(f"wrote {args.out}: {', '.join(clip.clip_id for clip in clips)}")
+    return 0
+
+
+def _data_import(args: argparse.Namespace) -> int:
+    from cac.data.exchange.import_ import Import, import_dataset
+    from cac.data.exchange.report import REPORT_NAME, print_report
+
+    shares = (args.val_share, args.test_share)
+    wanted = Import(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
+    print_report(import_dataset(wanted))
+    print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
+    return 0
+
+
+def _data_export(args: argparse.Namespace) -> int:
+    from cac.data.exchange.export import export_dataset
+
+    count = export_dataset(args.format, args.data, args.out)
+    print(f"wrote {args.out}: the annotations of {count} clips. The videos are in {args.data / 'clips'}.")
+    return 0
+
+
+def _data_inject(args: argparse.Namespace) -> int:
+    from cac.cli.console import print_injection
+    from cac.data.injection.batch import NoPairError, inject_folder
+    from cac.data.injection.catalogue import INJECTABLE
+    from cac.data.injection.report import REPORT_NAME
+    from cac.data.injection.settings import InjectionSettings
+
+    leaves = tuple(name.strip() for name in args.leaves.split(",")) if args.leaves is not None else INJECTABLE
+    settings = InjectionSettings(
+        args.seed, args.pairs_per_clip, leaves, args.val_share, args.test_share, args.segment_seconds, args.size
+    )
+    try:
+        report = inject_folder(args.folder, args.out, settings)
+    except NoPairError as error:
+        print_injection(error.report)
+        raise
+    print_injection(report)
+    print(f"{report.pairs} pairs in {args.out}; every refusal is in {args.out / REPORT_NAME}")
+    return 0
+
+
+def _data_leak_check(args: argparse.Namespace) -> int:
+    from cac.cli.console import print_leaks, write_json
+    from cac.data.injection.leak_check import leak_check
+
+    result = leak_check(args.dataset)
+    if args.out:
+        write_json(args.out, result)
+    print_leaks(result)
+    return 0 if result.passed else EXIT_REFUSED
+
+
+# (name, what it runs, its help) → its parser
+
+
+def add_delivery_verb(add: AddVerb) -> None:
+    """Add the verb with its arguments."""
+    deliver = add("deliver", _deliver, "put a dataset into a landing place in S3, from which ingestion takes it")
+    deliver.add_argument("dataset", type=Path, metavar="DATASET")
+    deliver.add_argument("landing", metavar="LANDING", help="s3://BUCKET/FOLDER")
+    deliver.add_argument("--name", metavar="NAME", help="of the delivery (default: the dataset folder's name)")
+
+
+def _deliver(args: argparse.Namespace) -> int:
+    from cac.data.ingest.deliveries import deliver
+    from cac.io.s3 import Bucket
+
+    bucket = Bucket(args.landing)
+    name = args.name if args.name is not None else args.dataset.resolve().name
+    sent = deliver(args.dataset, bucket, name)
+    print(f"delivered {args.dataset} as {bucket.url(name)}; {sent} files were sent, the rest was there already")
+    return 0

@@ -1,0 +1,203 @@
+"""`cac VERB`: argument parsing, and the place where a user's mistake becomes a message and an exit code.
+
+Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
+Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate, or the leak check's bar was missed;
+4 something asks for attention (`cac status --exit-code`); 130 interrupted. Anything else that escapes is a bug of ours
+and keeps its traceback.
+"""
+
+import argparse
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+
+from cac.cli.data import add_data_verbs
+from cac.cli.monitoring import add_drift_verbs
+from cac.cli.registry import add_registry_verbs
+from cac.cli.scoring import add_serving_verbs
+from cac.cli.status import add_status_verb
+from cac.errors import EXIT_INTERRUPTED, EXIT_MISTAKE, CacError
+from cac.paths import TRAINING_STAGES
+
+CHAMPION = "models:/cac-reward-model@champion"
+
+_KEPT = "Nothing that was finished is lost; the same command starts over what was not."
+_KEPT_BY_TRAINING = "The checkpoints written so far are kept; the same command goes on from the last one."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb and return the exit code."""
+    args = build_parser().parse_args(argv)
+    # Transformers 5.23 warns of its own renaming of an argument that PEFT and TRL still set.
+    warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+    try:
+        return args.run(args)
+    except CacError as error:
+        from cac.cli.console import print_error
+
+        print_error(str(error))
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        print(f"Interrupted. {args.kept}", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except Exception as error:
+        if not (explanation := _explain(error)):
+            raise
+        from cac.cli.console import print_error
+
+        print_error(explanation)
+        return EXIT_MISTAKE
+
+
+def _explain(error: Exception) -> str | None:
+    """Return what to tell the user if the machine is at fault, not the program: a full disk, a server that is gone."""
+    from cac.io.disk_full import explain_full_disk
+    from cac.tracking.mlflow_unreachable import explain_gone_server
+
+    return explain_full_disk(error) or explain_gone_server(error)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; each sets `run`, what it does, and `kept`, what an interruption leaves."""
+    parser = argparse.ArgumentParser(prog="cac", description="CaC: a coarse-to-fine anomaly reward model for video.")
+    parser.add_argument(
+        "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="settings (default: params.yaml)"
+    )
+    verbs = parser.add_subparsers(metavar="VERB", required=True)
+    summary = "build, import, export, version, validate or look at datasets"
+    data = verbs.add_parser("data", help=summary, description="Work on datasets.")
+    add_data_verbs(partial(_add_verb, data.add_subparsers(metavar="VERB", required=True)))
+    train = _add_verb(verbs, "train", _train, "train one stage", _KEPT_BY_TRAINING)
+    train.add_argument("stage", choices=TRAINING_STAGES, metavar="STAGE", help=", ".join(TRAINING_STAGES))
+    _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
+    add_registry_verbs(partial(_add_verb, verbs))
+    _add_score_verb(verbs)
+    add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
+    _add_ablate_verbs(verbs)
+    _add_params_verbs(verbs)
+    drift = verbs.add_parser(
+        "drift", help="watch what the champion says of recent clips", description="Watch production."
+    )
+    add_drift_verbs(partial(_add_verb, drift.add_subparsers(metavar="VERB", required=True)))
+    add_status_verb(partial(_add_verb, verbs))
+    _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
+    return parser
+
+
+def _add_verb(
+    verbs: argparse._SubParsersAction,
+    name: str,
+    run: Callable[[argparse.Namespace], int],
+    summary: str,
+    kept: str = _KEPT,
+) -> argparse.ArgumentParser:
+    verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+    verb.set_defaults(run=run, kept=kept)
+    return verb
+
+
+def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
+    score = _add_verb(verbs, "score", _score, "score videos with the registered model")
+    score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
+    source = score.add_mutually_exclusive_group()
+    source.add_argument("--model", default=CHAMPION, metavar="URI", help=f"an MLflow model (default: {CHAMPION})")
+    source.add_argument("--package", type=Path, metavar="DIR", help="a model package in a folder; MLflow is not asked")
+    score.add_argument("--json", action="store_true", help="print one JSON object a video")
+    score.add_argument("--overlay", type=Path, metavar="MP4", help="write the one video with window and boxes drawn")
+
+
+def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
+    ablate = verbs.add_parser(
+        "ablate", help="measure what each part of the method is worth", description="Train variants of the method."
+    )
+    ablate_verbs = ablate.add_subparsers(metavar="VERB", required=True)
+    run = _add_verb(ablate_verbs, "run", _ablate_run, "train one variant and measure it on val", _KEPT_BY_TRAINING)
+    run.add_argument("variant", metavar="VARIANT", help="one of those in ablations/dvc.yaml")
+    run.add_argument("--seed", type=int, required=True, metavar="N")
+    run.add_argument("--out", type=Path, required=True, metavar="FILE", help="the metrics, as JSON")
+    table = _add_verb(ablate_verbs, "table", _ablate_table, "put the results of all variants into one table")
+    table.add_argument("results", type=Path, metavar="DIR", help="the folder of results")
+    table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where table.md and table.png go")
+
+
+def _add_params_verbs(verbs: argparse._SubParsersAction) -> None:
+    params = verbs.add_parser("params", help="change settings", description="Work on the settings.")
+    apply = _add_verb(
+        params.add_subparsers(metavar="VERB", required=True), "apply", _apply, "write an overlay into them"
+    )
+    apply.add_argument("overlay", type=Path, metavar="OVERLAY", help="a YAML file of settings, such as those in conf/")
+
+
+def _apply(args: argparse.Namespace) -> int:
+    from cac.params_overlay import apply_overlay
+
+    changes = apply_overlay(args.params, args.overlay)
+    for change in changes:
+        print(f"{change.key}: {change.before} -> {change.after}")
+    print(f"{len(changes)} settings of {args.params} changed; `dvc status` says what is to run again")
+    return 0
+
+
+def _ablate_run(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+
+    run = import_module("cac.ablation.run")
+    run.run_variant(load_params(args.params), args.variant, args.seed, Path.cwd(), args.out)
+    return 0
+
+
+def _ablate_table(args: argparse.Namespace) -> int:
+    import_module("cac.ablation.table").write_table(args.results, args.out)
+    return 0
+
+
+def _train(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+
+    params = load_params(args.params)
+    launcher = import_module("cac.training.launch")
+    if params.compute.accelerate and not launcher.is_launched():
+        return launcher.launch(Path(params.compute.accelerate), ["--params", str(args.params), "train", args.stage])
+    import_module(f"cac.training.{args.stage}").train(params, Path.cwd())
+    return 0
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.tracking.lineage import unchanged
+
+    params = load_params(args.params)
+    with unchanged(Path.cwd(), "evaluate"):
+        import_module("cac.evaluation.evaluate").evaluate(params, Path.cwd())
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    if args.overlay and len(args.videos) != 1:
+        raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score them one at a time.")
+    if args.overlay and args.overlay.resolve() == args.videos[0].resolve():
+        raise CacError(f"--overlay {args.overlay} is the video itself, which it would replace. Name another file.")
+    from cac.batch.score_files import Scored, draw_overlay, score_files
+    from cac.cli.console import print_scores
+    from cac.registry.loading import load_model
+
+    results = list(score_files(load_model(args.model, args.package), args.videos))
+    print_scores(results, as_json=args.json)
+    scored = [result for result in results if isinstance(result, Scored)]
+    if args.overlay and scored:
+        draw_overlay(scored[0], args.overlay)
+    return 0 if len(scored) == len(results) else EXIT_MISTAKE
+
+
+def _summary(args: argparse.Namespace) -> int:
+    from cac.cli.console import print_summary
+
+    print_summary(Path.cwd())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

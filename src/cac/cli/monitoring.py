@@ -1,0 +1,105 @@
+"""The verbs of `cac drift`: their arguments and what they print.
+
+Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+"""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cac.monitoring.check import Checked
+    from cac.monitoring.drift import Moved
+
+# (name, what it runs, its help, what an interruption leaves) → its parser
+AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
+
+_KEPT = "The clips scored so far are kept; the same command goes on from there."
+
+
+def add_drift_verbs(add: AddVerb) -> None:
+    """Add the verbs with their arguments."""
+    check = add("check", _check, "compare recent clips with what the champion was measured on", _KEPT)
+    check.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/prefix")
+    check.add_argument("--out", type=Path, metavar="FILE", help="write the report to FILE as JSON")
+    check.add_argument("--picture", type=Path, metavar="PNG", help="write the picture to PNG")
+    accept = add("accept", _accept, "take a monitoring's clips for what production looks like", "Nothing was changed.")
+    accept.add_argument("run_id", metavar="RUN", help="the MLflow run that `cac drift check` printed")
+
+
+def _check(args: argparse.Namespace) -> int:
+    from cac.cli.console import write_json
+    from cac.monitoring.check import check
+    from cac.params import load_params
+    from cac.paths import SCRATCH
+
+    found = check(Path.cwd(), load_params(args.params), args.place, SCRATCH / "monitoring")
+    if args.out:
+        write_json(args.out, found)
+    if args.picture:
+        _bring_picture(found.run_id, args.picture)
+    _print(found)
+    return 0
+
+
+def _accept(args: argparse.Namespace) -> int:
+    from cac.monitoring.records import accept
+    from cac.params import load_params
+
+    record = accept(load_params(args.params), args.run_id)
+    print(f"version {record.model_version} is compared with the {record.clips} clips of {record.place} from now on")
+    return 0
+
+
+def _bring_picture(run_id: str, path: Path) -> None:
+    import shutil
+    from tempfile import TemporaryDirectory
+
+    from cac.monitoring.records import fetch_picture
+    from cac.tracking.mlflow_runs import connect
+
+    with TemporaryDirectory(prefix="cac-drift-") as scratch:
+        found = fetch_picture(connect(), run_id, Path(scratch))
+        if found:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(found, path)
+
+
+def _print(found: "Checked") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    report = found.report
+    if report.measures:
+        table = Table("measure", "reference", "recent", "elsewhere", "p", "drifted", box=box.SIMPLE_HEAD)
+        for one in report.measures:
+            table.add_row(
+                one.measure, *_values(one), _number(one.part), _p(one.p_value), "YES" if one.drifted else "no"
+            )
+        Console(width=110).print(table)
+    told = f", {report.left_out} more left out that an alarm was sent about" if report.left_out else ""
+    before = "" if found.new else " (judged before)"
+    print(f"{report.outcome}{before}: {report.clips} clips of {report.place}{told}, by {report.model}")
+    if report.reference:
+        print(f"beside {report.reference}")
+    print(f"run {found.run_id}")
+
+
+def _values(one: "Moved") -> tuple[str, str]:
+    return _value(one.before), _value(one.after)
+
+
+def _value(value: float | dict[str, float] | None) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {share:.0%}" for name, share in value.items() if share)
+    return "–" if value is None else f"median {value:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _p(value: float | None) -> str:
+    return "< 0.001" if value is not None and value < 0.001 else _number(value)

@@ -1,0 +1,120 @@
+"""The verbs of the registry: registering, promoting, taking back, listing, reproducing; what they print.
+
+Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+"""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cac.errors import EXIT_REFUSED, CacError
+
+AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+
+def add_registry_verbs(add: AddVerb) -> None:
+    """Add the verbs with their arguments."""
+    register = add("register", _register, "register the trained model in MLflow")
+    register.add_argument("--out", type=Path, metavar="FILE", help="write the registered version to FILE as JSON")
+    promote = add("promote", _promote, "make a registered version the champion if it passes the gate")
+    promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
+    promote.add_argument(
+        "--remeasure-champion", action="store_true", help="first measure the champion on the present test split"
+    )
+    promote.add_argument(
+        "--despite-rollback", action="store_true", help="let the version through even if it was rolled back"
+    )
+    promote.add_argument("--despite-veto", action="store_true", help="let the version through even if it was vetoed")
+    promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
+    veto = add("veto", _veto, "keep a registered version from becoming the champion")
+    veto.add_argument("--version", required=True, metavar="N", help="the version `cac registry` lists")
+    veto.add_argument("--reason", required=True, metavar="TEXT", help="what speaks against it; kept with the version")
+    rollback = add("rollback", _rollback, "make the champion before this one the champion again")
+    rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
+    registry = add("registry", _registry, "list the registered versions and what became of them")
+    registry.add_argument("--json", action="store_true", help="print one JSON object a version")
+    card = add("model-card", _model_card, "write the model card of the trained model")
+    card.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
+    again = add("reproduce", _reproduce, "make a registered version again, and compare its hashes")
+    again.add_argument("version", metavar="VERSION", help="a version's number, or an alias such as champion")
+    again.add_argument("--use-cache", action="store_true", help="let DVC take results from this checkout's cache")
+    again.add_argument("--keep", action="store_true", help="keep the worktree also if all is the same")
+
+
+def _register(args: argparse.Namespace) -> int:
+    from cac.cli.console import write_json
+    from cac.params import load_params
+    from cac.registry.register import register
+
+    registered = register(Path.cwd(), load_params(args.params))
+    if args.out:
+        write_json(args.out, registered)
+    print(f"registered {registered.name} version {registered.version}")
+    return 0
+
+
+def _promote(args: argparse.Namespace) -> int:
+    from cac.cli.console import print_decision, write_json
+    from cac.params import load_params
+    from cac.registry.promote import promote
+
+    decision = promote(
+        load_params(args.params),
+        args.version,
+        remeasure_in=Path.cwd() if args.remeasure_champion else None,
+        despite_rollback=args.despite_rollback,
+        despite_veto=args.despite_veto,
+    )
+    if args.out:
+        write_json(args.out, decision)
+    print_decision(decision)
+    return 0 if decision.passed else EXIT_REFUSED
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.registry.overrides import rollback
+
+    record = rollback(load_params(args.params), args.reason)
+    print(f"{record.model_name} version {record.restored} is the champion again; version {record.version} stepped down")
+    return 0
+
+
+def _veto(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.registry.overrides import veto
+
+    record = veto(load_params(args.params), args.version, args.reason)
+    print(f"{record.model_name} version {record.version} stays registered, and the gate will refuse it")
+    return 0
+
+
+def _registry(args: argparse.Namespace) -> int:
+    from cac.cli.console import print_versions
+    from cac.params import load_params
+    from cac.registry.listing import list_versions
+
+    print_versions(list_versions(load_params(args.params)), as_json=args.json)
+    return 0
+
+
+def _model_card(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.paths import DATASET
+    from cac.registry.candidate import read_facts
+    from cac.registry.card_files import PAGE, write_card
+
+    write_card(read_facts(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
+    print(f"wrote {args.out / PAGE}, and the same as Markdown")
+    return 0
+
+
+def _reproduce(args: argparse.Namespace) -> int:
+    """Become `flows.reproduce`, which runs DVC; nothing of it is known here but its name."""
+    import os
+
+    if not Path("flows", "reproduce.py").is_file():
+        raise CacError(f"no flows/reproduce.py in {Path.cwd()}. Run from the project's root.")
+    options = [option for option, given in (("--use-cache", args.use_cache), ("--keep", args.keep)) if given]
+    os.execv(sys.executable, [sys.executable, "-m", "flows.reproduce", *options, "--", args.version])

@@ -1,0 +1,121 @@
+"""The verbs of scoring many videos: `cac serve` and `cac score-batch`, their arguments and what they print.
+
+Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+"""
+
+import argparse
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cac.errors import EXIT_MISTAKE
+
+if TYPE_CHECKING:
+    from cac.batch.run import Summary
+    from cac.video.decode import Limits
+
+# (name, what it runs, its help, what an interruption leaves) → its parser
+AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
+
+
+_SHOWN = 10  # failures named one by one
+_MEGA = 1_000_000
+
+
+def add_serving_verbs(add: AddVerb, model: str) -> None:
+    """Add the verbs with their arguments; `model` is what `serve` takes where none is named."""
+    serve = add("serve", _serve, "answer requests for scores over HTTP", "What was under way has been answered.")
+    serve.add_argument("--model", default=model, metavar="URI", help=f"resolved once, at start (default: {model})")
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="0: any that is free (default: 8000)")
+    _add_compute(serve)
+    serve.add_argument("--batch-wait-ms", type=float, default=20, metavar="MS", help="for more videos (default: 20)")
+    serve.add_argument("--max-requests", type=int, default=64, metavar="N", help="under way at once (default: 64)")
+    _add_limits(serve, most_mb=32)
+    serve.add_argument("--timeout", type=float, default=120, metavar="S", help="to arrive; to be judged (default: 120)")
+    serve.add_argument(
+        "--allow-from", action="append", default=[], metavar="PLACE",
+        help="a folder or s3:// prefix whose videos requests may name; may be repeated (default: none)",
+    )  # fmt: skip
+    kept = "The parts written so far are kept; the same command goes on from there."
+    batch = add("score-batch", _score_batch, "score a folder or S3 prefix into a Parquet file", kept)
+    batch.add_argument("source", metavar="SOURCE", help="a folder, or s3://bucket/prefix; what is below it counts too")
+    batch.add_argument("--out", type=Path, required=True, metavar="PARQUET", help="the table to write")
+    batch.add_argument("--model", required=True, metavar="URI", help="models:/NAME/NUMBER or models:/NAME@ALIAS")
+    batch.add_argument("--restart", action="store_true", help="throw away what an earlier run left, the table included")
+    batch.add_argument(
+        "--engine", choices=("one-process", "ray"), default="one-process",
+        help="ray: a pool of Ray actors, on the cluster of RAY_ADDRESS or here (default: one-process)",
+    )  # fmt: skip
+    batch.add_argument("--actors", type=int, default=2, metavar="N", help="of --engine ray (default: 2)")
+    _add_compute(batch)
+    _add_limits(batch, most_mb=512)
+
+
+def _add_compute(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--device", default="cpu", help="as PyTorch names it (default: cpu)")
+    verb.add_argument("--batch-size", type=int, default=8, metavar="N", help="videos judged together (default: 8)")
+
+
+def _add_limits(verb: argparse.ArgumentParser, most_mb: float) -> None:
+    verb.add_argument("--max-mb", type=_amount, default=most_mb, metavar="N", help=f"of a file (default: {most_mb})")
+    verb.add_argument("--max-seconds", type=_amount, default=60, metavar="S", help="of a video (default: 60)")
+    verb.add_argument(
+        "--max-megapixels", type=_amount, default=128, metavar="N", help="of all frames of a video (default: 128)"
+    )
+
+
+def _amount(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError("must be a number")
+    return value
+
+
+def _limits(args: argparse.Namespace) -> "Limits":
+    from cac.video.decode import Limits
+
+    return Limits(seconds=args.max_seconds, pixels=round(args.max_megapixels * _MEGA))
+
+
+def _serve(args: argparse.Namespace) -> int:
+    from cac.serving.server import serve
+    from cac.serving.settings import ServeSettings
+
+    settings = ServeSettings(
+        host=args.host,
+        port=args.port,
+        batch_size=args.batch_size,
+        batch_wait=args.batch_wait_ms / 1000,
+        max_requests=args.max_requests,
+        max_bytes=round(args.max_mb * _MEGA),
+        limits=_limits(args),
+        timeout=args.timeout,
+        allow_from=tuple(args.allow_from),
+    )
+    serve(args.model, settings, args.device)
+    return 0
+
+
+def _score_batch(args: argparse.Namespace) -> int:
+    from cac.batch.on_ray import ray_engine
+    from cac.batch.run import BatchSettings, one_process, score_batch
+
+    engine = ray_engine(args.actors) if args.engine == "ray" else one_process
+    settings = BatchSettings(args.batch_size, round(args.max_mb * _MEGA), _limits(args), args.device)
+    summary = score_batch(args.source, args.out, args.model, settings, args.restart, engine=engine)
+    _print_summary(summary, args.out)
+    return EXIT_MISTAKE if summary.failures else 0
+
+
+def _print_summary(summary: "Summary", out: Path) -> None:
+    from cac.cli.console import print_error
+
+    done = "wrote" if summary.written else "nothing to do:"
+    print(f"{done} {out}: {summary.videos} videos, {len(summary.failures)} without a score, by {summary.model}")
+    for _, reason in summary.failures[:_SHOWN]:
+        print_error(reason)
+    if len(summary.failures) > _SHOWN:
+        print(f"and {len(summary.failures) - _SHOWN} more; the table's column `error` has all", file=sys.stderr)

@@ -1,0 +1,197 @@
+"""The verbs of datasets as versions: `cac data merge | split | stats | diff`, their arguments and what they print.
+
+Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.errors import CacError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from cac.data.versions.diff import Change, ClipChange, Comparison, Listed
+    from cac.data.versions.groups import Shares
+    from cac.data.versions.split import SplitReport
+
+# (name, what it runs, its help) → its parser
+AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
+
+_SHOWN = 20  # clips of a kind that a table names
+_MOST_WINDOWS = 3
+
+
+def add_version_verbs(add: AddVerb) -> None:
+    """Add the verbs with their arguments."""
+    merge = add("merge", _merge, "make one dataset of several")
+    merge.add_argument("first", type=Path, metavar="DATASET")
+    merge.add_argument("others", type=Path, nargs="+", metavar="DATASET")
+    merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="may be one of the datasets")
+    _add_shares(merge, "split all clips anew; give both or none")
+    split = add("split", _split, "give every group of clips the split that follows from its name")
+    split.add_argument("dataset", type=Path, metavar="DATASET")
+    _add_shares(split, "share of the groups", required=True)
+    split.add_argument("--out", type=Path, metavar="DIR", help="a new dataset (default: split in place)")
+    stats = add("stats", _stats, "count a dataset, as JSON and as a picture")
+    stats.add_argument("dataset", type=Path, metavar="DATASET")
+    stats.add_argument("--out", type=Path, required=True, metavar="DIR")
+    diff = add("diff", _diff, "say what changed from one version of a dataset to another")
+    diff.add_argument("before", metavar="A", help="a dataset folder, or else a git revision of --data")
+    diff.add_argument("after", metavar="B", help="as A")
+    diff.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    diff.add_argument("--json", action="store_true", help="print all of it as one JSON object")
+
+
+def _add_shares(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
+    for option in ("--val-share", "--test-share"):
+        verb.add_argument(option, type=float, required=required, metavar="X", help=what)
+
+
+def _shares(args: argparse.Namespace) -> "Shares | None":
+    from cac.data.versions.groups import Shares
+
+    if args.val_share is None and args.test_share is None:
+        return None
+    if args.val_share is None or args.test_share is None:
+        raise CacError("--val-share and --test-share go together. Give both, or none to keep the splits as they are.")
+    return Shares(args.val_share, args.test_share)
+
+
+def _merge(args: argparse.Namespace) -> int:
+    from rich.text import Text
+
+    from cac.data.versions.merge import REPORT_NAME, merge_datasets
+
+    report = merge_datasets([args.first, *args.others], args.out, _shares(args))
+    table = _table("dataset", "clips", "kept", "duplicates")
+    for one in report.sources:
+        table.add_row(Text(one.source), str(one.came_in), str(one.kept), str(one.duplicates))
+    _print(table)
+    if report.joined_pairs:
+        print(f"{len(report.joined_pairs)} pairs share a clip with another and became part of it")
+    kept = sum(one.kept for one in report.sources)
+    print(f"made {args.out} of {kept} clips; the report is {args.out / REPORT_NAME}. "
+          f"Next: cac data validate --data {args.out}")  # fmt: skip
+    return 0
+
+
+def _split(args: argparse.Namespace) -> int:
+    from cac.data.versions.split import split_dataset
+
+    shares = _shares(args)
+    if shares is None:
+        raise TypeError("the parser requires shares")
+    report = split_dataset(args.dataset, shares, args.out)
+    _print(_split_table(report))
+    moved = ", ".join(f"{count} from {a} to {b}" for (a, b), count in report.moved.items())
+    print(f"wrote {args.out or args.dataset}; clips that moved: {moved or 'none'}")
+    return 0
+
+
+def _split_table(report: "SplitReport") -> "Table":
+    table = _table("split", "clips before", "clips now", "groups now", "share of groups")
+    total = sum(report.groups.values())
+    for split in sorted(report.before.keys() | report.after.keys()):
+        groups = report.groups.get(split, 0)
+        counts = (report.before.get(split, 0), report.after.get(split, 0), groups)
+        table.add_row(split, *map(str, counts), f"{groups / total:.3f}")
+    return table
+
+
+def _stats(args: argparse.Namespace) -> int:
+    from cac.data.versions.stats import PICTURE_NAME, STATS_NAME
+    from cac.data.versions.stats_report import write_stats
+
+    stats = write_stats(args.dataset, args.out)
+    print(f"{stats.clips} clips in {stats.groups} groups; wrote {args.out / STATS_NAME} and {args.out / PICTURE_NAME}")
+    return 0
+
+
+def _diff(args: argparse.Namespace) -> int:
+    from cac.data.versions.diff import compare
+    from cac.data.versions.revisions import read_version
+
+    found = compare(read_version(args.before, args.data), read_version(args.after, args.data))
+    if args.json:
+        print(json.dumps(found.to_dict(), indent=2, sort_keys=True))
+    else:
+        _print_comparison(found)
+    return 0
+
+
+def _print_comparison(found: "Comparison") -> None:
+    from cac.data.versions.diff import count_changes
+
+    counts = {kind: len(getattr(found, kind)) for kind in ("added", "removed", "replaced", "relabelled")}
+    said = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    print(f"from {found.before} to {found.after}: {said}, {found.unchanged} unchanged")
+    table = _table("clip", "change", "what")
+    table.columns[2].no_wrap, table.columns[2].overflow = False, "fold"
+    _add_rows(table, "added", [(one.clip_id, _describe_listed(one)) for one in found.added])
+    _add_rows(table, "removed", [(one.clip_id, _describe_listed(one)) for one in found.removed])
+    _add_rows(table, "replaced", [(one.clip_id, _describe_changes(one)) for one in found.replaced])
+    _add_rows(table, "relabelled", [(one.clip_id, _describe_changes(one)) for one in found.relabelled])
+    if table.row_count:
+        _print(table)
+    counted = count_changes([*found.replaced, *found.relabelled])
+    if counted:
+        print("clips by what changed: " + ", ".join(f"{name} {count}" for name, count in counted.items()))
+
+
+def _add_rows(table: "Table", change: str, rows: Sequence[tuple[str, str]]) -> None:
+    from rich.text import Text
+
+    for clip_id, what in rows[:_SHOWN]:
+        table.add_row(Text(clip_id), change, Text(what))
+    if len(rows) > _SHOWN:
+        table.add_row(f"and {len(rows) - _SHOWN} more", change, "--json lists all")
+
+
+def _describe_listed(one: "Listed") -> str:
+    return f"{one.split}, {', '.join(one.leaves) or 'clean'}"
+
+
+def _describe_changes(one: "ClipChange") -> str:
+    return "; ".join(_describe(name, change) for name, change in one.changes.items())
+
+
+def _describe(name: str, change: "Change") -> str:
+    """Return one change in words; long values are only counted, `--json` has them whole."""
+    before, after = change.before, change.after
+    if name == "boxes" and isinstance(after, dict):
+        return f"boxes of {len(after)} frames"
+    if name == "windows":
+        return f"windows {_windows(before)} → {_windows(after)}"
+    if name in ("anomalies", "sha256"):
+        return {"anomalies": "anomalies put together otherwise", "sha256": "another file"}[name]
+    return f"{name} {_text(before)} → {_text(after)}"
+
+
+def _windows(windows: Any) -> str:
+    shown = ", ".join(f"{start:g}–{end:g} s" for start, end in windows[:_MOST_WINDOWS])
+    return (shown or "none") + (", …" if len(windows) > _MOST_WINDOWS else "")
+
+
+def _text(value: object) -> str:
+    return (", ".join(map(str, value)) or "none") if isinstance(value, list) else str(value)
+
+
+def _table(first: str, *others: str) -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    table = Table(first, box=box.SIMPLE_HEAD)
+    table.columns[0].overflow = "fold"
+    for title in others:
+        table.add_column(title, no_wrap=True)
+    return table
+
+
+def _print(table: "Table") -> None:
+    from rich.console import Console
+
+    Console().print(table)

@@ -1,0 +1,62 @@
+"""`cac data export`: a dataset's annotations in the form of another tool.
+
+Videos are not copied: the other tool gets the dataset's folder of clips. Left out: the formats that are only read.
+"""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cac.data.exchange import coco, cvat, label_studio
+from cac.errors import CacError
+from cac.schema.annotations import Clip, read_clips
+
+Writer = Callable[[Sequence[Clip], Path], None]
+
+FILE_WRITERS: dict[str, Writer] = {"label-studio": label_studio.write, "coco": coco.write}
+FOLDER_WRITERS: dict[str, Writer] = {"cvat": cvat.write}  # a file a clip
+
+
+def export_dataset(name: str, dataset: Path, out: Path) -> int:
+    """Write the annotations to `out`, a file or for CVAT a folder, and return the number of clips.
+
+    An existing file is replaced; a folder must be empty or new.
+
+    Raises:
+        CacError: the dataset cannot be read, or `out` cannot be written.
+    """
+    clips = read_clips(dataset)
+    out = out.resolve()
+    try:
+        if name in FOLDER_WRITERS:
+            _write_folder(FOLDER_WRITERS[name], clips, out)
+        else:
+            _write_file(FILE_WRITERS[name], clips, out)
+    except OSError as error:
+        raise CacError(f"cannot write {out}: {error.strerror}. Name another place with --out.") from error
+    return len(clips)
+
+
+def _write_file(write: Writer, clips: Sequence[Clip], out: Path) -> None:
+    if out.is_dir():
+        raise CacError(f"{out} is a folder. Name a file with --out.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.parent / f".{out.name}.partial"
+    try:
+        write(clips, scratch)
+        scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _write_folder(write: Writer, clips: Sequence[Clip], out: Path) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CacError(f"{out} exists and is no empty folder. Name a new folder with --out.")
+    scratch = out.parent / f".{out.name}.partial"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        write(clips, scratch)
+        scratch.replace(out)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)

@@ -1,0 +1,141 @@
+"""Reading foreign files with care: bounded in size, strict in shape, and every complaint a `CacError`.
+
+What a file is made of is checked piece by piece with `as_box` and its like, because one bad annotation must not cost
+the others. Left out: what the pieces mean, which the formats know.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cac.data.exchange.interchange import Unusable
+from cac.errors import CacError, shown
+from cac.schema.geometry import Box
+
+MOST_BYTES = 256 * 1024 * 1024  # of one file; parsed, it takes about ten times as much memory
+MOST_FILES = 100_000
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's content.
+
+    Raises:
+        CacError: it is missing, unreadable, or larger than `MOST_BYTES`.
+    """
+    try:
+        if not path.is_file():
+            raise CacError(f"no file at {path}. Name the file that the other tool exported.")
+        with path.open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise CacError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
+    if len(content) > MOST_BYTES:
+        raise CacError(f"{path} is larger than {MOST_BYTES >> 20} MiB. Split the export into several files.")
+    return content
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        CacError: as `read_bytes`, or it is no JSON.
+    """
+    return _parse(read_bytes(path), str(path))
+
+
+def read_records(path: Path) -> list[Any]:
+    """Return the records of a JSON list, of a single JSON object, or of JSON lines (`.jsonl`).
+
+    Raises:
+        CacError: as `read_json`.
+    """
+    if path.suffix.lower() == ".jsonl":
+        lines = read_bytes(path).splitlines()
+        return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
+    value = read_json(path)
+    return value if isinstance(value, list) else [value]
+
+
+def _parse(content: bytes, where: str) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:  # besides bad JSON: not UTF-8, numbers too long, nesting too deep
+        raise CacError(f"{where}: not valid JSON ({shown(str(error))}). Export it again.") from error
+
+
+def source_files(source: Path, *suffixes: str) -> Iterator[Path]:
+    """Yield the source itself if it is a file, or the files with these suffixes in the folder it is, sorted.
+
+    Raises:
+        CacError: nothing is there, or too much.
+    """
+    if not source.is_dir():
+        yield source
+        return
+    files = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    if not files:
+        raise CacError(f"{source} holds no {' or '.join(suffixes)} file. Name the file or folder that was exported.")
+    if len(files) > MOST_FILES:
+        raise CacError(f"{source} holds more than {MOST_FILES} files. Import it in parts.")
+    yield from files
+
+
+def as_number(value: object) -> float:
+    """Return a finite number, given as a number or as text.
+
+    Raises:
+        Unusable: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise Unusable("a coordinate or time is no number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):  # no number; an integer beyond what a float holds
+        raise Unusable("a coordinate or time is no number") from None
+    if not math.isfinite(number):
+        raise Unusable("a coordinate or time is not finite")
+    return number
+
+
+def as_frame(value: object) -> int:
+    """Return a whole frame number, given as a number or as text.
+
+    Raises:
+        Unusable: it is none.
+    """
+    number = as_number(value)
+    if number != int(number):
+        raise Unusable("a frame number is not whole")
+    return int(number)
+
+
+def as_box(values: object) -> Box:
+    """Return four finite numbers.
+
+    Raises:
+        Unusable: they are not.
+    """
+    if not isinstance(values, list | tuple) or len(values) != 4:
+        raise Unusable("a box is not four numbers")
+    a, b, c, d = (as_number(value) for value in values)
+    return (a, b, c, d)
+
+
+def as_text(value: object) -> str | None:
+    """Return a non-empty text that can be written to a file, or None."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return value if value == value.encode("utf-8", "replace").decode() else None
+
+
+def as_list(value: object, what: str, where: Path) -> list[Any]:
+    """Return a list.
+
+    Raises:
+        CacError: it is none; the message says what was expected where.
+    """
+    if not isinstance(value, list):
+        raise CacError(f"{where}: {what} is no list. Is this the right format?")
+    return value

@@ -1,0 +1,64 @@
+"""What the exports share: a clip's anomalies as runs of frames, and the keyframes that give a run back.
+
+A run is written as a track of its own, so that importing the export gives the same anomalies. Left out: how a format
+writes them.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from cac.data.exchange.interchange import WHOLE_FRAME
+from cac.data.validation.clip_facts import window_frames
+from cac.schema.annotations import Anomaly, Clip
+from cac.schema.geometry import Box
+
+SALIENCY = "saliency"  # the attribute that carries it
+
+
+@dataclass(frozen=True)
+class Run:
+    """One anomaly in consecutive frames; at least one."""
+
+    leaf: str
+    saliency: float
+    boxes: dict[int, Box]
+
+
+def runs_of(clip: Clip) -> list[Run]:
+    """Return the clip's anomalies, each as one run of frames or, where boxes are missing in between, several.
+
+    An anomaly without any box has the whole frame in all of its window.
+    """
+    return [
+        Run(anomaly.leaf, anomaly.saliency, run)
+        for anomaly in clip.anomalies
+        for run in split_runs(_boxes_of(anomaly, clip))
+    ]
+
+
+def _boxes_of(anomaly: Anomaly, clip: Clip) -> dict[int, Box]:
+    if anomaly.boxes:
+        return {box.frame: box.box for box in anomaly.boxes}
+    return dict.fromkeys(window_frames(anomaly, clip.fps, clip.frame_count), WHOLE_FRAME)
+
+
+def split_runs(boxes: Mapping[int, Box]) -> Iterator[dict[int, Box]]:
+    """Yield the boxes of each run of consecutive frames, in order."""
+    run: dict[int, Box] = {}
+    for frame in sorted(boxes):
+        if run and frame - 1 not in run:
+            yield run
+            run = {}
+        run[frame] = boxes[frame]
+    if run:
+        yield run
+
+
+def keyframes(run: Mapping[int, Box]) -> list[tuple[int, Box]]:
+    """Return the frames of a run that give it back by interpolation: all but those between two of the same box."""
+    return [(frame, box) for frame, box in sorted(run.items()) if not run.get(frame - 1) == box == run.get(frame + 1)]
+
+
+def video_name(clip: Clip) -> str:
+    """Return how an export names the clip's video: its path below the dataset's folder of clips."""
+    return clip.path.removeprefix("clips/")

@@ -1,0 +1,198 @@
+"""Deliveries: datasets on their way in, each a folder under a landing place in a bucket.
+
+A delivery is a dataset in our own schema and a marker, which its sender writes last:
+
+    LANDING/NAME/annotations.jsonl   LANDING/NAME/dataset.json   LANDING/NAME/clips/*.mp4   LANDING/NAME/delivered.json
+
+Once it is taken in, a receipt, `ingested.json`, says which content that was; so a delivery that changes is looked at
+again, and one that does not is not. Names that begin with an underscore are ours. Left out: judging the clips
+(`intake.py`) and adding them to a dataset (`flows/ingestion.py`).
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cac.data.versions.cards import read_card
+from cac.errors import CacError
+from cac.io.s3 import Bucket, Stored
+from cac.io.s3_transfer import digest_of, download, upload
+from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
+
+MARKER = "delivered.json"
+RECEIPT = "ingested.json"
+MOST_BYTES = 1024**2  # of a marker or receipt
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_CLIP = re.compile(r"clips/(?!\.)[^/\\\x00-\x1f\x7f]+\.mp4")
+_MOST_NAME = 200  # bytes of a clip's file name; a file system takes 255
+_THREADS = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """What lies in a delivery's folder.
+
+    Attributes:
+        name: the folder's name.
+        files: its objects that belong to a dataset.
+        others: its objects that do not, such as reports; they are let be.
+        hostile: objects that are called as no clip can be: one could leave the folder it is put into.
+        digest: names the content, by all keys, sizes and ETags but the receipt's.
+        is_complete: whether its sender is done.
+    """
+
+    name: str
+    files: tuple[Stored, ...]
+    others: tuple[Stored, ...]
+    hostile: tuple[Stored, ...]
+    digest: str
+    is_complete: bool
+
+
+@dataclass(frozen=True)
+class Landing:
+    """What is in a landing place: deliveries in the order of their names, and what is none."""
+
+    deliveries: tuple[Delivery, ...]
+    strangers: tuple[str, ...]
+
+
+def look(bucket: Bucket) -> Landing:
+    """List a landing place.
+
+    Raises:
+        CacError: it cannot be listed.
+    """
+    folders, loose = bucket.folders()
+    theirs = [name for name in (*folders, *loose) if not name.startswith("_")]
+    names = [name for name in folders if _NAME.fullmatch(name)]
+    strangers = tuple(name for name in theirs if name not in names)
+    return Landing(tuple(_delivery(name, bucket.objects(name)) for name in names), strangers)
+
+
+def _delivery(name: str, objects: list[Stored]) -> Delivery:
+    theirs = [each for each in objects if each.key != RECEIPT]
+    lines = "".join(f"{json.dumps(each.key)} {each.size} {each.etag}\n" for each in theirs)
+    kinds: dict[str, list[Stored]] = {"files": [], "others": [], "hostile": []}
+    for each in theirs:
+        kinds[_kind(each.key)].append(each)
+    return Delivery(
+        name=name,
+        files=tuple(kinds["files"]),
+        others=tuple(kinds["others"]),
+        hostile=tuple(kinds["hostile"]),
+        digest=hashlib.sha256(lines.encode()).hexdigest(),
+        is_complete=any(each.key == MARKER for each in theirs),
+    )
+
+
+def _kind(key: str) -> str:
+    if key in (MANIFEST_NAME, CARD_NAME, MARKER) or is_clip_path(key):
+        return "files"
+    return "others" if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key) else "hostile"
+
+
+def is_clip_path(path: str) -> bool:
+    """Whether this is a clip's place in a delivery: `clips/NAME.mp4`, and nothing that could lie elsewhere."""
+    return bool(_CLIP.fullmatch(path)) and len(path.encode("utf-8", "replace")) <= _MOST_NAME
+
+
+def is_ingested(bucket: Bucket, delivery: Delivery) -> bool:
+    """Whether just this content was taken in before."""
+    said = _read_json(bucket, f"{delivery.name}/{RECEIPT}")
+    return said.get("digest") == delivery.digest
+
+
+def write_receipt(bucket: Bucket, delivery: Delivery, said: dict[str, object]) -> None:
+    """Write down that this content was taken in; it is then not looked at again."""
+    content = {"digest": delivery.digest, **said}
+    bucket.write(f"{delivery.name}/{RECEIPT}", (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
+
+
+def _read_json(bucket: Bucket, key: str) -> dict[str, object]:
+    try:
+        value = json.loads(bucket.read(key, MOST_BYTES) or b"{}")
+    except (ValueError, RecursionError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def fetch(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
+    """Bring a delivery into a folder; what an earlier, interrupted attempt brought is used, if it is still the same.
+
+    Raises:
+        CacError: it cannot be fetched or written, or the manifest or card is not what the marker says.
+    """
+    expected = _read_json(bucket, f"{delivery.name}/{MARKER}")
+    with bucket.explained(delivery.name):
+        (folder / "clips").mkdir(parents=True, exist_ok=True)
+        _remove_others(folder, {each.key for each in delivery.files})
+    for name in (MANIFEST_NAME, CARD_NAME):
+        if any(each.key == name for each in delivery.files):
+            came = download(bucket, f"{delivery.name}/{name}", folder / name)
+            if expected.get(name, came) != came:
+                raise CacError(
+                    f"{bucket.url(delivery.name)}: {name} is not what {MARKER} says. Deliver it again, the marker last."
+                )
+    wanted = _digests(folder)
+    clips = [each.key for each in delivery.files if each.key in wanted]
+    _in_threads(clips, lambda key: download(bucket, f"{delivery.name}/{key}", folder / key, wanted[key]))
+
+
+def _remove_others(folder: Path, keys: set[str]) -> None:
+    """Remove files that the delivery does not have any more."""
+    for path in (*folder.glob("*.json*"), *folder.glob("clips/[!.]*")):
+        if path.relative_to(folder).as_posix() not in keys:
+            path.unlink()
+
+
+def _digests(folder: Path) -> dict[str, str | None]:
+    """Return {path: SHA-256} as the manifest has them, of lines that are clips; the rest is not worth fetching."""
+    from cac.data.validation.clip_facts import iter_facts
+
+    try:
+        return {one.clip.path: one.clip.sha256 for one in iter_facts(folder, None) if one.clip}
+    except CacError:  # no manifest that can be read; `intake.py` says so
+        return {}
+
+
+def _in_threads(keys: Iterable[str], work: Callable[[str], Result]) -> list[Result]:
+    """Do the work of each key, several at a time, and return what came of it; after an error no other is begun."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        waiting = [pool.submit(work, key) for key in keys]
+        try:
+            return [each.result() for each in waiting]
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def deliver(dataset: Path, bucket: Bucket, name: str) -> int:
+    """Put a dataset into a landing place, the marker last; return how many files were sent and not there yet.
+
+    An interrupted delivery is completed by the same call.
+
+    Raises:
+        CacError: the dataset cannot be read, the name or a clip's path cannot be a delivery's, or sending failed.
+    """
+    if not _NAME.fullmatch(name):
+        raise CacError(f"{name!r} cannot name a delivery. Use up to 100 letters, digits, dots and dashes.")
+    read_card(dataset)
+    paths = sorted({clip.path for clip in read_clips(dataset)})
+    wrong = [path for path in paths if not is_clip_path(path)]
+    if wrong:
+        raise CacError(f"{dataset}: {wrong[0]!r} is not of the form clips/NAME.mp4, which a delivery needs. Rename it.")
+    bucket.delete([f"{name}/{MARKER}"])  # what was delivered under this name before is being replaced
+    files = (*paths, MANIFEST_NAME, CARD_NAME)
+    sent = sum(_in_threads(files, lambda key: upload(bucket, dataset / key, f"{name}/{key}")))
+    marker = {key: digest_of(dataset / key) for key in (MANIFEST_NAME, CARD_NAME)}
+    bucket.write(f"{name}/{MARKER}", (json.dumps(marker, indent=2, sort_keys=True) + "\n").encode())
+    return sent

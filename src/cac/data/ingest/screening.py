@@ -1,0 +1,136 @@
+"""Judging a delivery that lies in a folder: which of its clips may join the dataset, and why not the others.
+
+The data checks are those of the pipeline's first stage; whatever of their blocking suite concerns one clip keeps that
+clip out and no other. Only a delivery whose manifest or card cannot be read is kept out as a whole. Splits are not
+judged: the dataset gives them (`versions/growing.py`). Left out: where deliveries come from, and mending them.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cac.data.ingest.deliveries import is_clip_path
+from cac.data.ingest.split_assignment import Reasons, clashing, place_new
+from cac.data.validation.clip_facts import ClipFacts, iter_facts
+from cac.data.validation.validate import FAILURES_NAME, RESULT_NAME, validate
+from cac.data.versions.cards import read_card, write_card
+from cac.data.versions.groups import Shares
+from cac.errors import CacError
+from cac.params import Validation
+from cac.schema.annotations import Clip, write_clips
+
+_SPLIT_CHECKS = ("pair_leak", "file_leak")  # of the splits that are given anew
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A manifest line that is kept out; the clip's names are None where the line does not tell them."""
+
+    line: int
+    clip_id: str | None
+    path: str | None
+    reasons: tuple[str, ...]
+
+
+@dataclass
+class Intake:
+    """What became of a delivery.
+
+    Attributes:
+        accepted: clips that may join the dataset, with their splits; some may be there already.
+        new: how many of them have a content that the dataset does not have.
+        refused: lines that are kept out.
+        unreadable: why the delivery is kept out as a whole, if it is.
+    """
+
+    accepted: list[Clip] = field(default_factory=list)
+    new: int = 0
+    refused: list[Refused] = field(default_factory=list)
+    unreadable: str | None = None
+
+
+def judge(folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, Shares], out: Path) -> Intake:
+    """Judge the delivery in `folder` against the clips that the dataset has; the data checks' findings go to `out`.
+
+    Args:
+        folder: as `deliveries.fetch` left it.
+        dataset: the clips of the dataset as it is now.
+        rules: bounds of the data checks, and shares of the groups that go to val and test.
+        out: as in `cac data validate`.
+
+    Raises:
+        CacError: a finding could not be written.
+    """
+    try:
+        read_card(folder)
+        facts = list(iter_facts(folder, None))
+        if not any(one.clip for one in facts):
+            raise CacError(f"no line of its manifest is a clip; {next(iter(facts[0].problems.values()))}")
+    except CacError as error:
+        return Intake(unreadable=str(error).replace(f"{folder}/", ""))
+    reasons = _findings(folder, rules[0], out)
+    clips = _apart(facts, reasons)
+    _note(reasons, clips, clashing(dataset, [one for _, one in clips]))
+    clips = [(line, clip) for line, clip in clips if line not in reasons]
+    placed, torn = place_new(dataset, [clip for _, clip in clips], rules[1])
+    _note(reasons, clips, torn)
+    accepted = [clip for (line, _), clip in zip(clips, placed, strict=True) if line not in reasons]
+    known = {clip.sha256 for clip in dataset}
+    return Intake(
+        accepted=accepted,
+        new=len({clip.sha256 for clip in accepted} - known),
+        refused=[_refused(one, reasons[one.line]) for one in facts if one.line in reasons],
+    )
+
+
+def _findings(folder: Path, params: Validation, out: Path) -> Reasons:
+    """Return what the blocking checks say of single lines, {line: reasons}; of a part, no counts are asked."""
+    part = {"min_clips_per_split": 0, "min_clips_per_family": 0, "min_clean_share": 0.0, "max_clean_share": 1.0}
+    try:
+        validate(folder, params.model_copy(update=part), out)
+    except CacError:
+        if not (out / RESULT_NAME).is_file():
+            raise
+    found: Reasons = defaultdict(list)
+    failures = out / FAILURES_NAME
+    for text in failures.read_text(encoding="utf-8").splitlines() if failures.is_file() else ():
+        one = json.loads(text)
+        if one["suite"] == "blocking" and one["line"] and one["check"] not in _SPLIT_CHECKS:
+            found[one["line"]].append(f"{one['check']}: expected {one['expected']}, found {one['found']}")
+    return found
+
+
+def _apart(facts: list[ClipFacts], reasons: Reasons) -> list[tuple[int, Clip]]:
+    """Return the clips that are sound by themselves, with their lines; a clip's path must be a delivery's."""
+    for one in facts:
+        if one.clip and not is_clip_path(one.clip.path) and one.line not in reasons:
+            reasons[one.line].append(f"path: expected clips/NAME.mp4, found {one.clip.path}")
+    return [(one.line, one.clip) for one in facts if one.clip and one.line not in reasons]
+
+
+def _note(reasons: Reasons, clips: list[tuple[int, Clip]], found: Reasons) -> None:
+    for place, said in found.items():
+        reasons[clips[place][0]] += said
+
+
+def _refused(one: ClipFacts, reasons: list[str]) -> Refused:
+    return Refused(one.line, one.clip_id, one.path, tuple(reasons))
+
+
+def write_accepted(intake: Intake, folder: Path, out: Path) -> None:
+    """Make `out` a dataset of the accepted clips; its files are those in `folder`.
+
+    Raises:
+        CacError: it cannot be written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        clips = out / "clips"
+        clips.unlink(missing_ok=True)
+        clips.symlink_to((folder / "clips").resolve())
+        write_clips(out, intake.accepted)
+        write_card(out, read_card(folder))
+    except OSError as error:
+        raise CacError(f"cannot write {out}: {error.strerror}. Make room, or see to the permissions.") from error

@@ -1,0 +1,73 @@
+"""Defects that show a part of the picture where it does not belong: misplaced, doubled, or there all at once.
+
+Pixels are copied by whole numbers, so a copy is as sharp as what it was taken from.
+"""
+
+import cv2
+import numpy as np
+
+from cac.data.injection.effect import Stage
+from cac.data.injection.layers import Layer, mixed_layer, moved_mask, shifted
+
+_DIRECTIONS = 16
+
+
+def misplaced_part(stage: Stage) -> list[Layer]:
+    """The region shows what is at another place of the same frame, the one that differs most from it."""
+    offset = _best_offset(stage, (1.6, 2.6))
+    strength = 0.35 + 0.65 * stage.severity
+    back = (-offset[0], -offset[1])
+    return [
+        mixed_layer(stage.frames[t], shifted(stage.frames[t], back), strength * stage.region.mask(t))
+        for t in stage.times
+    ]
+
+
+def ghost_double(stage: Stage) -> list[Layer]:
+    """A see-through copy of the region goes beside it."""
+    return _copied(stage, _best_offset(stage, (0.9, 1.3)), 0.2 + 0.45 * stage.severity)
+
+
+def sudden_appearance(stage: Stage) -> list[Layer]:
+    """A copy of the region, turned left to right, is at another place as long as the window lasts."""
+    offset = _best_offset(stage, (1.8, 3.0))
+    return _copied(stage, offset, 0.4 + 0.6 * stage.severity, mirrored=True)
+
+
+def _copied(stage: Stage, offset: tuple[int, int], strength: float, mirrored: bool = False) -> list[Layer]:
+    layers = []
+    for t in stage.times:
+        frame, mask = stage.frames[t], stage.region.mask(t)
+        if mirrored:
+            # Mirrored about the region's own middle column.
+            turn = 2 * int(stage.region.centres[t][0]) - (frame.shape[1] - 1)
+            frame, mask = shifted(frame[:, ::-1], (turn, 0)), moved_mask(mask[:, ::-1], (turn, 0))
+        weight = strength * moved_mask(mask, offset)
+        layers.append(mixed_layer(stage.frames[t], shifted(frame, offset), weight))
+    return layers
+
+
+def _best_offset(stage: Stage, distances: tuple[float, float]) -> tuple[int, int]:
+    """Return the offset (x, y) that stays in the frame and whose place differs most from the region.
+
+    A place as sharp as the region is preferred: a change of sharpness is a trace. `distances` are bounds in radii of
+    the region; the distance is drawn once.
+    """
+    length = stage.rng.uniform(*distances) * stage.region.radius
+    turned = stage.rng.uniform(0, 2 * np.pi)
+    best, chosen = -np.inf, (0, 0)
+    for angle in turned + np.arange(_DIRECTIONS) * 2 * np.pi / _DIRECTIONS:
+        offset = (round(float(np.cos(angle) * length)), round(float(np.sin(angle) * length)))
+        value = min(_value(stage, t, offset) for t in (stage.first, stage.last))
+        if value > best:
+            best, chosen = value, offset
+    return chosen
+
+
+def _value(stage: Stage, t: int, offset: tuple[int, int]) -> float:
+    frame, mask = stage.frames[t], stage.region.mask(t)
+    there, inside = shifted(frame, (-offset[0], -offset[1])), mask > 0.5
+    difference = np.abs(there.astype(float) - frame)[inside].mean()
+    sharpness = [np.abs(cv2.Laplacian(image, cv2.CV_32F))[inside].mean() + 1 for image in (frame, there)]
+    missing = 1 - stage.region.visible(t, offset)
+    return float(difference - 20 * abs(np.log(sharpness[0] / sharpness[1]))) - 300 * max(0.0, missing - 0.1)

@@ -1,0 +1,177 @@
+"""Build the embedded sample dataset: procedural scenes as mp4, each anomalous clip with its clean twin.
+
+The same settings give the same bytes on any machine, so a fresh clone rebuilds exactly what `data.dvc` names and needs
+no remote. An interrupted build leaves no half dataset (`data/atomic_dataset.py`).
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from cac.data.atomic_dataset import new_dataset, split_of
+from cac.data.sample.defects import DEFECTS, DefectPlan, inject
+from cac.data.sample.distractors import with_distractor
+from cac.data.sample.render import SOLIDS, extent
+from cac.data.sample.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
+from cac.io.parallel import spread
+from cac.params import Params, ProceduralData
+from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, Split, write_clips
+from cac.schema.geometry import box_area, box_iou
+from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
+from cac.video.decode import encode
+
+SOURCE = "procedural"
+SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
+MARGIN = 2  # frames at both ends that stay free of the anomaly
+SCENE_TRIES = 40
+FIRST_SHIFTED = 100_000  # scenes from this number on are of the shifted style
+MAX_COVERED = 0.25  # share of the anomaly that other actors may hide
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A scene with its anomaly and without; the distractors are in both."""
+
+    clean: Scene
+    anomalous: Scene
+    anomaly: Anomaly
+    distractors: tuple[Distractor, ...] = ()
+
+
+def build_dataset(out: Path, params: Params) -> None:
+    """Render the dataset into `out`, replacing what is there.
+
+    Raises:
+        CacError: `out` cannot be written, or holds something that is no dataset.
+    """
+    with new_dataset(out) as folder:
+        _render(folder, params)
+
+
+def _render(folder: Path, params: Params) -> None:
+    from rich.progress import track
+
+    settings = params.procedural_data
+    clips: list[Clip] = []
+    numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
+    write = partial(_write_numbered_pair, folder, settings, params.compute.seed)
+    for pair in track(spread(write, numbers), total=len(numbers), description="rendering clip pairs"):
+        clips += pair
+    write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
+    (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
+    """Make pair number `index`; leaves take turns within families, and families take turns, so that all are even.
+
+    Scenes are redrawn until other actors hide little of the anomaly.
+    """
+    rng = np.random.default_rng([seed, index])
+    leaf = _leaf_of(index)
+    best: tuple[float, Pair] | None = None
+    for _ in range(SCENE_TRIES):
+        pair, covered = _try_pair(rng, leaf, settings, index >= FIRST_SHIFTED)
+        if best is None or covered < best[0]:
+            best = (covered, pair)
+        if covered <= MAX_COVERED:
+            break
+    assert best is not None
+    return best[1]
+
+
+def _leaf_of(index: int) -> str:
+    families = list(Family)
+    names = [name for name in DEFECTS if family_of(name) == families[index % len(families)]]
+    return names[index // len(families) % len(names)]
+
+
+def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shifted: bool) -> tuple[Pair, float]:
+    defect = DEFECTS[leaf]
+    frames = int(rng.integers(settings.min_frames, settings.max_frames + 1))
+    style = SHIFTED if shifted else STANDARD
+    kinds = style.solids if defect.kinds == SOLIDS else defect.kinds
+    kind = str(rng.choice(kinds))
+    scene_settings = SceneSettings(settings.size, frames, kind, defect.needs_wall, style)
+    scene = random_scene(rng, scene_settings)
+    actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
+    distractors: tuple[Distractor, ...] = ()
+    if rng.random() < settings.distractor_share:
+        happening = with_distractor(rng, scene, scene_settings, actor)
+        scene, actor = happening.scene, happening.subject
+        seconds = (round(happening.first / settings.fps, 4), round((happening.last + 1) / settings.fps, 4))
+        distractors = (Distractor(name=happening.name, window=seconds),)
+    length = int(rng.integers(SHORTEST_WINDOW, min(LONGEST_WINDOW, frames - 2 * MARGIN) + 1))
+    first = int(rng.integers(MARGIN, frames - MARGIN - length + 1))
+    severity = round(float(rng.uniform(0.2, 1.0)), 3)
+    plan = DefectPlan(leaf, actor, first, first + length - 1, severity)
+    edited, anomaly = inject(scene, plan, settings.fps, rng)
+    return Pair(scene, edited, anomaly, distractors), _covered(edited, plan)
+
+
+def _covered(scene: Scene, plan: DefectPlan) -> float:
+    """Return the mean share of the anomalous actor's box that actors in front of it overlap, in [0, 1]."""
+    width, height = scene.size
+    shares = []
+    for t in range(plan.first, plan.last + 1):
+        own = extent(scene.actors[plan.actor][t], width, height)
+        share = 0.0
+        for other in scene.actors[plan.actor + 1 :]:
+            iou = box_iou(own, extent(other[t], width, height))
+            share += iou * (box_area(own) + box_area(extent(other[t], width, height))) / (1 + iou) / box_area(own)
+        shares.append(min(1.0, share))
+    return sum(shares) / len(shares)
+
+
+def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, index: int) -> list[Clip]:
+    pair, split = make_pair(index, settings, seed), _split_of(index, settings)
+    frames = pair.clean.render()
+    clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), frames, settings)
+    clean = clean.model_copy(update={"distractors": pair.distractors})
+    odd = [box.frame for box in pair.anomaly.boxes]  # elsewhere the twins are alike
+    frames[odd] = pair.anomalous.render(odd)
+    anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), frames, settings)
+    return [anomalous.model_copy(update={"anomalies": (pair.anomaly,), "distractors": pair.distractors}), clean]
+
+
+def _split_of(index: int, settings: ProceduralData) -> Split:
+    """Assign scenes to splits by a hash, so that a larger dataset keeps the splits of a smaller one."""
+    if index >= FIRST_SHIFTED:
+        return "test_shifted"
+    return split_of(f"{SOURCE}-{index}", settings.val_share, settings.test_share)
+
+
+def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, settings: ProceduralData) -> Clip:
+    clip_id, index, split = name
+    path = folder / "clips" / f"{clip_id}.mp4"
+    encode(path, frames, settings.fps)
+    count, height, width, _ = frames.shape
+    return Clip(
+        clip_id=clip_id,
+        path=f"clips/{path.name}",
+        sha256=hashlib.sha256(path.read_bytes()).hexdigest(),
+        fps=float(settings.fps),
+        frame_count=count,
+        width=width,
+        height=height,
+        source=SOURCE,
+        generator="cac.data.sample.scenes",
+        split=split,
+        pair_id=f"scene{index:04d}",
+        anomalies=(),
+    )
+
+
+def _card(params: Params) -> dict:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "taxonomy_version": TAXONOMY_VERSION,
+        "source": SOURCE,
+        "licence": "CC0-1.0",
+        "made_by": "cac data build",
+        "settings": params.procedural_data.model_dump(),
+        "seed": params.compute.seed,
+    }

@@ -1,0 +1,145 @@
+"""How a dataset differs from an earlier version of it: shares of families, durations, windows, box sizes.
+
+Both are read a clip at a time and kept as counts. Numbers are counted in bins one per cent wide, so quantiles are right
+to half a per cent. The drift of a share is the difference of the shares of clips; that of numbers is the largest gap
+between their two cumulative shares (the two-sample Kolmogorov-Smirnov statistic, on the bins). Both say how large a
+part of the data is elsewhere than before, from 0 to 1. Left out: whether that is too much (`data/validation/checks.py`), and
+which clips it is (`cac data diff`).
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from cac.errors import CacError
+from cac.schema.annotations import Clip
+from cac.schema.geometry import box_area
+from cac.schema.taxonomy import Family
+
+NUMBERS = ("duration", "window_seconds", "box_area")
+MEASURES = ("clean", *(family.value for family in Family), *NUMBERS)
+
+_BIN = math.log(1.01)
+_NOTHING = -(10**9)  # the bin of zero and less: a box without area
+_QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
+
+Value = float | dict[str, float] | None
+
+
+class Spread:
+    """How often numbers occur, in bins one per cent wide."""
+
+    def __init__(self) -> None:
+        """Start without a number."""
+        self.bins: Counter[int] = Counter()
+
+    def add(self, value: float) -> None:
+        """Count a number; one that is not finite is left out."""
+        if math.isfinite(value):
+            self.bins[round(math.log(value) / _BIN) if value > 0 else _NOTHING] += 1
+
+    def quantiles(self) -> dict[str, float] | None:
+        """Return the 5th, 50th and 95th percentile; None of no number."""
+        total = self.bins.total()
+        if not total:
+            return None
+        return {name: self._at(share * total) for name, share in _QUANTILES.items()}
+
+    def _at(self, rank: float) -> float:
+        seen = 0
+        for place in sorted(self.bins):
+            seen += self.bins[place]
+            if seen >= rank:
+                break
+        return 0.0 if place == _NOTHING else float(f"{math.exp(place * _BIN):.3g}")
+
+
+def distance(a: Spread, b: Spread) -> float | None:
+    """Return the largest gap between the cumulative shares of two spreads, from 0 to 1; None if one is empty."""
+    totals = a.bins.total(), b.bins.total()
+    if not all(totals):
+        return None
+    below, gap = [0, 0], 0.0
+    for place in sorted(a.bins.keys() | b.bins.keys()):
+        below = [below[0] + a.bins[place], below[1] + b.bins[place]]
+        gap = max(gap, abs(below[0] / totals[0] - below[1] / totals[1]))
+    return gap
+
+
+@dataclass
+class Portrait:
+    """A dataset as its distributions; a clip counts once for each family it shows."""
+
+    clips: int = 0
+    counts: Counter[str] = field(default_factory=Counter)
+    spreads: dict[str, Spread] = field(default_factory=lambda: {name: Spread() for name in NUMBERS})
+
+    def add(self, clip: Clip) -> None:
+        """Count a clip."""
+        self.clips += 1
+        self.counts.update({family.value for family in {a.family for a in clip.anomalies}} or {"clean"})
+        self.spreads["duration"].add(clip.duration)
+        for anomaly in clip.anomalies:
+            self.spreads["window_seconds"].add(anomaly.window[1] - anomaly.window[0])
+            for box in anomaly.boxes:
+                self.spreads["box_area"].add(box_area(box.box))
+
+
+def portrait_of(clips: Iterable[Clip]) -> Portrait:
+    """Return the distributions of these clips."""
+    portrait = Portrait()
+    for clip in clips:
+        portrait.add(clip)
+    return portrait
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The earlier version that drift is measured from, and how it is called."""
+
+    name: str
+    portrait: Portrait
+
+    def __post_init__(self) -> None:
+        """Refuse a version without clips.
+
+        Raises:
+            CacError: it has none.
+        """
+        if not self.portrait.clips:
+            raise CacError(f"the reference {self.name} has no clip. Name a version that has some.")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """One measure before and after. Shares are of the clips; numbers are told by quantiles.
+
+    `drift` is from 0 to 1, and None where one of the versions has nothing to measure.
+    """
+
+    measure: str
+    before: Value
+    after: Value
+    drift: float | None
+
+
+def drifts(before: Portrait, after: Portrait) -> list[Drift]:
+    """Return how far each of `MEASURES` moved; `after` may be empty."""
+    return [_drift_of_numbers(name, before, after) if name in NUMBERS else _drift_of_share(name, before, after)
+            for name in MEASURES]  # fmt: skip
+
+
+def _drift_of_numbers(name: str, before: Portrait, after: Portrait) -> Drift:
+    old, new = before.spreads[name], after.spreads[name]
+    return Drift(name, old.quantiles(), new.quantiles(), _rounded(distance(old, new)))
+
+
+def _drift_of_share(name: str, before: Portrait, after: Portrait) -> Drift:
+    old, new = (one.counts[name] / one.clips if one.clips else None for one in (before, after))
+    moved = None if old is None or new is None else abs(new - old)
+    return Drift(name, _rounded(old), _rounded(new), _rounded(moved))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)

@@ -1,0 +1,166 @@
+"""One look at a clip's file: its hash, what it says of itself, its pace, its rotation, and its fingerprint.
+
+The file is opened once, by us, and FFmpeg gets nothing but its bytes: a playlist that names other files or addresses
+opens none of them. Frames come one at a time, and what is too large is not decoded at all. Left out: comparing with
+the annotation (`data/validation/clip_facts.py`).
+"""
+
+import hashlib
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cac.data.validation.perceptual_hash import FRAMES, HEIGHT, WIDTH, fingerprint
+from cac.errors import CacError
+from cac.video.decode import VideoInfo, spread_indices
+
+if TYPE_CHECKING:
+    import numpy as np
+
+_TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays text files as terminal art
+
+
+class TooLarge(CacError):
+    """The frames have more pixels a side than are allowed; none was decoded."""
+
+
+class Undecodable(CacError):
+    """The file is no video that decodes."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a file shows.
+
+    Attributes:
+        info: frame rate (the average), frame count, and the size of the first frame.
+        container: FFmpeg's name of the container format.
+        constant: whether the frames follow one another evenly.
+        one_size: whether all frames have the size of the first.
+        turned: by how many quarter turns anticlockwise players show it.
+        fingerprint: None if the number of frames is not the one that was announced.
+    """
+
+    info: VideoInfo
+    container: str
+    constant: bool
+    one_size: bool
+    turned: int
+    fingerprint: bytes | None
+
+
+def sha256_of(file: BufferedReader) -> str:
+    """Return the SHA-256 of an open file in hexadecimal digits, and go back to its start."""
+    file.seek(0)
+    digest = hashlib.file_digest(file, "sha256").hexdigest()
+    file.seek(0)
+    return digest
+
+
+def open_clip(path: Path) -> BufferedReader:
+    """Open a regular file.
+
+    Raises:
+        OSError: it is missing, no regular file (a pipe would be waited for), or unreadable.
+        ValueError: the name is none that a file can have.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError(None, "not a file")
+    return path.open("rb")
+
+
+def look_at(file: BufferedReader, frame_count: int, max_side: int) -> Look:
+    """Decode an open video file, frame after frame.
+
+    Args:
+        file: open at its start.
+        frame_count: how many frames it is said to have; the fingerprint is taken of frames spread over as many.
+        max_side: of a frame, in pixels.
+
+    Raises:
+        TooLarge: a side is longer than `max_side`.
+        Undecodable: it is no video, is cut off, or holds no frame.
+    """
+    import av
+
+    try:
+        # No protocol is allowed: what is inside of the file may not open another.
+        with av.open(file, options={"protocol_whitelist": "none"}) as container:
+            if not container.streams.video or container.format.name in _TEXT_ART:
+                raise Undecodable("has no video stream")
+            return _watch(container, frame_count, max_side)
+    except av.FFmpegError as error:
+        raise Undecodable(f"cannot be decoded as video: {error.strerror}") from error
+    except (OSError, ValueError, OverflowError, MemoryError) as error:  # an empty file cannot even be sought in
+        said = getattr(error, "strerror", None) or error or "out of memory"
+        raise Undecodable(f"cannot be decoded as video: {said}") from error
+
+
+def _watch(container: Any, frame_count: int, max_side: int) -> Look:
+    from av.video.reformatter import VideoReformatter
+
+    stream = container.streams.video[0]
+    if stream.codec_context is None:
+        raise Undecodable("has a codec that is not known")
+    _require_size(stream.codec_context, max_side)
+    pace, shrinker, kept = Pace(), VideoReformatter(), []
+    wanted, sizes, turned, count = set(spread_indices(frame_count, FRAMES)), [], 0, 0
+    for frame in container.decode(stream):
+        _require_size(frame, max_side)
+        if count in wanted:
+            kept.append(_shrink(frame, shrinker))
+        if (frame.width, frame.height) not in sizes:
+            sizes.append((frame.width, frame.height))
+        turned = turned or round(frame.rotation / 90) % 4
+        pace.see(frame.pts)
+        count += 1
+    if not count or not stream.average_rate:
+        raise Undecodable("holds no decodable frame")
+    return Look(
+        info=VideoInfo(float(stream.average_rate), count, *sizes[0]),
+        container=container.format.name,
+        constant=pace.constant,
+        one_size=len(sizes) == 1,
+        turned=turned,
+        fingerprint=fingerprint(kept) if count == frame_count else None,
+    )
+
+
+def _require_size(shown: Any, max_side: int) -> None:
+    if max(shown.width, shown.height) > max_side:
+        raise TooLarge(f"{shown.width}x{shown.height}")
+
+
+def _shrink(frame: Any, shrinker: Any) -> "np.ndarray":
+    return shrinker.reformat(frame, width=WIDTH, height=HEIGHT, format="gray8", interpolation="AREA").to_ndarray()
+
+
+class Pace:
+    """Whether frames follow one another evenly, by their times in ticks of the file's clock, seen one after another."""
+
+    def __init__(self) -> None:
+        """Start before the first frame."""
+        self._last: int | None = None
+        self._shortest = self._longest = 0
+        self._known = True
+        self._steps = 0
+
+    def see(self, time: int | None) -> None:
+        """Take the next frame's time, in the order in which frames are shown; None if the file does not tell it."""
+        if time is None:
+            self._known = False
+            return
+        if self._last is not None:
+            step = time - self._last
+            self._shortest = min(self._shortest, step) if self._steps else step
+            self._longest = max(self._longest, step)
+            self._steps += 1
+        self._last = time
+
+    @property
+    def constant(self) -> bool:
+        """Whether all steps are equal; a clock that does not divide the rate gives steps that differ by a tick."""
+        if not self._known or self._shortest < 0:
+            return False
+        return not self._steps or self._longest - self._shortest <= min(1, self._shortest / 10)

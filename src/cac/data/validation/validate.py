@@ -1,0 +1,203 @@
+"""Data validation: is this dataset fit to train on?
+
+Reads the manifest line by line, holds every clip against its file, asserts the checks of `data/validation/checks.py` and writes
+what came of it: `result.json` (every check, what was not checked, and the dataset in numbers), `failures.jsonl` (one
+finding a line, only if there are any) and Great Expectations' Data Docs in `data_docs/`. The same dataset gives the
+same bytes, and memory does not grow with it but for the hashes of what clips look like. Left out on purpose: repairing
+anything, and judging what the frames show.
+"""
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from cac.data.validation.annotator_agreement import take_opinions
+from cac.data.validation.checks import Outcome, Scope, failing_rows, list_checks, run_checks
+from cac.data.validation.clip_facts import FILE_CHECKS, iter_facts
+from cac.data.validation.drift import Drift, Portrait, Reference, drifts
+from cac.data.validation.facts_table import FactsTable
+from cac.data.validation.near_duplicates import note_near_duplicates
+from cac.data.validation.summary import Summary
+from cac.errors import CacError
+from cac.params import Validation
+
+RESULT_NAME = "result.json"
+FAILURES_NAME = "failures.jsonl"
+DOCS_NAME = "data_docs"
+
+_NAMED = 5
+_NO_REFERENCE = "no reference: name an earlier version with validation.reference or --reference"
+
+
+@dataclass(frozen=True)
+class _Gathered:
+    """What was counted while the table was filled; `opinions` is None if the dataset has none."""
+
+    summary: Summary
+    opinions: dict[str, object] | None
+    drifts: list[Drift]
+
+
+def validate(
+    dataset: Path, params: Validation, out: Path, reference: Reference | None = None, files: bool = True
+) -> None:
+    """Check a dataset folder and write the findings to `out`.
+
+    Args:
+        dataset: the dataset's folder.
+        params: the bounds; `params.reference` is only a name, `reference` is what it names.
+        out: the folder to write to; what an earlier run wrote there goes.
+        reference: an earlier version to measure drift from; None leaves that check out, and the result says so.
+        files: whether the video files are opened; if not, the checks that need them are left out, and the result says
+            which they are.
+
+    Raises:
+        CacError: the dataset or its manifest is missing, `out` cannot be written, or, after everything is written, a
+            blocking check failed.
+    """
+    _prepare(out)
+    with FactsTable() as table:
+        gathered = _gather(dataset, params, table, reference, files)
+        measures = tuple(one.measure for one in gathered.drifts if one.drift is not None)
+        checks = list_checks(params, Scope(files, gathered.opinions is not None, measures))
+        outcomes = run_checks(table, checks, out / DOCS_NAME)
+        blame = _write_failures(_findings(outcomes, table), out / FAILURES_NAME)
+    result = {
+        "checks": [_report(outcome) for outcome in outcomes],
+        "not_checked": [] if files else sorted(FILE_CHECKS),
+        "dataset": gathered.summary.to_dict(),
+        "drift": _drift_report(reference, gathered.drifts),
+        "annotators": gathered.opinions,
+    }
+    (out / RESULT_NAME).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    _raise_if_blocked(outcomes, blame, out)
+
+
+def _gather(
+    dataset: Path, params: Validation, table: FactsTable, reference: Reference | None, files: bool
+) -> _Gathered:
+    """Fill the table, a line at a time, then with what needs all lines."""
+    summary, portrait = Summary(), Portrait()
+    for facts in iter_facts(dataset, params.max_side if files else None):
+        table.add(facts)
+        summary.add(facts.clip)
+        if facts.clip is not None and reference is not None:
+            portrait.add(facts.clip)
+    table.compare_lines()
+    note_near_duplicates(table, params.near_duplicate_distance)
+    opinions = take_opinions(dataset, table, params.min_agreement)
+    found = drifts(reference.portrait, portrait) if reference else []
+    for one in found:
+        if one.drift is not None:
+            table.execute("INSERT INTO drift VALUES (?, ?)", one.measure, one.drift)
+    table.commit()
+    return _Gathered(summary, opinions, found)
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder and clear what an earlier run wrote, so that no old finding is taken for a new one."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not os.access(out, os.W_OK):
+            raise PermissionError(None, "permission denied")
+        (out / FAILURES_NAME).unlink(missing_ok=True)
+        (out / RESULT_NAME).unlink(missing_ok=True)
+        if (out / DOCS_NAME).exists():
+            shutil.rmtree(out / DOCS_NAME)
+    except OSError as error:
+        raise CacError(f"cannot write to {out}: {error.strerror}. Name a folder you may write to.") from error
+
+
+def _findings(outcomes: Iterable[Outcome], table: FactsTable) -> Iterator[dict[str, object]]:
+    """Yield the findings of all checks; one without a line is about no clip of the manifest, or about all of them."""
+    for outcome in outcomes:
+        check = outcome.check
+        common = {"check": check.name, "suite": check.suite, "expected": check.expected}
+        if outcome.unexpected_count:
+            for line, clip_id, found in failing_rows(table, check):
+                line_of_manifest = line if check.table == "clips" else None
+                yield {**common, "clip_id": clip_id, "line": line_of_manifest, "found": _plain(found)}
+        elif not outcome.passed:
+            yield {**common, "clip_id": None, "line": None, "found": _plain(outcome.observed)}
+
+
+def _plain(value: object) -> object:
+    """Return a value that JSON can hold."""
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+class _Blame:
+    """Which manifest lines a blocking check found at fault: how many, and the first by name."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self.names: list[str] = []
+        self._seen = bytearray()  # a byte a line: with a million of them a set would take fifty times as much
+
+    def take(self, finding: dict[str, object]) -> None:
+        """Take a finding."""
+        line = finding["line"]
+        if finding["suite"] != "blocking" or not isinstance(line, int):
+            return
+        self._seen.extend(bytes(max(0, line + 1 - len(self._seen))))
+        self.lines += not self._seen[line]
+        self._seen[line] = 1
+        name = str(finding["clip_id"] or f"line {line}")
+        if len(self.names) < _NAMED and name not in self.names:
+            self.names.append(name)
+
+
+def _write_failures(findings: Iterable[dict[str, object]], path: Path) -> _Blame:
+    """Write the findings, if there are any, and return what is to blame."""
+    blame = _Blame()
+    with path.open("w", encoding="utf-8") as file:
+        for finding in findings:
+            blame.take(finding)
+            file.write(json.dumps(finding, sort_keys=True, allow_nan=False) + "\n")
+        empty = file.tell() == 0
+    if empty:
+        path.unlink()
+    return blame
+
+
+def _report(outcome: Outcome) -> dict[str, object]:
+    check = outcome.check
+    return {
+        "check": check.name,
+        "suite": check.suite,
+        "expectation": check.expectation,
+        "expected": check.expected,
+        "passed": outcome.passed,
+        "unexpected_count": outcome.unexpected_count,
+        "observed": _plain(outcome.observed),
+    }
+
+
+def _drift_report(reference: Reference | None, found: list[Drift]) -> dict[str, object]:
+    if reference is None:
+        return {"reference": None, "skipped": _NO_REFERENCE}
+    return {"reference": reference.name, "measures": [asdict(one) for one in found]}
+
+
+def _raise_if_blocked(outcomes: list[Outcome], blame: _Blame, out: Path) -> None:
+    blocked = [outcome for outcome in outcomes if outcome.check.suite == "blocking" and not outcome.passed]
+    if not blocked:
+        return
+    checks = ", ".join(_count(outcome) for outcome in blocked)
+    more = f" and {blame.lines - len(blame.names)} more" if blame.lines > len(blame.names) else ""
+    clips = f" {blame.lines} clips at fault: {', '.join(blame.names)}{more}." if blame.lines else ""
+    raise CacError(
+        f"the dataset failed {len(blocked)} blocking checks: {checks}.{clips} "
+        f"Mend the data; every finding is in {out / FAILURES_NAME}."
+    )
+
+
+def _count(outcome: Outcome) -> str:
+    """Return the check with how many rows failed it, or with the value it found in the dataset."""
+    if outcome.unexpected_count:
+        return f"{outcome.check.name} ({outcome.unexpected_count})"
+    return f"{outcome.check.name} (found {outcome.observed:g})" if outcome.observed is not None else outcome.check.name

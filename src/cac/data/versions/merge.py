@@ -1,0 +1,215 @@
+"""`cac data merge`: one dataset of several, whole or not at all, and a report of what came of each.
+
+The same clip is taken once, under the name of the dataset that was named first. Pairs that share a clip become one
+pair, so that no clip loses its twin. What annotators said of the clips comes along (`merged_opinions.py`). Nothing is
+renamed or chosen otherwise: what contradicts itself is refused (`conflicts.py`). Left out: checking the
+result (`cac data validate`).
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from cac.data.atomic_dataset import new_dataset, refuse_nesting, restore
+from cac.data.versions.cards import Card, merge_cards, read_card, write_card
+from cac.data.versions.conflicts import Sourced, refuse_conflicts, refuse_torn_groups
+from cac.data.versions.groups import Shares, assign_splits
+from cac.data.versions.merged_opinions import Merged, Origin, merge_opinions, write_opinions
+from cac.errors import CacError
+from cac.schema.annotations import Clip, read_clips, write_clips
+
+REPORT_NAME = "merge_report.json"
+_NAMES = ("clip_id", "path", "source", "generator")  # what a clip that is there twice may be called differently
+
+
+@dataclass
+class SourceReport:
+    """How many clips came in from one dataset, and what became of them."""
+
+    source: str
+    came_in: int
+    kept: int = 0
+    duplicates: int = 0
+
+
+@dataclass
+class MergeReport:
+    """What came of the datasets.
+
+    Attributes:
+        sources: in the order they were named.
+        joined_pairs: {pair: the pair it became part of}, of pairs that share a clip.
+        other_names: {clip id kept: what else a duplicate calls it}.
+        opinions: how many opinions of annotators came in, and how many were kept.
+    """
+
+    sources: list[SourceReport]
+    joined_pairs: dict[str, str] = field(default_factory=dict)
+    other_names: dict[str, dict[str, list[str]]] = field(default_factory=dict)
+    opinions: tuple[int, int] = (0, 0)
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the report as plain values."""
+        return {
+            "clips": _counts(
+                sum(one.came_in for one in self.sources),
+                sum(one.kept for one in self.sources),
+                sum(one.duplicates for one in self.sources),
+            ),
+            "sources": [
+                {"source": one.source, **_counts(one.came_in, one.kept, one.duplicates)} for one in self.sources
+            ],
+            "joined_pairs": self.joined_pairs,
+            "other_names": self.other_names,
+            "opinions": _counts(*self.opinions, self.opinions[0] - self.opinions[1]),
+        }
+
+
+def _counts(came_in: int, kept: int, duplicates: int) -> dict[str, int]:
+    return {"in": came_in, "kept": kept, "duplicates": duplicates}
+
+
+@dataclass(frozen=True)
+class _Source:
+    name: str
+    folder: Path
+    clips: list[Clip]
+    card: Card
+
+
+def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = None) -> MergeReport:
+    """Merge datasets into `out`, which may be one of them; with `shares` all are split anew.
+
+    Raises:
+        CacError: a dataset cannot be read or a file of it is not what its manifest says; clips or opinions contradict
+            each other; without `shares`, a group of linked clips is in two splits; or `out` cannot be written.
+    """
+    for folder in folders:
+        refuse_nesting(folder, out)
+    sources = [_read(folder) for folder in folders]
+    found = [Sourced(source.name, clip) for source in sources for clip in source.clips]
+    refuse_conflicts(found)
+    if shares is None:
+        refuse_torn_groups(found)
+    _check_files(sources)
+    kept, report = _take_once(sources)
+    said = _merge_opinions(sources, [clip for _, clip in kept])
+    report.opinions = (said.came_in, len(said.opinions))
+    clips = _join_pairs([clip for _, clip in kept], report)
+    card = merge_cards([source.card for source in sources])
+    if shares is not None:
+        clips = assign_splits(clips, shares)
+        card["splits"] = {"val_share": shares.val, "test_share": shares.test}
+    with new_dataset(out) as place:
+        _copy_files(kept, place)
+        write_clips(place, sorted(clips, key=lambda clip: clip.clip_id))
+        write_card(place, card)
+        write_opinions(place, said.opinions)
+        text = json.dumps(report.to_dict(), indent=2, sort_keys=True) + "\n"
+        (place / REPORT_NAME).write_text(text, encoding="utf-8")
+    return report
+
+
+def _read(folder: Path) -> _Source:
+    restore(folder)
+    return _Source(str(folder), folder, read_clips(folder), read_card(folder))
+
+
+def _check_files(sources: Sequence[_Source]) -> None:
+    """Hold every file against its manifest: equal hashes are to mean equal content."""
+    from rich.console import Console
+    from rich.progress import track
+
+    found = [(source, clip) for source in sources for clip in source.clips]
+    problems = []
+    for source, clip in track(found, "Checking files", console=Console(stderr=True)):
+        problem = _file_problem(source.folder, clip)
+        if problem:
+            problems.append(f"\n  {clip.clip_id} ({source.name}): {problem}")
+    if problems:
+        raise CacError(f"{len(problems)} files are not what their manifest says, so nothing was merged. Fetch or mend "
+                       f"them:{''.join(problems)}")  # fmt: skip
+
+
+def _file_problem(folder: Path, clip: Clip) -> str | None:
+    relative = PurePosixPath(clip.path)
+    if relative.is_absolute() or ".." in relative.parts or relative.parts[:1] != ("clips",):
+        return f"{clip.path} does not lie in clips/"
+    try:
+        with (folder / relative).open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except (OSError, ValueError) as error:
+        return f"{clip.path}: {getattr(error, 'strerror', None) or error}"
+    return None if digest == clip.sha256 else f"{clip.path} has another content"
+
+
+def _take_once(sources: Sequence[_Source]) -> tuple[list[tuple[Path, Clip]], MergeReport]:
+    """Return each clip once, with its dataset's folder, and count."""
+    report = MergeReport([SourceReport(source.folder.resolve().name, len(source.clips)) for source in sources])
+    taken: dict[str, tuple[Path, Clip]] = {}
+    pairs = _Pairs()
+    for source, count in zip(sources, report.sources, strict=True):
+        for clip in source.clips:
+            first = taken.setdefault(clip.sha256, (source.folder, clip))[1]
+            pairs.link(first.pair_id, clip.pair_id)
+            if first is clip:
+                count.kept += 1
+            else:
+                count.duplicates += 1
+                _note_names(report, first, clip)
+    report.joined_pairs = pairs.joined()
+    return list(taken.values()), report
+
+
+def _merge_opinions(sources: Sequence[_Source], kept: Sequence[Clip]) -> Merged:
+    names = {clip.sha256: clip.clip_id for clip in kept}
+    return merge_opinions(
+        [Origin(one.name, one.folder, {clip.clip_id: names[clip.sha256] for clip in one.clips}) for one in sources]
+    )
+
+
+class _Pairs:
+    """Pairs that share a clip; each is known by the name that was met first."""
+
+    def __init__(self) -> None:
+        from networkx.utils import UnionFind
+
+        self._linked = UnionFind()
+
+    def link(self, one: str, other: str) -> None:
+        """Note that two pairs share a clip; of a pair with itself, that it is there."""
+        self._linked.union(one, other)
+
+    def joined(self) -> dict[str, str]:
+        """Return {pair: the pair it becomes part of}."""
+        first: dict[str, str] = {}
+        for pair in self._linked:
+            first.setdefault(self._linked[pair], pair)
+        return {pair: name for pair in self._linked if (name := first[self._linked[pair]]) != pair}
+
+
+def _note_names(report: MergeReport, kept: Clip, duplicate: Clip) -> None:
+    """Note what a duplicate says otherwise than the clip that is kept."""
+    for name in _NAMES:
+        value = getattr(duplicate, name)
+        if value != getattr(kept, name):
+            said = report.other_names.setdefault(kept.clip_id, {}).setdefault(name, [])
+            said.extend([value] if value not in said else [])
+
+
+def _join_pairs(clips: Sequence[Clip], report: MergeReport) -> list[Clip]:
+    joined = report.joined_pairs
+    return [clip.model_copy(update={"pair_id": joined.get(clip.pair_id, clip.pair_id)}) for clip in clips]
+
+
+def _copy_files(kept: Sequence[tuple[Path, Clip]], place: Path) -> None:
+    for folder, clip in kept:
+        target = place / clip.path
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder / clip.path, target)
+        except OSError as error:
+            raise CacError(f"cannot copy {folder / clip.path}: {error.strerror}. Make room, or fetch it.") from error

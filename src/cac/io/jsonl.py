@@ -1,0 +1,37 @@
+"""Reading files of one JSON record a line, however long: one line at a time, and none larger than memory allows.
+
+Left out: what a line says (`data/validation/clip_facts.py` for clips, `data/validation/annotator_agreement.py` for opinions).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cac.errors import CacError
+
+MOST_BYTES = 16 * 1024 * 1024  # of one line; parsed, it takes about ten times as much memory
+
+
+def iter_lines(path: Path, doing: str) -> Iterator[tuple[int, bytes | None]]:
+    """Yield (number from 1, line) of a file, None instead of a line larger than `MOST_BYTES`.
+
+    A progress bar on stderr says what is being done.
+
+    Raises:
+        CacError: the file cannot be read.
+    """
+    from rich import progress
+    from rich.console import Console
+
+    try:
+        with progress.open(path, "rb", description=doing, console=Console(stderr=True)) as file:
+            number = 0
+            while line := file.readline(MOST_BYTES + 1):
+                number += 1
+                if len(line) <= MOST_BYTES:
+                    yield number, line
+                    continue
+                while line and not line.endswith(b"\n"):
+                    line = file.readline(MOST_BYTES)
+                yield number, None
+    except OSError as error:
+        raise CacError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error

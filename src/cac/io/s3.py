@@ -1,0 +1,223 @@
+"""S3: a folder of a bucket, or one object by its address; and what went wrong, in words. All of S3 is reached here.
+
+Where the server is and who asks comes from the environment or the profile, as every AWS program reads them
+(`AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, …). boto3 tries a call again with growing pauses. Left out:
+files too large for memory (`io/s3_transfer.py`), what the keys mean (`data/ingest/deliveries.py`), and anything that only some
+servers can do, such as conditional writes, metadata and versions.
+"""
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from cac.errors import BeyondLimitsError, CacError, shown
+
+SCHEME = "s3://"
+PART_SIZE = 16 * 1024**2  # bytes; S3 wants 5 MiB or more for all parts but the last, and at most 10,000 of them
+_COPY_AT_ONCE = 4 * 1024**3  # bytes; S3 copies objects of up to 5 GB in one call
+_ATTEMPTS = 8  # of a call, over a minute or so; AWS_MAX_ATTEMPTS says otherwise
+_ATTEMPTS_FOR_ONE = 4  # seconds: somebody may be waiting for this one object
+_URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
+_ADVICE = {
+    "NoSuchKey": "It is not there.",
+    "404": "It is not there.",
+    "NoSuchBucket": "There is no such bucket. Make it, or name another one.",
+    "InvalidAccessKeyId": "The server does not know this access key. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
+    "SignatureDoesNotMatch": "The secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
+    "403": "These credentials are wrong, or may not do this. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
+    "AccessDenied": "These credentials may not do this. Ask the bucket's owner.",
+    "ExpiredToken": "The session is over. Get new credentials.",
+}
+
+
+class StoreUnreachableError(CacError):
+    """The store does not answer, or there are no keys: a fault of the place, not of one object."""
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object: its key, relative to the folder it was listed in, its size in bytes, and its ETag without quotes."""
+
+    key: str
+    size: int
+    etag: str
+
+
+def _nothing() -> None:
+    """Do nothing."""
+
+
+class Bucket:
+    """A folder of a bucket; all keys are relative to it.
+
+    Args:
+        url: `s3://BUCKET` or `s3://BUCKET/FOLDER`.
+        part_size: bytes of an upload's part, and above which a file goes up in parts.
+        tick: called between pieces; what it raises ends the transfer, which the next one goes on with.
+        tries: how often a call is made before it counts as failed, unless the environment says.
+
+    Raises:
+        CacError: the address is none, or a setting in the environment is.
+    """
+
+    def __init__(
+        self, url: str, part_size: int = PART_SIZE, tick: Callable[[], None] = _nothing, tries: int = _ATTEMPTS
+    ) -> None:
+        found = _URL.fullmatch(url)
+        if not found:
+            raise CacError(f"{url!r} is no S3 address. Give s3://BUCKET or s3://BUCKET/FOLDER.")
+        self.name = found["bucket"]
+        self.prefix = f"{folder}/" if (folder := (found["prefix"] or "").strip("/")) else ""
+        self.part_size = part_size
+        self.tick = tick
+        with self.explained(""):
+            self.client = _client(attempts(tries))
+
+    def url(self, key: str = "") -> str:
+        """Return an object's address."""
+        return f"s3://{self.name}/{self.prefix}{key}"
+
+    def folders(self) -> tuple[list[str], list[str]]:
+        """Return the names of what lies directly in the folder: folders, and loose objects; each sorted."""
+        folders, loose = [], []
+        with self.explained(""):
+            for page in self._pages("", Delimiter="/"):
+                folders += [each["Prefix"][len(self.prefix) : -1] for each in page.get("CommonPrefixes", ())]
+                loose += [each["Key"][len(self.prefix) :] for each in page.get("Contents", ())]
+        return sorted(folders), sorted(key for key in loose if key)
+
+    def objects(self, folder: str = "") -> list[Stored]:
+        """Return all objects under `folder/`, sorted by key; keys are relative to it, and whatever was put there."""
+        under = f"{folder}/" if folder else ""
+        start = len(self.prefix) + len(under)
+        with self.explained(folder):
+            found = [each for page in self._pages(under) for each in page.get("Contents", ())]
+        stored = [Stored(each["Key"][start:], each["Size"], each["ETag"].strip('"')) for each in found]
+        return sorted((each for each in stored if each.key), key=lambda each: each.key)
+
+    def _pages(self, under: str, **options: str) -> Iterator[dict[str, Any]]:
+        pages = self.client.get_paginator("list_objects_v2")
+        return iter(pages.paginate(Bucket=self.name, Prefix=self.prefix + under, **options))
+
+    def read(self, key: str, most: int) -> bytes | None:
+        """Return a small object's content; None if it is not there.
+
+        Raises:
+            BeyondLimitsError: it is larger than `most` bytes; it is not fetched then.
+            CacError: it cannot be read.
+        """
+        with self.explained(key):
+            try:
+                return self._content(key, most)
+            except self.client.exceptions.NoSuchKey:
+                return None
+
+    def fetch(self, key: str, most: int | None = None) -> bytes:
+        """Return the content of an object that has to be there.
+
+        Raises:
+            BeyondLimitsError: it is larger than `most` bytes; it is not fetched then.
+            StoreUnreachableError: the store does not answer, or there are no keys.
+            CacError: it is not there, or may not be read.
+        """
+        with self.explained(key):
+            return self._content(key, most)
+
+    def _content(self, key: str, most: int | None) -> bytes:
+        answer = self.client.get_object(**self.at(key))
+        size = answer["ContentLength"]
+        if most is not None and size > most:
+            raise BeyondLimitsError(f"{self.url(key)} has {size} bytes, of {most} allowed. Give a smaller file.")
+        return answer["Body"].read()
+
+    def write(self, key: str, content: bytes) -> None:
+        """Write a small object, in one step."""
+        with self.explained(key):
+            self.client.put_object(**self.at(key), Body=content, ContentMD5=md5_of(content)[0])
+
+    def copy(self, key: str, to: str) -> None:
+        """Copy an object within the folder; the server does it."""
+        from boto3.s3.transfer import TransferConfig
+
+        config = TransferConfig(multipart_threshold=_COPY_AT_ONCE)
+        with self.explained(key):
+            self.client.copy(self.at(key), self.name, self.prefix + to, Config=config)
+
+    def delete(self, keys: Sequence[str]) -> None:
+        """Delete objects; one that is not there is no error."""
+        for key in keys:
+            with self.explained(key):
+                self.client.delete_object(**self.at(key))
+
+    def at(self, key: str) -> dict[str, str]:
+        """Return an object's place as boto3 wants it."""
+        return {"Bucket": self.name, "Key": self.prefix + key}
+
+    @contextmanager
+    def explained(self, key: str) -> Iterator[None]:
+        """Turn what boto3 and the disk raise into a message with the address and what to do."""
+        from boto3.exceptions import Boto3Error
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        url = shown(self.url(key))
+        try:
+            yield
+        except ClientError as error:
+            said = error.response.get("Error", {})
+            advice = _ADVICE.get(said.get("Code", ""), said.get("Message") or "The server gave no reason.")
+            raise CacError(f"{url}: {error.operation_name} was refused ({said.get('Code')}). {advice}") from error
+        except (BotoCoreError, Boto3Error) as error:
+            raise StoreUnreachableError(
+                f"{url}: {error}. Check AWS_ENDPOINT_URL_S3, AWS_PROFILE and the AWS_… keys, and that the "
+                "server runs; then run again."
+            ) from error
+        except OSError as error:
+            raise CacError(
+                f"{error.filename or url}: {error.strerror}. Make room, or see to the permissions."
+            ) from error
+
+
+def read_object(address: str, most: int | None = None) -> bytes:
+    """Return the content of the object at `s3://BUCKET/KEY`; errors as `Bucket.fetch`, and if it is no address."""
+    found = _URL.fullmatch(address)
+    if not found or not found["prefix"]:
+        raise CacError(f"{shown(address)!r} is no address of an S3 object. Give s3://BUCKET/KEY.")
+    return Bucket(f"{SCHEME}{found['bucket']}", tries=_ATTEMPTS_FOR_ONE).fetch(found["prefix"], most)
+
+
+def _client(tries: int) -> Any:
+    """Return boto3's client.
+
+    A range of an object is not what the object's checksum is of, so checksums of answers are asked for only where S3
+    requires it: what arrives is held against the manifest's SHA-256.
+    """
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        connect_timeout=10,
+        read_timeout=60,
+        max_pool_connections=16,
+        response_checksum_validation="when_required",
+        retries={"mode": "standard", "total_max_attempts": tries},
+    )
+    return boto3.session.Session().client("s3", config=config)  # the default session keeps the first credentials
+
+
+def attempts(usual: int = _ATTEMPTS) -> int:
+    """Return how often a call is made before it counts as failed."""
+    value = os.environ.get("AWS_MAX_ATTEMPTS", str(usual))
+    if not re.fullmatch(r"[1-9]\d?", value):
+        raise CacError(f"AWS_MAX_ATTEMPTS is {value!r}. Give a number from 1 to 99.")
+    return int(value)
+
+
+def md5_of(content: bytes) -> tuple[str, str]:
+    """Return the MD5 as S3 wants it with a request, and as it gives it in an ETag."""
+    made = hashlib.md5(content, usedforsecurity=False)
+    return base64.b64encode(made.digest()).decode(), made.hexdigest()

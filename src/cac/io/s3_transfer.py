@@ -1,0 +1,194 @@
+"""Files to and from a bucket, in pieces: what broke off goes on where it was, in the same process or another.
+
+A download leaves what came beside its target, with the ETag it belongs to; an upload leaves its parts with the server,
+which says what it has. Nothing else is remembered. Left out: several pieces of one file at a time; whoever has many
+files calls this from several threads.
+"""
+
+import hashlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from cac.errors import CacError
+from cac.io.s3 import Bucket, attempts, md5_of
+
+_MOST_PARTS = 10_000
+_CHUNK = 1024**2
+_LONGEST_PAUSE = 20.0  # seconds
+
+
+def download(bucket: Bucket, key: str, target: Path, sha256: str | None = None) -> str:
+    """Bring an object to the file `target` and return the SHA-256 of what came, as hex.
+
+    A file that is there with the content `sha256` is left as it is. Content that is not what `sha256` says is fetched a
+    second time; if it is the same again, it is what the server has, and stays.
+
+    Raises:
+        CacError: it cannot be fetched or written, or it is another content each time.
+    """
+    if sha256 and target.is_file() and digest_of(target) == sha256:
+        return sha256
+    came = _fetch(bucket, key, target)
+    if sha256 in (None, came):
+        return came
+    again = _fetch(bucket, key, target)
+    if again not in (sha256, came):
+        raise CacError(f"{bucket.url(key)} arrives with another content each time. Check the network, and run again.")
+    return again
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, as hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fetch(bucket: Bucket, key: str, target: Path) -> str:
+    partial = target.with_name(f".{target.name}.partial")
+    note = target.with_name(f".{target.name}.etag")
+    with bucket.explained(key):
+        _persist(bucket, key, partial, note)
+        digest = digest_of(partial)
+        partial.replace(target)
+        note.unlink()
+    return digest
+
+
+def _persist(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
+    """Fetch until all is there; give up when several attempts in a row brought nothing."""
+    from botocore.exceptions import HTTPClientError, IncompleteReadError
+
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            return _fetch_rest(bucket, key, partial, note)
+        except (HTTPClientError, IncompleteReadError):
+            failures = 0 if _size(partial) > before else failures + 1
+            if failures >= attempts():
+                raise
+            bucket.tick()
+            time.sleep(min(_LONGEST_PAUSE, 0.25 * 2**failures))
+
+
+def _fetch_rest(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
+    """Append what is missing of the object; start anew if it is another one by now."""
+    start = _usable(bucket, key, partial, note)
+    if start is None:
+        return None
+    asked = {"Range": f"bytes={start}-"} if start else {}
+    answer = bucket.client.get_object(**bucket.at(key), **asked)
+    if start and not (answer["ETag"] == note.read_text() and answer["ContentRange"].startswith(f"bytes {start}-")):
+        partial.unlink()  # it was replaced since `_usable` looked
+        return _fetch_rest(bucket, key, partial, note)
+    if not start:
+        partial.unlink(missing_ok=True)
+        note.write_text(answer["ETag"])
+    with partial.open("ab") as file:
+        for chunk in answer["Body"].iter_chunks(_CHUNK):
+            bucket.tick()
+            file.write(chunk)
+            file.flush()
+    return None
+
+
+def _usable(bucket: Bucket, key: str, partial: Path, note: Path) -> int | None:
+    """Return how many bytes of an earlier attempt can be used; None if that is all of them."""
+    if not (_size(partial) and note.is_file()):
+        return 0
+    there = bucket.client.head_object(**bucket.at(key))
+    if there["ETag"] != note.read_text() or _size(partial) > there["ContentLength"]:
+        return 0
+    return None if _size(partial) == there["ContentLength"] else _size(partial)
+
+
+def upload(bucket: Bucket, source: Path, key: str) -> bool:
+    """Bring a file to an object; return False if it was there already.
+
+    Each piece carries its MD5, by which the server refuses what was damaged on the way.
+
+    Raises:
+        CacError: it cannot be read or sent, or the server has another size afterwards.
+    """
+    with bucket.explained(key):
+        size = source.stat().st_size
+        length = max(bucket.part_size, -(-size // _MOST_PARTS))
+        if _is_there(bucket, key, source, length):
+            return False
+        if size <= length:
+            bucket.write(key, source.read_bytes())
+        else:
+            _upload_parts(bucket, source, key, length)
+        if bucket.client.head_object(**bucket.at(key))["ContentLength"] != size:
+            raise CacError(f"{bucket.url(key)} has another size than {source} after the upload. Run again.")
+    return True
+
+
+def _is_there(bucket: Bucket, key: str, source: Path, length: int) -> bool:
+    """Whether the object's ETag is one that servers give this content: its MD5, or that of its parts' MD5s."""
+    from botocore.exceptions import ClientError
+
+    try:
+        there = bucket.client.head_object(**bucket.at(key))
+    except ClientError as error:
+        if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
+            return False
+        raise
+    return there["ContentLength"] == source.stat().st_size and there["ETag"].strip('"') in _etags(source, length)
+
+
+def _etags(source: Path, length: int) -> set[str]:
+    whole, parts = hashlib.md5(usedforsecurity=False), []
+    for piece in _pieces(source, length):
+        whole.update(piece)
+        parts.append(hashlib.md5(piece, usedforsecurity=False).digest())
+    joined = hashlib.md5(b"".join(parts), usedforsecurity=False).hexdigest()
+    return {whole.hexdigest(), f"{joined}-{len(parts)}"}
+
+
+def _upload_parts(bucket: Bucket, source: Path, key: str, length: int) -> None:
+    failures = 0
+    while True:
+        number = _unfinished(bucket, key) or bucket.client.create_multipart_upload(**bucket.at(key))["UploadId"]
+        try:
+            return _send_parts(bucket, source, bucket.at(key) | {"UploadId": number}, length)
+        except bucket.client.exceptions.NoSuchUpload:  # a server that was started again may have forgotten it
+            failures += 1
+            if failures >= attempts():
+                raise
+
+
+def _unfinished(bucket: Bucket, key: str) -> str | None:
+    """Return an upload of this object that was begun and neither completed nor given up."""
+    wanted = bucket.at(key)
+    try:
+        answer = bucket.client.list_multipart_uploads(Bucket=wanted["Bucket"], Prefix=wanted["Key"])
+    except bucket.client.exceptions.NoSuchUpload:  # what rclone says in a bucket that never had one
+        return None
+    return max((each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == wanted["Key"]), default=None)
+
+
+def _send_parts(bucket: Bucket, source: Path, upload: dict[str, str], length: int) -> None:
+    """Send the parts that the server does not have yet, and have it put them together."""
+    pages = bucket.client.get_paginator("list_parts").paginate(**upload)
+    there = {part["PartNumber"]: part["ETag"] for page in pages for part in page.get("Parts", ())}
+    parts = []
+    for number, piece in enumerate(_pieces(source, length), start=1):
+        bucket.tick()
+        encoded, etag = md5_of(piece)
+        if there.get(number, "").strip('"') != etag:
+            answer = bucket.client.upload_part(**upload, PartNumber=number, Body=piece, ContentMD5=encoded)
+            there[number] = answer["ETag"]
+        parts.append({"PartNumber": number, "ETag": there[number]})
+    bucket.client.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
+
+
+def _pieces(source: Path, length: int) -> Iterator[bytes]:
+    with source.open("rb") as file:
+        while piece := file.read(length):
+            yield piece
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0

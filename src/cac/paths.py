@@ -1,0 +1,28 @@
+"""Where the pipeline's parts lie, relative to the project's root, and the names of its stages."""
+
+from pathlib import Path
+
+SINGLE_FRAME_SFT = "single_frame_sft"
+MULTI_FRAME_SFT = "multi_frame_sft"
+TWO_TURN_GRPO = "two_turn_grpo"
+TRAINING_STAGES = (SINGLE_FRAME_SFT, MULTI_FRAME_SFT, TWO_TURN_GRPO)
+
+DATASET = Path("data")
+VALIDATION = Path("reports/validation")
+VALIDATION_RESULT = VALIDATION / "result.json"
+DATA_DOCS = VALIDATION / "data_docs/index.html"
+MODELS = Path("models")  # an adapter folder a stage
+HISTORIES = Path("metrics")  # a JSON file a stage
+EVALUATION_METRICS = Path("metrics/evaluation.json")
+COMPARISONS = Path("metrics/comparisons.json")  # of checkpoints, on the same clips
+EVALUATION = Path("evaluation")  # predictions and calibration
+EVALUATION_REPORT = Path("reports/evaluation")
+SCRATCH = Path(".scratch")  # nothing in it is a result
+DECISION = SCRATCH / "decision.json"  # what the gate last decided in this checkout
+
+
+STAGES = ("validate", *TRAINING_STAGES, "evaluate")  # as in dvc.yaml
+STEPS = (*STAGES, "register", "promote")
+
+
+CHECKPOINTS = SCRATCH / "checkpoints"

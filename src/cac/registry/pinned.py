@@ -1,0 +1,107 @@
+"""One version of the reward model, resolved once and kept for a run.
+
+An alias such as `champion` moves whenever somebody promotes; a run whose reward changes under it learns nothing that
+can be trusted. So an alias becomes a version number when the model is loaded, and is never asked for again. The number
+is there to be written down: processes of one run, and the same run resumed tomorrow, should be given it instead of the
+alias. Left out: serving, caching, and spreading a batch over several devices.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cac.errors import CacError
+from cac.registry.loading import load_model
+from cac.schema.judgement import Judgement
+from cac.video.decode import Video
+
+if TYPE_CHECKING:
+    from cac.model.reward_model import RewardModel
+
+_REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PinnedModel:
+    """A loaded reward model and where it is from.
+
+    Attributes:
+        model: in memory, so that nothing outside of this process changes it.
+        source: `models:/NAME/NUMBER`, or the folder of a package; loading it again gives the same model.
+    """
+
+    model: "RewardModel"
+    source: str
+
+    def judge(self, videos: Sequence[Video], batch_size: int) -> list[tuple[float, Judgement]]:
+        """Return the score in [0, 1] and the judgement of each video, in their order.
+
+        A trainer's mixed precision is switched off meanwhile: the numbers are those of `cac score`.
+        """
+        import torch
+
+        with torch.autocast(self.model.model.device.type, enabled=False):
+            judgements = self.model.judge(videos, batch_size)
+        return [(self.model.score(judgement), judgement) for judgement in judgements]
+
+
+def pin(uri: str, device: str = "cpu") -> PinnedModel:
+    """Load a registered version onto a device; an alias is resolved now and never again.
+
+    Args:
+        uri: `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
+        device: as PyTorch names it.
+
+    Raises:
+        CacError: there is no such version or device, or the version was not registered to the end.
+    """
+    source = resolve_version(uri)
+    pinned = _on_device(load_model(source, None), source, device)
+    _log.info("the reward is %s for this run (asked for: %s), on %s", source, uri, device)
+    return pinned
+
+
+def pin_package(folder: Path, device: str = "cpu") -> PinnedModel:
+    """Load a package folder onto a device, for machines that do not reach the registry.
+
+    Raises:
+        CacError: the folder is no package, or there is no such device.
+    """
+    return _on_device(load_model("", folder), str(folder), device)
+
+
+def _on_device(model: "RewardModel", source: str, device: str) -> PinnedModel:
+    try:
+        model.model.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise CacError(f"the model cannot be put on the device {device!r}: {reason}. Name cpu, or cuda:N.") from error
+    return PinnedModel(model, source)
+
+
+def resolve_version(uri: str) -> str:
+    """Return `models:/NAME/NUMBER` of a URI that may hold an alias.
+
+    Raises:
+        CacError: it names no registered version, or one that was not registered to the end.
+    """
+    from cac.registry.versions import aliases, version_of
+    from cac.tracking.mlflow_runs import connect
+
+    match = _REGISTERED.fullmatch(uri)
+    if match is None:
+        raise CacError(f"{uri!r} can't be pinned to a version. Give models:/NAME@ALIAS or models:/NAME/NUMBER.")
+    name, number, alias = match.groups()
+    client = connect()
+    if alias:
+        known = aliases(client, name)
+        if alias not in known:
+            has = ", ".join(sorted(known)) or "none"
+            raise CacError(f"{name} has no alias {alias!r} (it has: {has}). Promote a version first, or name a number.")
+        number = known[alias]
+    return f"models:/{name}/{version_of(client, name, number).version}"

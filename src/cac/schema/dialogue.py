@@ -1,0 +1,257 @@
+"""The two-turn dialogue: what the model is shown and asked, and how its answers are written and read.
+
+Turn 1 (scan) shows coarse frames of the whole clip; the answer says of each whether it is suspicious and calls the
+tool `concentrate` with time windows. Turn 2 (look) shows dense, larger frames of those windows as the tool's response;
+the answer gives the evidence frame by frame, then in one line the attribution and, last, the verdict:
+
+    0.5 none
+    0.6 seen 23 40 55 60
+    attribution colour_swap verdict anomalous
+
+Each word decides one thing: a frame's line whether and where, the attribution what. A look names one leaf.
+Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
+evaluation, the registered model) uses this module, so they cannot disagree. It leaves out tokenisation (the processor's
+chat template does it) and which frames are chosen (`video.py`).
+"""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from cac.schema.geometry import Box, Window, merge_windows
+from cac.schema.taxonomy import LEAVES, Family, family_of
+
+DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", one line closes
+COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
+
+SCAN_REQUEST = (
+    "Scan the whole clip for anomalies. Say of each frame whether it is clear or odd, "
+    "then call concentrate with the suspicious time windows.\nwhat changes then when"
+)
+LOOK_REQUEST = (
+    "Look closely for anomalies. Say of each frame where one is seen, or none, then the attribution, then the verdict."
+    "\nwhat changes"
+)
+
+Verdict = Literal["clean", "anomalous"]
+Message = dict[str, Any]
+
+CONCENTRATE_TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {
+        "name": "concentrate",
+        "description": "Show dense frames of the given time windows.",
+        "parameters": {
+            "type": "object",
+            "properties": {
+                "windows": {
+                    "type": "array",
+                    "items": {"type": "array", "items": {"type": "number"}},
+                    "description": "Start and end of each window in seconds.",
+                }
+            },
+            "required": ["windows"],
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the model says of one frame: nothing (`box` None), or the box in [0, 1] in which it sees an anomaly."""
+
+    time: float
+    box: Box | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """Turn 1's answer: a flag for each coarse frame, and the windows to concentrate on (seconds; empty: none)."""
+
+    odd: tuple[tuple[float, bool], ...]
+    windows: tuple[Window, ...]
+
+
+@dataclass(frozen=True)
+class Look:
+    """Turn 2's answer. `family` and `leaf` are None on a clean verdict."""
+
+    findings: tuple[Finding, ...]
+    family: Family | None
+    leaf: str | None
+    verdict: Verdict
+
+
+def format_time(seconds: float) -> str:
+    """Write a time as answers and frame stamps do: seconds with one decimal."""
+    return f"{seconds:.1f}"
+
+
+def frame_blocks(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str, Any]]:
+    """Return content blocks: for each frame its time stamp, then the image (PIL)."""
+    blocks: list[dict[str, Any]] = []
+    for frame, time in zip(frames, times, strict=True):
+        blocks.append({"type": "text", "text": f"<{format_time(time)}s>"})
+        blocks.append({"type": "image", "image": frame})
+    return blocks
+
+
+def shown_times(text: str) -> list[float]:
+    """Return the times of the frames that a rendered prompt shows, in their order, seconds."""
+    return [float(time) for time in _STAMP.findall(text)]
+
+
+def scan_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
+    """Return the user's message of turn 1."""
+    return [{"role": "user", "content": [*frame_blocks(frames, times), {"type": "text", "text": SCAN_REQUEST}]}]
+
+
+def look_content(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str, Any]]:
+    """Return what the `concentrate` tool responds: the dense frames, then turn 2's request."""
+    return [*frame_blocks(frames, times), {"type": "text", "text": LOOK_REQUEST}]
+
+
+def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
+    """Return the user's message that asks for a look without a scan before it (single-frame training, one-look)."""
+    return [{"role": "user", "content": look_content(frames, times)}]
+
+
+def scan_reply(scan: Scan) -> Message:
+    """Return the assistant's message of turn 1."""
+    flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
+    windows = [list(window) for window in spoken_windows(scan)]
+    call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
+    return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
+
+
+def spoken_windows(scan: Scan) -> list[Window]:
+    """Return the windows of a scan as the tool call says them; the second look must show these, not the exact ones."""
+    return [_written_window(start, end) for start, end in scan.windows]
+
+
+def _written_window(start: float, end: float) -> Window:
+    """Round a window to tenths of a second; one that rounding would empty keeps a tenth, as the grammar demands."""
+    first, last = round(start, 1), round(end, 1)
+    return (first, last if first < last else round(first + 0.1, 1))
+
+
+def as_written(text: str) -> Message:
+    """Return an answer of the assistant's as it was generated, so that its tokens stay the same."""
+    return {"role": "assistant", "content": [{"type": "text", "text": text}]}
+
+
+def tool_reply(content: list[dict[str, Any]]) -> Message:
+    """Return the tool's message that carries the dense frames."""
+    return {"role": "tool", "name": "concentrate", "content": content}
+
+
+def look_reply(look: Look) -> Message:
+    """Return the assistant's message of turn 2."""
+    return {"role": "assistant", "content": [{"type": "text", "text": write_look(look)}]}
+
+
+def write_look(look: Look) -> str:
+    """Write turn 2's answer in the grammar above; `parse_look` reads it back."""
+    lines = [_write_finding(finding) for finding in look.findings]
+    lines.append(f"attribution {look.leaf or 'none'} verdict {look.verdict}")
+    return "\n".join(lines)
+
+
+def _write_finding(finding: Finding) -> str:
+    if finding.box is None:
+        return f"{format_time(finding.time)} none"
+    numbers = " ".join(str(round(value * COORDINATE_SCALE)) for value in finding.box)
+    return f"{format_time(finding.time)} seen {numbers}"
+
+
+_TIME = r"(\d{1,6}\.\d)"
+_STAMP = re.compile(f"<{_TIME}s>", re.ASCII)
+_FINDING = re.compile(_TIME + r" (?:none|seen (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
+_CLOSING = re.compile(r"attribution (?:none|([a-z_]+)) verdict (clean|anomalous)")
+_FLAG = re.compile(_TIME + r" (clear|odd)", re.ASCII)
+
+
+def parse_look(text: str) -> Look | None:
+    """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
+
+    The verdict must be anomalous exactly if a frame has a box and exactly if a leaf is given as attribution.
+    Frames stand in the order of time.
+    """
+    *lines, last = text.strip().split("\n")
+    findings, closing = [_parse_finding(line) for line in lines], _CLOSING.fullmatch(last)
+    if closing is None or any(finding is None for finding in findings):
+        return None
+    leaf, verdict = closing.groups()
+    if (leaf is None) != (verdict == "clean") or (leaf is not None and leaf not in LEAVES):
+        return None
+    found = tuple(finding for finding in findings if finding is not None)
+    if any(finding.box for finding in found) != (leaf is not None):
+        return None
+    if any(later.time < earlier.time for earlier, later in pairwise(found)):
+        return None
+    return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict == "clean" else "anomalous")
+
+
+def _parse_finding(line: str) -> Finding | None:
+    match = _FINDING.fullmatch(line)
+    if match is None:
+        return None
+    if match[2] is None:
+        return Finding(float(match[1]))
+    x1, y1, x2, y2 = (int(number) / COORDINATE_SCALE for number in match.groups()[1:])
+    if not (x1 <= x2 <= 1 and y1 <= y2 <= 1):
+        return None
+    return Finding(float(match[1]), (x1, y1, x2, y2))
+
+
+def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | None:
+    """Read turn 1's answer from its text and parsed tool calls; None unless there is one valid `concentrate` call."""
+    if not tool_calls or len(tool_calls) != 1:
+        return None
+    function = tool_calls[0].get("function")
+    if not isinstance(function, dict) or not isinstance(function.get("arguments"), dict):
+        return None
+    windows = parse_windows(function["arguments"].get("windows"))
+    flags = [_FLAG.fullmatch(line) for line in content.strip().split("\n")]
+    if function.get("name") != "concentrate" or windows is None or any(flag is None for flag in flags):
+        return None
+    return Scan(tuple((float(flag[1]), flag[2] == "odd") for flag in flags if flag), tuple(windows))
+
+
+def parse_windows(value: object) -> list[Window] | None:
+    """Read the tool's argument: a list of [start, end] in seconds, merged; None if it is anything else."""
+    if not isinstance(value, list):
+        return None
+    windows: list[Window] = []
+    for pair in value:
+        if not isinstance(pair, list) or len(pair) != 2 or not all(_is_second(t) for t in pair):
+            return None
+        start, end = float(pair[0]), float(pair[1])
+        if not start < end:
+            return None
+        windows.append((start, end))
+    return merge_windows(windows)
+
+
+def _is_second(value: object) -> bool:
+    """Whether a value of a tool call is a time: a number, not negative, not NaN, and within what a float holds."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+
+
+_TOOL_CALL = re.compile(r"(.*?)\n?<tool_call>\n(.*)\n</tool_call>", re.DOTALL)
+
+
+def split_tool_call(text: str) -> tuple[str, list[Message] | None]:
+    """Split generated text into its content and its one tool call; None if there is none or it is no JSON."""
+    match = _TOOL_CALL.fullmatch(text.strip())
+    if match is None:
+        return text, None
+    try:
+        function = json.loads(match[2])
+    except (ValueError, RecursionError):  # besides bad JSON: numbers too long, nesting too deep
+        return text, None
+    return match[1], [{"type": "function", "function": function}] if isinstance(function, dict) else None

@@ -1,0 +1,55 @@
+"""The grammar of both answers, written for the engine that keeps a model to it (llguidance's variant of Lark).
+
+A grammar is made for the frames that were shown: an answer speaks of these, of each once and in their order, and its
+closing line says what the lines before it have said. So a whole answer is read by `dialogue.py`, with two exceptions
+that no grammar of this kind can name: a box whose corners are the wrong way round, and a window that ends before it
+begins. How tokens are held to it is `model/constrained_decoding.py`'s.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+from cac.schema.dialogue import format_time
+from cac.schema.taxonomy import LEAVES
+
+_NUMBER = 'NUMBER: /100|[1-9]?[0-9]/\nbox: " " NUMBER " " NUMBER " " NUMBER " " NUMBER'
+_SECONDS = "SECONDS: /(0|[1-9][0-9]{0,5})\\.[0-9]/"
+
+
+def scan_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
+    """Return the grammar of turn 1's answer to frames at these times.
+
+    Args:
+        times: the times of the coarse frames, seconds.
+        tag: how the grammar names `<tool_call>` and `</tool_call>`, which are tokens of their own.
+    """
+    flags = " ".join(f'"{format_time(time)} " FLAG "\\n"' for time in times)
+    call = json.dumps({"name": "concentrate", "arguments": {"windows": []}})
+    opening, closing = json.dumps(f"\n{call[:-3]}"), json.dumps(f"{call[-3:]}\n")
+    return "\n".join(
+        (
+            f"start: {flags} {tag('<tool_call>')} {opening} windows {closing} {tag('</tool_call>')}",
+            'windows: "" | window (", " window)*',
+            'window: "[" SECONDS ", " SECONDS "]"',
+            'FLAG: "clear" | "odd"',
+            _SECONDS,
+        )
+    )
+
+
+def look_grammar(times: Sequence[float]) -> str:
+    """Return the grammar of turn 2's answer to frames at these times, seconds.
+
+    A rule for each frame and each of two states: nothing seen so far, or something seen.
+    """
+    rules = ["start: clear0"]
+    for index, time in enumerate(times):
+        stamp = format_time(time)
+        seen = f'"{stamp} seen" box "\\n" seen{index + 1}'
+        rules.append(f'clear{index}: "{stamp} none\\n" clear{index + 1} | {seen}')
+        if index > 0:
+            rules.append(f'seen{index}: "{stamp} none\\n" seen{index + 1} | {seen}')
+    leaves = " | ".join(f'"{leaf}"' for leaf in LEAVES)
+    rules.append(f'clear{len(times)}: "attribution none verdict clean"')
+    rules.append(f'seen{len(times)}: "attribution " LEAF " verdict anomalous"')
+    return "\n".join((*rules, f"LEAF: {leaves}", _NUMBER))

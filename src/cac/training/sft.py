@@ -1,0 +1,91 @@
+"""What both supervised stages share: training on dialogues whose answers are the annotations.
+
+The stages differ in where they start and in their samples; see `single_frame_sft.py` and `multi_frame_sft.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from cac.io import distributed
+from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
+from cac.model.loading import base_identity, load_base, make_deterministic
+from cac.params import Params, Sft
+from cac.paths import DATASET, HISTORIES, MODELS
+from cac.schema.annotations import read_clips
+from cac.training import checkpoints
+from cac.training.collator import Dialogue
+from cac.training.dialogue_trainer import make_trainer
+from cac.training.samples import build_dialogue, draw_specs
+from cac.training.train_partition import supervised_clips
+from cac.video.clip_store import ClipStore
+
+SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A supervised stage: its name, its settings, and the stage whose adapter it goes on from (None: a fresh one)."""
+
+    name: str
+    settings: Sft
+    previous: str | None
+
+
+def train_stage(stage: Stage, params: Params, root: Path) -> None:
+    """Train an adapter, write it to `models/<stage>` and its history to `metrics/<stage>.json`.
+
+    Goes on from the last checkpoint of an interrupted run with the same inputs.
+
+    Raises:
+        CacError: the dataset, the base or the previous adapter is missing or does not fit.
+    """
+    from cac.model.patches.trl_training_passes import make_lean
+    from cac.tracking.mlflow_runs import shared_run
+    from cac.training.progress import report_progress, write_history
+
+    make_deterministic(params.compute)
+    base, processor = load_base(params.model)
+    identity = base_identity(params.model)
+    if stage.previous is None:
+        model = new_adapter(base, params.adapter)
+    else:
+        model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
+    if not stage.settings.train_vision:
+        freeze_vision(model)
+    make_lean(model, params.adapter)
+    with distributed.main_first():
+        folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
+    with shared_run(stage.name, params) as run:
+        dialogues = _dialogues(stage.settings, params, root)
+        trainer = make_trainer(stage.name, stage.settings, params, (model, processor, folder), dialogues)
+        report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
+        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+    weights = distributed.whole_weights(trainer)
+    if distributed.is_main():
+        save_adapter(trainer.model, root / MODELS / stage.name, identity, weights)
+        write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
+        checkpoints.discard(folder)
+    distributed.wait()
+
+
+def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
+    """Hash what the stage's result depends on, besides the code."""
+    sections = {
+        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
+        "portions": params.portions,
+        stage.name: stage.settings,
+    }  # fmt: skip
+    inputs = [root / DATASET / "annotations.jsonl"]
+    if stage.previous is not None:
+        inputs.append(root / MODELS / stage.previous)
+    return checkpoints.fingerprint(sections, inputs)
+
+
+def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
+    """Draw the samples of a stage from the annotated clips."""
+    clips = supervised_clips(read_clips(root / DATASET, "train"), params.portions)
+    store = ClipStore(root / DATASET)
+    specs = draw_specs(clips, settings, params.compute.seed)
+    return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

@@ -1,0 +1,45 @@
+"""Which training clips a stage learns from: reinforcement can have some that no supervised stage has seen.
+
+Rewards on clips that a stage knows by heart say little about its mistakes on others. A pair is kept apart by a hash of
+its name, so it stays where it is when the dataset grows.
+"""
+
+import hashlib
+from collections.abc import Sequence
+
+from cac.errors import CacError
+from cac.params import Portions
+from cac.schema.annotations import Clip
+
+
+def supervised_clips(clips: Sequence[Clip], portions: Portions) -> list[Clip]:
+    """Return the training clips of the supervised stages, in their order.
+
+    Raises:
+        CacError: none is left for them.
+    """
+    return _some([clip for clip in clips if not _is_kept(clip, portions)], "supervised learning", portions)
+
+
+def reinforcement_clips(clips: Sequence[Clip], portions: Portions) -> list[Clip]:
+    """Return the training clips of reinforcement, in their order: those kept for it, or all if none are.
+
+    Raises:
+        CacError: so few are kept that there is none.
+    """
+    kept = [clip for clip in clips if not portions.reinforcement_share or _is_kept(clip, portions)]
+    return _some(kept, "reinforcement", portions)
+
+
+def _is_kept(clip: Clip, portions: Portions) -> bool:
+    place = int.from_bytes(hashlib.sha256(f"reinforcement {clip.pair_id}".encode()).digest()[:8], "big") / 2**64
+    return place < portions.reinforcement_share
+
+
+def _some(clips: list[Clip], purpose: str, portions: Portions) -> list[Clip]:
+    if clips:
+        return clips
+    raise CacError(
+        f"portions.reinforcement_share {portions.reinforcement_share} leaves no clip of the train split for {purpose}. "
+        "Change it, or give the dataset more training clips."
+    )

@@ -1,0 +1,54 @@
+"""From a video to the two views a model gets: coarse frames of the whole clip, dense frames of chosen windows.
+
+Training, evaluation, the registered model and reinforcement learning all look through this module, so the frames, their
+times and their sizes are the same everywhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from cac.params import Frames
+from cac.schema.geometry import Window
+from cac.video.decode import Video, dense_indices, spread_indices
+
+
+@dataclass(frozen=True)
+class View:
+    """Frames of a video as the model sees them: their indices, times in seconds, and resized images."""
+
+    indices: list[int]
+    times: list[float]
+    images: list[Image.Image]
+
+
+def coarse_view(video: Video, frames: Frames) -> View:
+    """Return the scan's frames: spread evenly over the whole clip."""
+    return make_view(video, spread_indices(len(video.frames), frames.coarse_count), frames.coarse_size)
+
+
+def only_view(video: Video, frames: Frames) -> View:
+    """Return the frames of a single look: over the whole clip, as many as two looks have together."""
+    indices = spread_indices(len(video.frames), frames.coarse_count + frames.dense_count)
+    return make_view(video, indices, frames.one_look_size)
+
+
+def dense_view(video: Video, windows: Sequence[Window], frames: Frames) -> View:
+    """Return the second look's frames: inside the windows, or over the whole clip at another phase without any."""
+    indices = dense_indices(windows, len(video.frames), video.fps, frames.dense_count)
+    return make_view(video, indices, frames.dense_size)
+
+
+def make_view(video: Video, indices: list[int], size: int) -> View:
+    """Return the given frames with their longer side resized to `size` pixels."""
+    return View(indices, [i / video.fps for i in indices], [resize(video.frames[i], size) for i in indices])
+
+
+def resize(frame: np.ndarray, size: int) -> Image.Image:
+    """Resize a uint8 frame (height, width, 3) so that its longer side is `size` pixels."""
+    height, width = frame.shape[:2]
+    scale = size / max(height, width)
+    target = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return Image.fromarray(frame).resize(target, Image.Resampling.BILINEAR)

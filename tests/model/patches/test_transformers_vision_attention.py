@@ -1,0 +1,49 @@
+"""Attention in blocks of equal images: the same values and gradients, whatever the sizes and their order."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cac.model.loading import load_base
+from cac.model.patches.transformers_vision_attention import attend_in_blocks
+from cac.params import Model
+
+
+@pytest.fixture(scope="module")
+def towers(fresh_base: Path):
+    """The vision tower as Transformers has it, and one that attends in blocks."""
+    from transformers import Qwen3VLForConditionalGeneration
+
+    plain, blocked = (Qwen3VLForConditionalGeneration.from_pretrained(fresh_base) for _ in range(2))
+    attend_in_blocks(blocked)
+    return plain.model.visual, blocked.model.visual
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.lists(st.sampled_from([(4, 4), (6, 6), (4, 6), (2, 8)]), min_size=1, max_size=6))
+def test_values_and_gradients_are_the_towers_own(towers, grids) -> None:
+    grid = torch.tensor([[1, rows, columns] for rows, columns in grids])
+    pixels = torch.randn(int(grid.prod(dim=1).sum()), 3 * 2 * 8 * 8, generator=torch.Generator().manual_seed(0))
+    found = []
+    for tower in towers:
+        tower.zero_grad()
+        output = tower(pixels, grid_thw=grid).pooler_output
+        output.square().sum().backward()
+        found.append((output.detach(), tower.blocks[0].attn.qkv.weight.grad))
+    for one, other in zip(*found, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_a_loaded_base_attends_in_blocks(fresh_base: Path, monkeypatch) -> None:
+    model, _ = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
+    calls = []
+    monkeypatch.setattr(
+        "cac.model.patches.transformers_vision_attention._attend",
+        lambda *args: calls.append(args[2]) or args[1][2].flatten(1),
+    )
+    grid = torch.tensor([[1, 4, 4], [1, 6, 6], [1, 4, 4]])
+    model.model.visual(torch.zeros(68, 384), grid_thw=grid)
+    assert calls == [16, 36] * len(model.model.visual.blocks)
