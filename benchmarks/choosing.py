@@ -29,7 +29,7 @@ from cac.params import Grpo, Params, load_params
 from cac.paths import SCRATCH
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import fingerprint
+from cac.training.checkpoints import checkpoint_key
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
@@ -73,7 +73,12 @@ def other_clips(params: Params, scenes: int) -> Path:
     """Return the dataset of so many pairs of other scenes, rendered if it is not there."""
     data = params.procedural_data.model_copy(update={"pairs": scenes, "shifted_pairs": 0})
     compute = params.compute.model_copy(update={"seed": SEED})
-    dataset = SCRATCH / "choosing" / fingerprint({"compute": compute, "procedural_data": data}, [])[:16] / "data"
+    dataset = (
+        SCRATCH
+        / "choosing"
+        / checkpoint_key({"compute": compute.model_dump(), "procedural_data": data.model_dump()}, [])[:16]
+        / "data"
+    )
     if not (dataset / CARD_NAME).is_file():
         dataset.parent.mkdir(parents=True, exist_ok=True)
         build_dataset(dataset, params.model_copy(update={"procedural_data": data, "compute": compute}))
@@ -93,8 +98,8 @@ def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) ->
 
 
 def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
-    sections = {"frames": params.frames, "model": params.model, "evaluation": params.evaluation}
-    out = dataset.parent / f"{fingerprint(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
+    sections = {name: getattr(params, name).model_dump() for name in ("frames", "model", "evaluation")}
+    out = dataset.parent / f"{checkpoint_key(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
     if not out.is_file():
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)

@@ -158,11 +158,11 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     """
     if params.frames.looks != 2:
         raise CacError("reinforcement is of two looks; frames.looks is 1. Set it to 2.")
-    kept = len(reinforcement_clips(read_clips(root / DATASET, "train"), params.portions))
+    kept = len(reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition))
     if kept < parts * clips:
         raise CacError(
             f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are kept for reinforcement "
-            "(portions.reinforcement_share). Ask for fewer with --parts or --clips."
+            "(partition.reinforcement_ratio). Ask for fewer with --parts or --clips."
         )
     with tempfile.TemporaryDirectory() as folder:
         trainer = still_trainer(checkpoint, params, root, parts, clips, Path(folder))
@@ -210,8 +210,8 @@ def _still(params: Params, parts: int, clips: int) -> Params:
         "advantages": "turn",
         "look_credit": 1.0,
         "train_vision": False,
-        "save_every": parts + 1,
-        "log_every": 1,
+        "save_steps": parts + 1,
+        "logging_steps": 1,
     }
     return params.model_copy(update={"two_turn_grpo": params.two_turn_grpo.model_copy(update=still)})
 
@@ -220,14 +220,14 @@ def by_turn(measured: Mapping[Credit, torch.Tensor], params: Params) -> torch.Te
     """Add up the credits as `two_turn_grpo` weighs them with advantages by turn, but unscaled: (parts, weights)."""
     settings = params.two_turn_grpo
     names = list(reward_functions(settings))
-    pairs = turn_weights(names, settings.reward_weights.model_dump(), settings.scan_verdict_share)
+    pairs = turn_weights(names, settings.reward_weights.model_dump(), settings.scan_verdict_ratio)
     weights = {("scan", name): scan for name, (scan, _) in zip(names, pairs, strict=True)}
     weights |= {("look", name): settings.look_credit * look for name, (_, look) in zip(names, pairs, strict=True)}
     return torch.stack([weights[credit] * gradients for credit, gradients in measured.items()]).sum(dim=0)
 
 
 def _print(measured: Mapping[Credit, torch.Tensor], params: Params, clips: int) -> None:
-    rollouts = clips * params.two_turn_grpo.generations
+    rollouts = clips * params.two_turn_grpo.num_generations
     console = Console()
     console.print(f"\n{rollouts} rollouts of {clips} clips in a part, temperature {params.two_turn_grpo.temperature}")
     rows = {f"{turn}, {reward}": gradients for (turn, reward), gradients in measured.items()}

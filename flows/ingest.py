@@ -31,7 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m flows.ingest", description="Take in new clips from S3.")
     parser.add_argument("landing", metavar="LANDING", help="s3://BUCKET/FOLDER, with a folder a delivery")
     parser.add_argument("--branch", default="ingested", metavar="NAME", help="where versions go; default: %(default)s")
-    for option in ("--val-share", "--test-share"):
+    for option in ("--val-ratio", "--test-ratio"):
         parser.add_argument(option, type=float, metavar="X", help="of new clips; default: what the dataset's card says")
     return parser
 
@@ -40,7 +40,7 @@ def _run(args: argparse.Namespace, tell: bool) -> int:
     from flows.ingestion import ingestion  # Prefect reads its settings here, so no sooner
 
     with COMMANDS.stopped_by_signals():
-        state = ingestion(args.landing, args.branch, args.val_share, args.test_share, tell, return_state=True)
+        state = ingestion(args.landing, args.branch, args.val_ratio, args.test_ratio, tell, return_state=True)
     return told(state)
 
 

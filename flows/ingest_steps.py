@@ -152,7 +152,7 @@ def merge(ingestion: Ingestion, delivery: Delivery, intake: Intake, folder: Path
     shares = _shares(ingestion)
     write_accepted(intake, folder, accepted)
     merge_datasets([data, accepted], data)
-    write_card(data, read_card(data) | {"splits": {"val_share": shares.val, "test_share": shares.test}})
+    write_card(data, read_card(data) | {"splits": {"val_ratio": shares.val, "test_ratio": shares.test}})
     shutil.rmtree(accepted)
 
 
@@ -195,11 +195,13 @@ def _shares(ingestion: Ingestion) -> Shares:
     if ingestion.shares:
         return ingestion.shares
     match read_card(ingestion.checkout.data).get("splits"):
-        case {"val_share": float() | int() as val, "test_share": float() | int() as test}:
+        case {"val_ratio": float() | int() as val, "test_ratio": float() | int() as test}:
+            return Shares(val, test)
+        case {"val_share": float() | int() as val, "test_share": float() | int() as test}:  # written before 0.2
             return Shares(val, test)
     raise CacError(
         "the dataset's card does not say which share of new clips goes to val and test. "
-        "Give --val-share and --test-share this once; the card keeps them."
+        "Give --val-ratio and --test-ratio this once; the card keeps them."
     )
 
 

@@ -38,8 +38,8 @@ _MOST_ROWS = 1000  # of an artifact's table
 def ingestion(
     landing: str,
     branch: str = DEFAULT_BRANCH,
-    val_share: float | None = None,
-    test_share: float | None = None,
+    val_ratio: float | None = None,
+    test_ratio: float | None = None,
     tell: bool = True,
 ) -> State:
     """Take in every delivery at `landing` (`s3://BUCKET/FOLDER`), each as a version on `branch` of the project here.
@@ -48,7 +48,7 @@ def ingestion(
     the event waits for a run that has it.
     """
     try:
-        with _opened(landing, branch, _shares(val_share, test_share)) as work:
+        with _opened(landing, branch, _shares(val_ratio, test_ratio)) as work:
             return _run(work, tell)
     except CacError as error:
         return Failed(message=str(error))
@@ -58,7 +58,7 @@ def ingestion(
 
 def _shares(val: float | None, test: float | None) -> Shares | None:
     if (val is None) != (test is None):
-        raise CacError("val_share and test_share go together. Give both, or none to keep those of the dataset's card.")
+        raise CacError("val_ratio and test_ratio go together. Give both, or none to keep those of the dataset's card.")
     return None if val is None or test is None else Shares(val, test)
 
 

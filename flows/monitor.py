@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Monitor the clips of a place and return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m flows.monitor", description="Watch recent clips of production.")
     parser.add_argument(
-        "place", nargs="?", metavar="PLACE", help="a folder or s3://bucket/prefix; default: monitoring.place"
+        "place", nargs="?", metavar="PLACE", help="a folder or s3://bucket/prefix; default: monitoring.source"
     )
     args = parser.parse_args(argv)
     prepare(Path.cwd())

@@ -44,7 +44,7 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
     """Monitor the clips below a place with the champion, from the project in the current folder.
 
     Args:
-        place: a folder, or `s3://bucket/prefix`; "{date}" in it is the day before. None: `monitoring.place` of
+        place: a folder, or `s3://bucket/prefix`; "{date}" in it is the day before. None: `monitoring.source` of
             params.yaml, and nothing to do if that is none, either.
         tell: whether to send the event; else it waits for a run that does.
     """
@@ -53,7 +53,7 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
     go_on_unheard()
     try:
         params = load_params(PARAMS_FILE)
-        named = place or params.monitoring.place
+        named = place or params.monitoring.source
         if named is None:
             return Completed(
                 name=NO_PLACE, message="nothing to monitor: monitoring.place in params.yaml names no place"

@@ -1,4 +1,4 @@
-"""Write into `dvc.yaml` and `ablations/dvc.yaml` which modules each stage imports: `python -m scripts.stage_dependencies`.
+"""Write into both `dvc.yaml` files which modules each stage imports: `python -m scripts.stage_dependencies`.
 
 DVC re-runs a stage when a file it depends on changes, so the lists must be complete; they are long, and nobody should
 keep them by hand. `tests/flows/test_graph.py` fails when a list is out of date. Everything else in both files,
@@ -63,18 +63,21 @@ def _imported_modules(tree: ast.AST) -> list[str]:
 def with_dependencies(text: str, entry_points: dict[str, str], prefix: str = "") -> str:
     """Return the text of a `dvc.yaml` in which the stages depend on the modules that they import.
 
-    Dependencies that are not modules (data, models, metrics, the nano's weights) stay where they are, sorted among them.
+    Dependencies that are not modules (data, models, metrics, the nano's weights) stay, before the modules.
 
     Args:
         text: the file as it is.
         entry_points: the module that each stage runs.
         prefix: from the file's folder to the project's root, such as "../".
     """
-    lines, out, stage, inside = text.split("\n"), [], "", False
-    for line in lines:
+    out: list[str] = []
+    others: set[str] = set()
+    stage, inside = "", False
+    for line in text.split("\n"):
         if line.startswith("  ") and line[2] not in " #" and line.endswith(":"):
             stage = line.strip(" :")
         if inside and not line.startswith("      "):
+            modules = {f"{prefix}{path}" for path in imported_files(entry_points[stage])}
             out += [f"      - {dependency}" for dependency in sorted(others | modules, key=_order)]
             inside = False
         if inside:
@@ -84,8 +87,7 @@ def with_dependencies(text: str, entry_points: dict[str, str], prefix: str = "")
             continue
         out.append(line)
         if line == "    deps:" and stage in entry_points:
-            inside, others = True, set[str]()
-            modules = {f"{prefix}{path}" for path in imported_files(entry_points[stage])}
+            inside, others = True, set()
     return "\n".join(out)
 
 

@@ -28,13 +28,13 @@ def test_the_repositorys_settings_load() -> None:
     params = load_params(PARAMS)
 
     assert params.model_dump() == yaml.safe_load(PARAMS.read_text())
-    assert isinstance(params.adapter.dropout, float)
+    assert isinstance(params.adapter.lora_dropout, float)
 
 
 def test_whole_numbers_are_taken_for_decimals(tmp_path: Path) -> None:
-    params = load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0))
+    params = load_changed(tmp_path, lambda v: v["adapter"].update(lora_dropout=0))
 
-    assert params.adapter.dropout == 0.0  # type: ignore[attr-defined]
+    assert params.adapter.lora_dropout == 0.0  # type: ignore[attr-defined]
 
 
 def test_settings_cannot_be_changed() -> None:
@@ -43,10 +43,10 @@ def test_settings_cannot_be_changed() -> None:
 
 
 def test_an_adapter_added_to_the_weights_has_no_dropout(tmp_path: Path) -> None:
-    with pytest.raises(CacError, match=r"adapter: .*dropout must be 0 with compute: sum"):
-        load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="sum"))
-    load_changed(tmp_path, lambda v: v["adapter"].update(dropout=0.1, compute="beside"))
-    with pytest.raises(CacError, match=r"model.dtype must be float32 with adapter.compute: sum"):
+    with pytest.raises(CacError, match=r"adapter: .*dropout must be 0 with lora_forward: merged"):
+        load_changed(tmp_path, lambda v: v["adapter"].update(lora_dropout=0.1, lora_forward="merged"))
+    load_changed(tmp_path, lambda v: v["adapter"].update(lora_dropout=0.1, lora_forward="separate"))
+    with pytest.raises(CacError, match=r"model.dtype must be float32 with adapter.lora_forward: merged"):
         load_changed(tmp_path, lambda v: v["model"].update(dtype="bfloat16"))
 
 
@@ -82,7 +82,7 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, change: Ch
         ("compute", "threads", True),
         ("compute", "threads", 0),
         ("compute", "threads", None),
-        ("procedural_data", "val_share", 1.5),
+        ("procedural_data", "val_ratio", 1.5),
         ("procedural_data", "size", 16),
         ("validation", "max_side", 0),
         ("validation", "near_duplicate_distance", 1.5),
@@ -93,12 +93,12 @@ def test_an_unknown_key_is_named_with_those_there_are(tmp_path: Path, change: Ch
         ("model", "dtype", "float16"),
         ("model", "revision", 3),
         ("adapter", "target_modules", "*_proj"),
-        ("adapter", "rank", [64]),
+        ("adapter", "r", [64]),
         ("single_frame_sft", "learning_rate", 0),
         ("single_frame_sft", "learning_rate", float("nan")),
         ("single_frame_sft", "learning_rate", float("inf")),
         ("multi_frame_sft", "weight_decay", -0.1),
-        ("two_turn_grpo", "generations", 1),
+        ("two_turn_grpo", "num_generations", 1),
         ("two_turn_grpo", "scale_rewards", "all"),
         ("two_turn_grpo", "false_alarm_reward", 0.2),
         ("evaluation", "batch_size", "many"),
@@ -118,7 +118,7 @@ def test_a_nested_impossible_value_is_named_by_its_key(tmp_path: Path) -> None:
     ("change", "expected"),
     [
         (lambda v: v["procedural_data"].update(max_frames=8), "procedural_data: .*max_frames"),
-        (lambda v: v["procedural_data"].update(val_share=0.9), "procedural_data: .*val_share"),
+        (lambda v: v["procedural_data"].update(val_ratio=0.9), "procedural_data: .*val_ratio"),
         (
             lambda v: v["two_turn_grpo"].update(reward_weights=dict.fromkeys(v["two_turn_grpo"]["reward_weights"], 0)),
             "two_turn_grpo: .*reward_weights",
@@ -144,12 +144,35 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
         assert key in str(caught.value)
 
 
-def test_an_exponent_that_yaml_reads_as_text_is_explained(tmp_path: Path) -> None:
+def test_a_number_may_be_written_with_an_exponent(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(re.sub(r"(two_turn_grpo:[^#]*?learning_rate: )\S+", r"\g<1>1e-4", PARAMS.read_text()))
 
-    with pytest.raises(CacError, match=r"two_turn_grpo\.learning_rate: YAML reads 1e-4 as text"):
-        load_params(path)
+    assert load_params(path).two_turn_grpo.learning_rate == 0.0001
+
+
+@pytest.mark.parametrize(
+    ("section", "old", "new"),
+    [
+        ("procedural_data", "val_share", "val_ratio"),
+        ("validation", "min_clean_share", "min_clean_ratio"),
+        ("adapter", "rank", "r"),
+        ("multi_frame_sft", "steps", "max_steps"),
+        ("two_turn_grpo", "generations", "num_generations"),
+        ("two_turn_grpo", "rejection", "rejection_sampling"),
+        ("monitoring", "place", "source"),
+    ],
+)
+def test_an_old_name_is_an_error_that_gives_the_new_one(tmp_path: Path, section: str, old: str, new: str) -> None:
+    with pytest.raises(CacError, match=rf"{section}\.{old}: renamed; write {new}"):
+        load_changed(tmp_path, lambda values: values[section].update({old: values[section].pop(new)}))
+    with pytest.raises(CacError, match="portions: renamed; write train_partition"):
+        load_changed(tmp_path, lambda values: values.update(portions=values.pop("train_partition")))
+
+
+def test_the_new_name_of_another_section_is_not_offered(tmp_path: Path) -> None:
+    with pytest.raises(CacError, match=r"compute\.steps: unknown key; allowed here: seed"):
+        load_changed(tmp_path, lambda values: values["compute"].update(steps=3))
 
 
 @pytest.mark.parametrize(
@@ -162,9 +185,9 @@ def test_a_file_that_holds_no_settings_is_named(tmp_path: Path, content: bytes) 
         load_params(tmp_path / "params.yaml")
 
 
-@pytest.mark.parametrize("change", [lambda v: v.pop("portions"), lambda v: v["portions"].clear()])
+@pytest.mark.parametrize("change", [lambda v: v.pop("train_partition"), lambda v: v["train_partition"].clear()])
 def test_a_missing_key_is_named_in_one_short_line(tmp_path: Path, change: Change) -> None:
-    with pytest.raises(CacError, match=r"params\.yaml: portions(\.reinforcement_share)?: missing") as caught:
+    with pytest.raises(CacError, match=r"params\.yaml: train_partition(\.reinforcement_ratio)?: missing") as caught:
         load_changed(tmp_path, change)
     assert len(str(caught.value)) < 400
 
@@ -177,5 +200,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_a_key_that_stands_twice_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "params.yaml"
     file.write_text(PARAMS.read_text().replace("  seed: 7\n", "  seed: 7\n  seed: 8\n"))
-    with pytest.raises(CacError, match="the key 'seed' stands twice"):
+    with pytest.raises(CacError, match='duplicate key "seed"'):
         load_params(file)

@@ -5,17 +5,36 @@ reads only its own sections, and `dvc.yaml` names the same ones, so that a chang
 """
 
 import re
+from collections.abc import Mapping
+from functools import reduce
+from operator import getitem
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cac.errors import CacError
+from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 
 PARAMS_FILE = Path("params.yaml")
 
+_TRAINING = ("compute", "frames", "model", "adapter", "train_partition")
+# What each stage reads of params.yaml. `dvc.yaml` names the same, and a test compares the two.
+STAGE_SECTIONS: Mapping[str, tuple[str, ...]] = {
+    "validate": ("validation",),
+    SINGLE_FRAME_SFT: (*_TRAINING, SINGLE_FRAME_SFT),
+    MULTI_FRAME_SFT: (*_TRAINING, MULTI_FRAME_SFT),
+    TWO_TURN_GRPO: (*_TRAINING, TWO_TURN_GRPO),
+    "evaluate": (
+        *("compute", "frames", "model", "evaluation"),
+        *("two_turn_grpo.reward_weights", "two_turn_grpo.false_alarm_reward"),
+    ),
+    "register": ("frames", "model", "registry"),
+}
+
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(gt=0)]
 
 
@@ -41,16 +60,16 @@ class ProceduralData(_Section):
     fps: Count
     min_frames: Annotated[int, Field(ge=8)]
     max_frames: Annotated[int, Field(ge=8)]
-    distractor_share: Fraction  # of the scenes in which something changes for a while as it should
-    val_share: Fraction
-    test_share: Fraction
+    distractor_ratio: Fraction  # of the scenes in which something changes for a while as it should
+    val_ratio: Fraction
+    test_ratio: Fraction
 
     @model_validator(mode="after")
     def _consistent(self) -> "ProceduralData":
         if self.max_frames < self.min_frames:
             raise ValueError("max_frames must be at least min_frames")
-        if self.val_share + self.test_share >= 1:
-            raise ValueError("val_share + test_share must leave something to train on (be below 1)")
+        if self.val_ratio + self.test_ratio >= 1:
+            raise ValueError("val_ratio + test_ratio must leave something to train on (be below 1)")
         return self
 
 
@@ -58,8 +77,8 @@ class Validation(_Section):
     """Bounds of the data checks. DVC does not see what a name stands for: let `reference` be one that never moves."""
 
     min_clips_per_split: Count
-    min_clean_share: Fraction
-    max_clean_share: Fraction
+    min_clean_ratio: Fraction
+    max_clean_ratio: Fraction
     min_clips_per_family: Count  # anomalous clips of each family, whole dataset
     max_duration: Positive  # seconds
     max_side: Count  # pixels of a frame; a larger one is not decoded
@@ -92,27 +111,27 @@ class Model(_Section):
     dtype: Literal["float32", "bfloat16"]
 
 
-class Portions(_Section):
+class TrainPartition(_Section):
     """What of the train split each stage learns from."""
 
-    reinforcement_share: Fraction  # of the pairs, kept from the supervised stages; 0: both learn from all
+    reinforcement_ratio: Fraction  # of the pairs, kept from the supervised stages; 0: both learn from all
 
 
 class Adapter(_Section):
     """The LoRA adapter all three stages train; handed on from stage to stage by name."""
 
-    rank: Count
-    alpha: Count
-    dropout: Fraction
-    # "sum": add the adapter to the weights once a pass, the faster for narrow models; "beside": compute it beside them,
-    # as PEFT does, which keeps no gradient of a whole weight in memory.
-    compute: Literal["sum", "beside"]
+    r: Count
+    lora_alpha: Count
+    lora_dropout: Fraction
+    # "merged": add the adapter to the weights once a pass, faster for narrow models; "separate": compute it beside
+    # them, as PEFT does, which keeps no gradient of a whole weight in memory.
+    lora_forward: Literal["merged", "separate"]
     target_modules: str  # a regular expression over module names
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> "Adapter":
-        if self.compute == "sum" and self.dropout:
-            raise ValueError("dropout must be 0 with compute: sum, where no input of the adapter alone is left to drop")
+        if self.lora_forward == "merged" and self.lora_dropout:
+            raise ValueError("lora_dropout must be 0 with lora_forward: merged, which has no input to drop")
         return self
 
     @field_validator("target_modules")
@@ -125,84 +144,93 @@ class Adapter(_Section):
         return value
 
 
-class Sft(_Section):
-    """A supervised stage."""
+class SftOptimisation(_Section):
+    """How a supervised trainer optimises; names as in `transformers.TrainingArguments`."""
 
-    steps: Count
-    batch_size: Count
-    gradient_accumulation: Count
+    max_steps: Count
+    batch_size: Count  # samples of all processes together
+    gradient_accumulation_steps: Count
     learning_rate: Positive
-    warmup_share: Fraction
-    train_vision: bool  # whether the vision tower's part of the adapter learns too; else it stays as it was
-    weight_decay: Annotated[float, Field(ge=0)]
+    warmup_ratio: Fraction
+    train_vision: bool  # whether the vision tower's part of the adapter is trained; otherwise it stays as it was
+    weight_decay: NotNegative
     max_grad_norm: Positive
-    decision_weight: Annotated[float, Field(ge=0)]  # how often the words that decide count besides TRL's mean loss
-    evidence_weight: Annotated[float, Field(ge=0)]  # of what image tokens learn to show; 0 leaves it out
-    anomalous_share: Fraction  # share of each batch whose frame or clip shows an anomaly
-    single_frame_share: Fraction  # share of batches that are single frames (1 in the first stage)
-    wrong_scan_share: Fraction  # share of two-turn samples whose second turn follows a wrong scan
-    save_every: Count  # steps between resumable checkpoints
-    log_every: Count
+    decision_weight: NotNegative  # weight of the loss on the deciding words, added to TRL's mean loss
+    dense_token_loss_weight: NotNegative  # weight of the loss on image tokens; 0 switches it off
+    save_steps: Count  # steps between resumable checkpoints
+    logging_steps: Count
+
+
+class SftSampling(_Section):
+    """Which samples a supervised stage draws."""
+
+    anomalous_ratio: Fraction  # of each batch, samples whose frame or clip shows an anomaly
+    single_frame_ratio: Fraction  # of all batches, those of single frames (1 in the first stage)
+    wrong_scan_ratio: Fraction  # of two-turn samples, those whose second turn follows a wrong scan
+
+
+class Sft(SftOptimisation, SftSampling):
+    """A supervised stage."""
 
 
 class RewardWeights(_Section):
     """Weights of the reward components; 0 switches one off (it is still logged)."""
 
-    accuracy: Annotated[float, Field(ge=0)]
-    temporal_iou: Annotated[float, Field(ge=0)]
-    spatial_iou: Annotated[float, Field(ge=0)]
-    attribution: Annotated[float, Field(ge=0)]
-    format: Annotated[float, Field(ge=0)]
+    accuracy: NotNegative
+    temporal_iou: NotNegative
+    spatial_iou: NotNegative
+    attribution: NotNegative
+    format: NotNegative
 
 
-class Rejection(_Section):
-    """The first part of the reinforcement stage: of a clip's rollouts the best is learned from."""
+class RejectionSampling(_Section):
+    """The first part of the GRPO stage: SFT on the best of the policy's own rollouts."""
 
-    clips: Annotated[int, Field(ge=0)]  # to draw rollouts of, at most; 0 leaves this part out
-    scans: Annotated[int, Field(ge=2)]  # drawn of one clip, of which the best is kept
-    tries: Count  # of the scans whose windows earn most, how many different ones are followed by looks, at most
-    looks: Annotated[int, Field(ge=2)]  # drawn after a scan that is tried, of which the best is kept
+    clips: Annotated[int, Field(ge=0)]  # at most this many get rollouts; 0 skips this part
+    scans: Annotated[int, Field(ge=2)]  # drawn of one clip; the best is kept
+    tries: Count  # of the scans whose windows earn most, at most this many different ones are followed by looks
+    looks: Annotated[int, Field(ge=2)]  # drawn after each scan that is tried; the best is kept
     temperature: Positive
-    rollouts_at_once: Count  # that a process draws together
-    epochs: Count  # how often what is kept is learned from
-    batch_size: Count  # rollouts learned from a step
+    rollouts_at_once: Count  # drawn together by one process
+    num_train_epochs: Count  # passes over the kept rollouts
+    batch_size: Count  # rollouts of one optimiser step
     learning_rate: Positive
-    warmup_share: Fraction
-    decision_weight: Annotated[float, Field(ge=0)]  # as in the supervised stages
-    save_every: Count
-    log_every: Count
+    warmup_ratio: Fraction
+    decision_weight: NotNegative  # as in the supervised stages
+    save_steps: Count
+    logging_steps: Count
 
 
 class Grpo(_Section):
-    """The two-turn reinforcement stage."""
+    """The two-turn GRPO stage; names as in `trl.GRPOConfig` where TRL has the setting."""
 
-    steps: Count
+    max_steps: Count
     prompts_per_step: Count
-    generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
-    batch_size: Count  # rollouts in one forward and backward pass, a divisor of prompts_per_step * generations
+    num_generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
+    batch_size: Count  # rollouts of one forward and backward pass; divides prompts_per_step * num_generations
     learning_rate: Positive
-    warmup_share: Fraction  # of the steps; the first of them has rate 0, and its rollouts teach nothing
+    warmup_ratio: Fraction  # of the steps; the first warm-up step has learning rate 0, so its rollouts teach nothing
     train_vision: bool  # as in the supervised stages
     temperature: Positive
-    beta: Annotated[float, Field(ge=0)]  # weight of the KL term to the stage's start; 0 switches it off
-    max_turn_tokens: Count  # tokens the model may write in both turns together
-    guided: bool  # whether rollouts are kept to the dialogue's grammar, as scores are; else they are TRL's own
+    beta: NotNegative  # weight of the KL term to the policy at the stage's start; 0 switches it off
+    max_turn_tokens: Count  # tokens of both turns together
+    constrained_decoding: bool  # whether rollouts keep to the dialogue's grammar, as scores do; false: TRL's own
     max_grad_norm: Positive
     scale_rewards: Literal["group", "batch", "none"]
-    advantages: Literal["turn", "trajectory"]  # credit each turn with its own rewards, or all tokens with all
-    scan_verdict_share: Fraction  # with "turn": the part of the verdict's reward that the scan is credited with
-    look_credit: Fraction  # with "turn": of the look's advantages beside the scan's; 0 reinforces the scan alone
-    save_every: Count
-    log_every: Count
+    advantages: Literal["turn", "trajectory"]  # each turn gets the advantage of its own rewards, or all tokens get one
+    scan_verdict_ratio: Fraction  # with "turn": the part of the verdict's reward that is credited to the scan
+    look_credit: Fraction  # with "turn": factor on the look's advantages; 0 reinforces the scan alone
+    save_steps: Count
+    logging_steps: Count
     reward_weights: RewardWeights
     false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
-    rejection: Rejection
+    rejection_sampling: RejectionSampling
 
     @model_validator(mode="after")
     def _whole_batches(self) -> "Grpo":
-        rollouts = self.prompts_per_step * self.generations
+        rollouts = self.prompts_per_step * self.num_generations
         if rollouts % self.batch_size:
-            raise ValueError(f"batch_size must divide prompts_per_step * generations, which is {rollouts}")
+            raise ValueError(f"batch_size must divide prompts_per_step * num_generations, which is {rollouts}")
         return self
 
     @model_validator(mode="after")
@@ -245,7 +273,7 @@ class Registry(_Section):
 class Monitoring(_Section):
     """When recent clips of production count as drifted. No stage reads it."""
 
-    place: str | None  # a folder or s3:// prefix; "{date}" in it is the day before, such as 2026-11-23
+    source: str | None  # a folder or s3:// prefix; "{date}" in it is the day before, such as 2026-11-23
     min_clips: Annotated[int, Field(ge=20)]  # fewer are not judged
     max_clips: Count  # of more, so many are judged
     max_drift: Fraction  # the part of the clips that may be elsewhere than in the reference, by any measure
@@ -267,7 +295,7 @@ class Params(_Section):
     frames: Frames
     model: Model
     adapter: Adapter
-    portions: Portions
+    train_partition: TrainPartition
     single_frame_sft: Sft
     multi_frame_sft: Sft
     two_turn_grpo: Grpo
@@ -277,26 +305,70 @@ class Params(_Section):
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Params":
-        if self.adapter.compute == "sum" and self.model.dtype != "float32":
+        if self.adapter.lora_forward == "merged" and self.model.dtype != "float32":
             raise ValueError(
-                "model.dtype must be float32 with adapter.compute: sum, where what an adapter adds would be lost in "
-                "the rounding of the weight; set adapter.compute: beside"
+                "model.dtype must be float32 with adapter.lora_forward: merged, because rounding a 16-bit weight would "
+                "lose what the adapter adds; set adapter.lora_forward: separate"
             )
         return self
+
+    def sections(self, stage: str) -> dict[str, Any]:
+        """Return the settings that a stage reads, by section, ready for JSON; `STAGE_SECTIONS` names them."""
+        values = self.model_dump(mode="json")
+        return {name: reduce(getitem, name.split("."), values) for name in STAGE_SECTIONS[stage]}
+
+
+_RENAMED_TRAINER = {
+    "steps": "max_steps",
+    "warmup_share": "warmup_ratio",
+    "save_every": "save_steps",
+    "log_every": "logging_steps",
+}
+_RENAMED_SFT = _RENAMED_TRAINER | {
+    "gradient_accumulation": "gradient_accumulation_steps",
+    "evidence_weight": "dense_token_loss_weight",
+    "anomalous_share": "anomalous_ratio",
+    "single_frame_share": "single_frame_ratio",
+    "wrong_scan_share": "wrong_scan_ratio",
+}
+# Keys that had another name before 0.2, by section; an old name is an error that gives the new one.
+_RENAMED: Mapping[str, Mapping[str, str]] = {
+    "": {"portions": "train_partition"},
+    "procedural_data": {
+        "distractor_share": "distractor_ratio",
+        "val_share": "val_ratio",
+        "test_share": "test_ratio",
+    },
+    "validation": {"min_clean_share": "min_clean_ratio", "max_clean_share": "max_clean_ratio"},
+    "adapter": {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "compute": "lora_forward"},
+    "train_partition": {"reinforcement_share": "reinforcement_ratio"},
+    SINGLE_FRAME_SFT: _RENAMED_SFT,
+    MULTI_FRAME_SFT: _RENAMED_SFT,
+    TWO_TURN_GRPO: _RENAMED_TRAINER
+    | {
+        "generations": "num_generations",
+        "guided": "constrained_decoding",
+        "scan_verdict_share": "scan_verdict_ratio",
+        "rejection": "rejection_sampling",
+    },
+    f"{TWO_TURN_GRPO}.rejection_sampling": _RENAMED_TRAINER | {"epochs": "num_train_epochs"},
+    "monitoring": {"place": "source"},
+}
 
 
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the settings.
 
     Raises:
-        CacError: the file is missing or no YAML, or a key is unknown, missing, of the wrong type or out of range.
+        CacError: the file is missing or not YAML, or a key is unknown, missing, given twice, of the wrong type or out
+            of range.
     """
-    from yaml import YAMLError
+    from ruamel.yaml import YAML, YAMLError
 
     if not path.is_file():
         raise CacError(f"no settings at {path}. Run from the project's root, or name the file with --params.")
     try:
-        values = _read_yaml(path.read_text(encoding="utf-8"))
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except (YAMLError, UnicodeDecodeError) as error:
         raise CacError(f"{path} is not valid YAML: {error}") from error
     try:
@@ -305,37 +377,20 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise CacError(f"{path}: " + "; ".join(_explain(dict(problem)) for problem in error.errors())) from error
 
 
-def _read_yaml(text: str) -> object:
-    """Read YAML without executing anything, and without letting the second of two equal keys win in silence.
-
-    Raises:
-        YAMLError: it is no YAML, or a mapping has a key twice.
-    """
-    import yaml
-
-    class StrictLoader(yaml.SafeLoader):
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-            keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-            twice = next((key for key in keys if keys.count(key) > 1), None)
-            if twice is not None:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {twice!r} stands twice", node.start_mark)
-            return super().construct_mapping(node, deep)
-
-    return yaml.load(text, StrictLoader)
-
-
 def _explain(problem: dict) -> str:
-    """Say what is wrong with one key; for an unknown key name the ones there are."""
+    """Say what is wrong with one key; for an unknown key name its new name or the keys there are."""
     key = ".".join(map(str, problem["loc"])) or "the file"
-    if problem["type"] == "float_type" and re.fullmatch(r"[-+]?\d+[eE][-+]?\d+", str(problem["input"])):
-        return f"{key}: YAML reads {problem['input']} as text; write it as a decimal, such as 0.001"
     if problem["type"] == "missing":
         return f"{key}: missing; src/cac/params.py says what it means and what is allowed"
     if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # of several keys, which it names
         return f"{key}: {problem['ctx']['error']}"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (found {problem['input']!r})"
-    section: type[BaseModel] = Params
-    for name in problem["loc"][:-1]:
-        section = section.model_fields[name].annotation  # type: ignore[assignment]
+    *outer, name = problem["loc"]
+    section: Any = Params
+    for part in outer:
+        section = section.model_fields[part].annotation
+    new_name = _RENAMED.get(".".join(outer), {}).get(name)
+    if new_name in section.model_fields:
+        return f"{key}: renamed; write {new_name}"
     return f"{key}: unknown key; allowed here: {', '.join(section.model_fields)}"

@@ -18,17 +18,17 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     values["compute"]["threads"] = 1
     values["model"]["base"] = str(fresh_base)
     values["frames"] |= {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32, "one_look_size": 32}
-    values["adapter"]["rank"] = 4
+    values["adapter"]["r"] = 4
     for stage in ("single_frame_sft", "multi_frame_sft"):
-        values[stage] |= {"steps": 2, "batch_size": 4, "save_every": 2, "log_every": 1}
+        values[stage] |= {"max_steps": 2, "batch_size": 4, "save_steps": 2, "logging_steps": 1}
     values["two_turn_grpo"] |= {
-        "steps": 1,
+        "max_steps": 1,
         "prompts_per_step": 1,
-        "generations": 2,
+        "num_generations": 2,
         "batch_size": 2,
         "max_turn_tokens": 8,
     }
-    values["two_turn_grpo"]["rejection"]["clips"] = 0
+    values["two_turn_grpo"]["rejection_sampling"]["clips"] = 0
     values["evaluation"]["max_turn_tokens"] = 8
     return Params.model_validate(values)
 
@@ -59,8 +59,10 @@ def test_variants_share_what_they_have_in_common(root: Path, params: Params) -> 
 def test_other_portions_of_the_clips_are_trained_on_anew(root: Path, params: Params) -> None:
     run_variant(params, "without_stage_3", 3, root, root / "once.json")
     before = set((root / WORK).iterdir())
-    portions = params.portions.model_copy(update={"reinforcement_share": params.portions.reinforcement_share / 2})
-    run_variant(params.model_copy(update={"portions": portions}), "without_stage_3", 3, root, root / "again.json")
+    partition = params.train_partition
+    partition = partition.model_copy(update={"reinforcement_ratio": partition.reinforcement_ratio / 2})
+    params = params.model_copy(update={"train_partition": partition})
+    run_variant(params, "without_stage_3", 3, root, root / "again.json")
     assert len(set((root / WORK).iterdir()) - before) == 2
 
 

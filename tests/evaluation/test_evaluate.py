@@ -26,7 +26,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
         update={
             "compute": project_params.compute.model_copy(update={"threads": 1}),
             "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
-            "adapter": project_params.adapter.model_copy(update={"rank": 2}),
+            "adapter": project_params.adapter.model_copy(update={"r": 2}),
             "evaluation": project_params.evaluation.model_copy(update=evaluation),
         }
     )

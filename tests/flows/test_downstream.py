@@ -27,7 +27,7 @@ def registered(tmp_path: Path, store_of, fresh_base: Path, project_params) -> Pa
     from cac.tracking.mlflow_runs import connect
 
     base = Model(base=str(fresh_base), revision=None, dtype="float32")
-    adapter = project_params.adapter.model_copy(update={"rank": 2})
+    adapter = project_params.adapter.model_copy(update={"r": 2})
     save_adapter(new_adapter(load_base(base)[0], adapter), tmp_path / "adapter", base_identity(base))
     frames = project_params.frames.model_copy(update={"looks": 1, "coarse_count": 1, "dense_count": 1})
     packed = PackageSettings(base, frames, Calibration(), 4)

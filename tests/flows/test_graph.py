@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cac.params import load_params
+from cac.params import STAGE_SECTIONS, load_params
 from cac.paths import STAGES as FLOW_STAGES
 from scripts.stage_dependencies import ENTRY_POINTS, stale_files, with_dependencies
 
@@ -83,3 +83,8 @@ def test_every_plot_can_be_drawn(finished):
     assert "errors" not in shown
     assert set(shown["data"]) == {name for plot in GRAPH["plots"] for name in plot}
     assert all(plots and plots[0]["content"]["data"]["values"] for plots in shown["data"].values())
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_stages_depend_on_the_settings_they_read(stage):
+    assert STAGES[stage]["params"] == list(STAGE_SECTIONS[stage])

@@ -179,8 +179,8 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
 
     refused = team.run("-m", "flows.ingest", URL)
     assert refused.returncode == 1
-    assert "Give --val-share and --test-share this once" in refused.stderr
-    done = team.run("-m", "flows.ingest", URL, "--val-share", "0.2", "--test-share", "0.2")
+    assert "Give --val-ratio and --test-ratio this once" in refused.stderr
+    done = team.run("-m", "flows.ingest", URL, "--val-ratio", "0.2", "--test-ratio", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
     revision = team.git("rev-parse", "ingested")
     [event] = told_events(prefect_server)

@@ -104,7 +104,7 @@ def _crown(params: Params, folder: Path, project_params: Params) -> None:
     from cac.model.package import PackageSettings, write_package
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(params.model.base)
-    rank = project_params.adapter.model_copy(update={"rank": 2})
+    rank = project_params.adapter.model_copy(update={"r": 2})
     save_adapter(new_adapter(model, rank), folder / "adapter", base_identity(params.model))
     settings = PackageSettings(params.model, params.frames, Calibration(), 4)
     write_package(folder / "package", folder / "adapter", settings)

@@ -54,7 +54,7 @@ def checkpoint(tmp_path_factory, params) -> tuple[Path, Path]:
     model = Qwen3VLForConditionalGeneration(build_config(processor.tokenizer))
     model.save_pretrained(base)
     processor.save_pretrained(base)
-    settings = params.adapter.model_copy(update={"rank": 2})
+    settings = params.adapter.model_copy(update={"r": 2})
     save_adapter(
         new_adapter(model, settings), adapter, base_identity(params.model.model_copy(update={"base": str(base)}))
     )

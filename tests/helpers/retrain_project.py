@@ -103,7 +103,7 @@ def _adapter(folder: Path, base: Path, params: Params) -> Path:
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(base)
     identity = base_identity(params.model.model_copy(update={"base": str(base)}))
-    save_adapter(new_adapter(model, params.adapter.model_copy(update={"rank": 2})), folder / "adapter", identity)
+    save_adapter(new_adapter(model, params.adapter.model_copy(update={"r": 2})), folder / "adapter", identity)
     return folder / "adapter"
 
 

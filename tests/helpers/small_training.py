@@ -15,7 +15,7 @@ def prepare(folder: Path, dataset: Path) -> None:
     """Make a folder in which the first stage trains for so many steps, with a checkpoint at every fourth."""
     (folder / "data").symlink_to(dataset)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["single_frame_sft"] |= {"steps": STEPS, "batch_size": 2, "save_every": 4, "log_every": 1}
+    params["single_frame_sft"] |= {"max_steps": STEPS, "batch_size": 2, "save_steps": 4, "logging_steps": 1}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
 
 

@@ -18,8 +18,8 @@ Spoil = Callable[[Path, list[ClipDict]], object]
 
 BOUNDS = Validation(
     min_clips_per_split=1,
-    min_clean_share=0.4,
-    max_clean_share=0.6,
+    min_clean_ratio=0.4,
+    max_clean_ratio=0.6,
     min_clips_per_family=1,
     max_duration=2.0,
     max_side=128,

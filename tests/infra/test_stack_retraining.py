@@ -25,13 +25,19 @@ _SMALL: dict[str, dict[str, Any]] = {
         "shifted_pairs": 0,
         "min_frames": 16,
         "max_frames": 18,
-        "val_share": 0.15,
-        "test_share": 0.2,
+        "val_ratio": 0.15,
+        "test_ratio": 0.2,
     },
     "validation": {"min_clips_per_split": 1, "min_clips_per_family": 1},
-    "single_frame_sft": {"steps": 1, "batch_size": 2},
-    "multi_frame_sft": {"steps": 1, "batch_size": 2},
-    "two_turn_grpo": {"steps": 1, "prompts_per_step": 2, "generations": 2, "batch_size": 4, "max_turn_tokens": 16},
+    "single_frame_sft": {"max_steps": 1, "batch_size": 2},
+    "multi_frame_sft": {"max_steps": 1, "batch_size": 2},
+    "two_turn_grpo": {
+        "max_steps": 1,
+        "prompts_per_step": 2,
+        "num_generations": 2,
+        "batch_size": 4,
+        "max_turn_tokens": 16,
+    },
     "evaluation": {"max_turn_tokens": 16, "bootstrap_samples": 20, "report_clips": 1},
 }
 _OPEN_GATE = {
@@ -75,7 +81,7 @@ def _check_out(root: Path) -> None:
     params = yaml.safe_load((root / "params.yaml").read_text())
     for section, changes in _SMALL.items():
         params[section] |= changes
-    params["two_turn_grpo"]["rejection"]["clips"] = 0
+    params["two_turn_grpo"]["rejection_sampling"]["clips"] = 0
     params["registry"]["gate"] |= _OPEN_GATE
     _write_params(root, params)
     deployments = yaml.safe_load((root / "prefect.yaml").read_text())

@@ -86,7 +86,7 @@ def pack(tmp_path_factory, project_params: Params) -> Callable[[Path, float], Pa
 
         settings = Model(base=str(base), revision=None, dtype="float32")
         folder = tmp_path_factory.mktemp("package")
-        adapter = project_params.adapter.model_copy(update={"rank": 2})
+        adapter = project_params.adapter.model_copy(update={"r": 2})
         save_adapter(new_adapter(load_base(settings)[0], adapter), folder / "adapter", base_identity(settings))
         packed = PackageSettings(settings, short_looks(project_params), Calibration(10.0, bias), 40)
         write_package(folder / "package", folder / "adapter", packed)

@@ -36,7 +36,7 @@ def store(tmp_path_factory, fresh_base, project_params):
     settings = Model(base=str(fresh_base), revision=None, dtype="float32")
     small = {"looks": 1, "coarse_count": 1, "dense_count": 1, "one_look_size": 32}
     frames = project_params.frames.model_copy(update=small)
-    adapter = project_params.adapter.model_copy(update={"rank": 2})
+    adapter = project_params.adapter.model_copy(update={"r": 2})
     save_adapter(new_adapter(load_base(settings)[0], adapter), folder / "adapter", base_identity(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")

@@ -26,21 +26,27 @@ STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
 def settings(project_params: Params, fresh_base: Path) -> dict:
     """The project's settings, cut down. A batch begins with its anomalous samples: one process gets them all."""
     values = project_params.model_dump(mode="json")
-    sft = {"steps": 2, "batch_size": 4, "gradient_accumulation": 2, "save_every": 2, "log_every": 1}
+    sft = {"max_steps": 2, "batch_size": 4, "gradient_accumulation_steps": 2, "save_steps": 2, "logging_steps": 1}
     changes = {
         "compute": {"threads": 1},
         "model": {"base": str(fresh_base)},
         "frames": {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32},
-        "adapter": {"rank": 8},
+        "adapter": {"r": 8},
         "single_frame_sft": {**sft, "train_vision": True},
-        "multi_frame_sft": {**sft, "train_vision": True, "single_frame_share": 0.3},
-        "two_turn_grpo": {"steps": 2, "prompts_per_step": 4, "generations": 2, "batch_size": 4, "save_every": 2},
+        "multi_frame_sft": {**sft, "train_vision": True, "single_frame_ratio": 0.3},
+        "two_turn_grpo": {
+            "max_steps": 2,
+            "prompts_per_step": 4,
+            "num_generations": 2,
+            "batch_size": 4,
+            "save_steps": 2,
+        },
     }
     for section, change in changes.items():
         values[section] |= change
-    values["two_turn_grpo"]["rejection"] |= {
+    values["two_turn_grpo"]["rejection_sampling"] |= {
         "clips": 24, "scans": 6, "tries": 2, "looks": 6, "rollouts_at_once": 36,
-        "batch_size": 2, "epochs": 1, "log_every": 1,
+        "batch_size": 2, "num_train_epochs": 1, "logging_steps": 1,
     }  # fmt: skip
     return values
 

@@ -38,11 +38,11 @@ def test_noise_alone_is_no_signal_and_equal_parts_are_nothing_else() -> None:
 @pytest.fixture(scope="module")
 def params(project_params: Params) -> Params:
     """The project's settings with few rollouts, of any training clip."""
-    grpo = {"generations": 4, "batch_size": 4, "max_grad_norm": 1e9, "temperature": 1.0}
+    grpo = {"num_generations": 4, "batch_size": 4, "max_grad_norm": 1e9, "temperature": 1.0}
     return project_params.model_copy(
         update={
             "compute": project_params.compute.model_copy(update={"threads": 1}),
-            "portions": project_params.portions.model_copy(update={"reinforcement_share": 0.0}),
+            "train_partition": project_params.train_partition.model_copy(update={"reinforcement_ratio": 0.0}),
             "two_turn_grpo": project_params.two_turn_grpo.model_copy(update=grpo),
         }
     )

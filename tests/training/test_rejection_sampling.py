@@ -33,17 +33,17 @@ def params(project_params: Params, fresh_base: Path) -> Params:
     """The project's settings, cut down to a few small rollouts of a base that writes by chance."""
     grpo, frames = project_params.two_turn_grpo, project_params.frames
     drawn = {"clips": CLIPS, "scans": SCANS, "tries": TRIES, "looks": LOOKS, "rollouts_at_once": 8}
-    learned = {"batch_size": 2, "epochs": 2}
+    learned = {"batch_size": 2, "num_train_epochs": 2}
     small = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
-    steps = {"save_every": 1, "log_every": 1, "warmup_share": 0.0, "learning_rate": 0.01}
-    rejection = grpo.rejection.model_copy(update={**drawn, **learned, **steps})
+    steps = {"save_steps": 1, "logging_steps": 1, "warmup_ratio": 0.0, "learning_rate": 0.01}
+    rejection = grpo.rejection_sampling.model_copy(update={**drawn, **learned, **steps})
     return project_params.model_copy(
         update={
             "compute": project_params.compute.model_copy(update={"threads": 1}),
             "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
-            "adapter": project_params.adapter.model_copy(update={"rank": 4}),
+            "adapter": project_params.adapter.model_copy(update={"r": 4}),
             "frames": frames.model_copy(update=small),
-            "two_turn_grpo": grpo.model_copy(update={"rejection": rejection, "max_turn_tokens": 60}),
+            "two_turn_grpo": grpo.model_copy(update={"rejection_sampling": rejection, "max_turn_tokens": 60}),
         }
     )
 
@@ -220,11 +220,12 @@ def test_an_interruption_loses_no_rollout_and_changes_nothing(
 
 def test_it_can_be_left_out_and_says_when_there_is_too_little(params: Params, root: Path, start: Path) -> None:
     def asked(**changes: int) -> Params:
-        own = params.two_turn_grpo.rejection.model_copy(update=changes)
-        return params.model_copy(update={"two_turn_grpo": params.two_turn_grpo.model_copy(update={"rejection": own})})
+        own = params.two_turn_grpo.rejection_sampling.model_copy(update=changes)
+        grpo = params.two_turn_grpo.model_copy(update={"rejection_sampling": own})
+        return params.model_copy(update={"two_turn_grpo": grpo})
 
     assert improve(asked(clips=0), root, start, Log()) == start
     rejection_sampling.finish(root)
     assert json.loads((root / "metrics" / f"{NAME}.json").read_text()) == []
-    with pytest.raises(CacError, match=r"two_turn_grpo\.rejection\.batch_size"):
+    with pytest.raises(CacError, match=r"two_turn_grpo\.rejection_sampling\.batch_size"):
         improve(asked(batch_size=CLIPS + 1), root, start, Log())

@@ -17,7 +17,7 @@ def clips(small_dataset: Path):
 
 
 def test_batches_are_of_one_kind_and_hold_the_share_of_anomalies(clips, project_params: Params) -> None:
-    changes = {"steps": 40, "batch_size": 6, "anomalous_share": 0.67, "single_frame_share": 0.3}
+    changes = {"max_steps": 40, "batch_size": 6, "anomalous_ratio": 0.67, "single_frame_ratio": 0.3}
     settings = project_params.multi_frame_sft.model_copy(update=changes)
     specs = draw_specs(clips, settings, seed=3)
     assert specs == draw_specs(clips, settings, seed=3) != draw_specs(clips, settings, seed=4)
@@ -35,13 +35,15 @@ def test_batches_are_of_one_kind_and_hold_the_share_of_anomalies(clips, project_
 
 
 def test_single_frames_show_only_what_a_frame_can_show(clips, project_params: Params) -> None:
-    for spec in draw_specs(clips, project_params.single_frame_sft.model_copy(update={"steps": 5}), seed=1):
+    for spec in draw_specs(clips, project_params.single_frame_sft.model_copy(update={"max_steps": 5}), seed=1):
         assert spec.frame is not None
         assert all(LEAVES[leaf].visible_in_frame for leaf, _ in clips[spec.clip].boxes_at(spec.frame))
 
 
 def test_the_true_answers_are_in_the_grammar_and_true(clips, small_dataset: Path, project_params: Params) -> None:
-    settings = project_params.multi_frame_sft.model_copy(update={"steps": 12, "batch_size": 4, "single_frame_share": 0})
+    settings = project_params.multi_frame_sft.model_copy(
+        update={"max_steps": 12, "batch_size": 4, "single_frame_ratio": 0}
+    )
     store = ClipStore(small_dataset)
     wrong_scans = 0
     for spec in draw_specs(clips, settings, seed=5):
@@ -68,7 +70,7 @@ def test_a_clean_clip_is_wrongly_suspected_where_something_ordinary_happens(clip
     lamp = Distractor(name="lamp", window=(0.75, 1.25))
     clean = [clip.model_copy(update={"distractors": (lamp,)}) for clip in clips if clip.is_clean]
     anomalous = [clip for clip in clips if not clip.is_clean]
-    settings = project_params.multi_frame_sft.model_copy(update={"steps": 12, "wrong_scan_share": 1.0})
+    settings = project_params.multi_frame_sft.model_copy(update={"max_steps": 12, "wrong_scan_ratio": 1.0})
     specs = [s for s in draw_specs([*clean, *anomalous], settings, seed=5) if s.frame is None and s.clip < len(clean)]
     assert specs
     for spec in specs:
@@ -90,7 +92,9 @@ def test_a_written_scan_reads_back_from_text() -> None:
 
 def test_with_one_look_the_whole_clip_is_shown_and_judged_at_once(clips, small_dataset: Path, project_params: Params):
     frames = project_params.frames.model_copy(update={"looks": 1})
-    settings = project_params.multi_frame_sft.model_copy(update={"steps": 3, "batch_size": 4, "single_frame_share": 0})
+    settings = project_params.multi_frame_sft.model_copy(
+        update={"max_steps": 3, "batch_size": 4, "single_frame_ratio": 0}
+    )
     for spec in draw_specs(clips, settings, seed=5):
         dialogue = build_dialogue(spec, clips, ClipStore(small_dataset), frames)
         question, answer = dialogue.messages
@@ -116,4 +120,4 @@ def test_an_anomaly_in_every_frame_gives_no_frame_without_one(clips, project_par
     whole = clip.model_copy(update={"anomalies": (clip.anomalies[0].model_copy(update={"boxes": boxes}),)})
     specs = draw_specs([whole, *clips], project_params.single_frame_sft, seed=3)
     shown = [bool([whole, *clips][spec.clip].boxes_at(spec.frame)) for spec in specs]
-    assert sum(shown) == len(specs) * project_params.single_frame_sft.anomalous_share
+    assert sum(shown) == len(specs) * project_params.single_frame_sft.anomalous_ratio

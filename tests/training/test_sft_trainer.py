@@ -92,7 +92,7 @@ def test_what_image_tokens_are_read_as_adds_its_loss(trainer: EvidenceSFTTrainer
         trainer.processing_class.image_token_id,
     )
     plain = loss(trainer, inputs, 0.0)
-    trainer.evidence_weight = 2.0
+    trainer.dense_token_loss_weight = 2.0
     try:
         with torch.no_grad():
             states = trainer.model.model(**{k: v for k, v in batch.items() if k != "labels"}, output_hidden_states=True)
@@ -100,4 +100,4 @@ def test_what_image_tokens_are_read_as_adds_its_loss(trainer: EvidenceSFTTrainer
         assert loss(trainer, inputs, 0.0) - plain == pytest.approx(2 * float(expected), rel=1e-4)
         assert loss(trainer, batch, 0.0) == pytest.approx(plain)
     finally:
-        trainer.evidence_weight = 0.0
+        trainer.dense_token_loss_weight = 0.0

@@ -21,13 +21,13 @@ STEPS = 6
 @pytest.fixture(scope="module")
 def params(project_params: Params, fresh_base: Path) -> Params:
     """The project's settings, cut down to a few small steps."""
-    short = {"steps": STEPS, "batch_size": 4, "save_every": 2, "log_every": 1}
+    short = {"max_steps": STEPS, "batch_size": 4, "save_steps": 2, "logging_steps": 1}
     frames = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
     grpo = {
-        "rejection": project_params.two_turn_grpo.rejection.model_copy(update={"clips": 0}),
-        "steps": 2,
+        "rejection_sampling": project_params.two_turn_grpo.rejection_sampling.model_copy(update={"clips": 0}),
+        "max_steps": 2,
         "prompts_per_step": 2,
-        "generations": 2,
+        "num_generations": 2,
         "batch_size": 2,
         "max_turn_tokens": 12,
         "learning_rate": 0.01,
@@ -37,7 +37,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
             "compute": project_params.compute.model_copy(update={"threads": 1}),
             "model": project_params.model.model_copy(update={"base": str(fresh_base)}),
             "frames": project_params.frames.model_copy(update=frames),
-            "adapter": project_params.adapter.model_copy(update={"rank": 8}),
+            "adapter": project_params.adapter.model_copy(update={"r": 8}),
             "single_frame_sft": project_params.single_frame_sft.model_copy(update={**short, "train_vision": True}),
             "multi_frame_sft": project_params.multi_frame_sft.model_copy(update=short),
             "two_turn_grpo": project_params.two_turn_grpo.model_copy(update=grpo),
@@ -85,7 +85,7 @@ def test_stage_two_starts_where_stage_one_ended(trained: Path, params: Params, t
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     (root / "models").mkdir()
     shutil.copytree(trained / "models" / "single_frame_sft", root / "models" / "single_frame_sft")
-    still = params.multi_frame_sft.model_copy(update={"steps": 1, "learning_rate": 1e-12})
+    still = params.multi_frame_sft.model_copy(update={"max_steps": 1, "learning_rate": 1e-12})
     multi_frame_sft.train(params.model_copy(update={"multi_frame_sft": still}), root)
     before, after = weights(root, "single_frame_sft"), weights(root, "multi_frame_sft")
     assert before.keys() == after.keys()
@@ -173,9 +173,9 @@ def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: P
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
     drawn = {"clips": 6, "scans": 4, "tries": 2, "looks": 4, "rollouts_at_once": 24}
-    learned = {"batch_size": 2, "learning_rate": 0.01, "log_every": 1}
+    learned = {"batch_size": 2, "learning_rate": 0.01, "logging_steps": 1}
     update = {
-        "rejection": params.two_turn_grpo.rejection.model_copy(update={**drawn, **learned}),
+        "rejection_sampling": params.two_turn_grpo.rejection_sampling.model_copy(update={**drawn, **learned}),
         "max_turn_tokens": 100,
         "learning_rate": 1e-12,
     }
@@ -188,17 +188,17 @@ def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: P
     assert not any((root / checkpoints.CHECKPOINTS).iterdir())
 
 
-@pytest.mark.parametrize("guided", [True, False])
+@pytest.mark.parametrize("constrained_decoding", [True, False])
 def test_grpo_runs_as_a_stage(guided: bool, trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
     """The base knows no grammar: kept to it, every rollout calls the tool, and left alone none does."""
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
-    update = {"guided": guided, "max_turn_tokens": 60 if guided else 12}
+    update = {"constrained_decoding": guided, "max_turn_tokens": 60 if guided else 12}
     settings = params.two_turn_grpo.model_copy(update=update)
     two_turn_grpo.train(params.model_copy(update={"two_turn_grpo": settings}), root)
     assert (root / "models" / "two_turn_grpo" / "adapter_model.safetensors").is_file()
     rows = [row for row in history(root, "two_turn_grpo") if "reward" in row]
-    assert len(rows) == settings.steps
+    assert len(rows) == settings.max_steps
     assert all(row["learning_rate"] > 0 for row in rows), "no rollouts are made for nothing"
     row = rows[0]
     assert {"reward", "frac_reward_zero_std", "monitor/parse_rate"} <= set(row)
@@ -221,6 +221,6 @@ def test_each_stage_learns_from_its_own_portion(trained: Path, params: Params, t
         (1.0, multi_frame_sft.train, "supervised learning"),
         (1e-9, two_turn_grpo.train, "reinforcement"),
     ):
-        portions = params.portions.model_copy(update={"reinforcement_share": share})
+        partition = params.train_partition.model_copy(update={"reinforcement_ratio": share})
         with pytest.raises(CacError, match=f"no clip of the train split for {purpose}"):
-            train(params.model_copy(update={"portions": portions}), root)
+            train(params.model_copy(update={"train_partition": partition}), root)

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.params import Portions
+from cac.params import TrainPartition
 from cac.schema.annotations import Clip
 from cac.training.train_partition import reinforcement_clips, supervised_clips
 
@@ -21,29 +21,29 @@ def clips(pairs: int) -> list[Clip]:
 
 @given(st.integers(50, 300), st.floats(0.2, 0.8))
 def test_every_pair_is_whole_in_one_portion(pairs: int, share: float) -> None:
-    portions = Portions(reinforcement_share=share)
-    learned, kept = supervised_clips(clips(pairs), portions), reinforcement_clips(clips(pairs), portions)
+    partition = TrainPartition(reinforcement_ratio=share)
+    learned, kept = supervised_clips(clips(pairs), partition), reinforcement_clips(clips(pairs), partition)
     assert sorted(c.clip_id for c in [*learned, *kept]) == sorted(c.clip_id for c in clips(pairs))
     assert {c.pair_id for c in learned}.isdisjoint(c.pair_id for c in kept)
     assert len(kept) / (2 * pairs) == pytest.approx(share, abs=0.3)
 
 
 def test_a_pair_stays_where_it_is_when_the_dataset_grows() -> None:
-    portions = Portions(reinforcement_share=0.4)
+    partition = TrainPartition(reinforcement_ratio=0.4)
     small, large = (
-        {c.clip_id for c in reinforcement_clips(clips(n), portions) if c.pair_id < "scene0050"} for n in (50, 200)
+        {c.clip_id for c in reinforcement_clips(clips(n), partition) if c.pair_id < "scene0050"} for n in (50, 200)
     )
     assert small == large
 
 
 def test_without_a_share_both_have_all_clips() -> None:
-    portions = Portions(reinforcement_share=0.0)
-    assert supervised_clips(clips(5), portions) == reinforcement_clips(clips(5), portions) == clips(5)
+    partition = TrainPartition(reinforcement_ratio=0.0)
+    assert supervised_clips(clips(5), partition) == reinforcement_clips(clips(5), partition) == clips(5)
 
 
 @pytest.mark.parametrize(
     ("portion", "share"), [(supervised_clips, 1.0), (reinforcement_clips, 1e-9)], ids=["nothing to learn", "none kept"]
 )
 def test_an_empty_portion_is_an_error_that_names_the_setting(portion, share: float) -> None:
-    with pytest.raises(CacError, match=r"portions\.reinforcement_share"):
-        portion(clips(3), Portions(reinforcement_share=share))
+    with pytest.raises(CacError, match=r"train_partition\.reinforcement_ratio"):
+        portion(clips(3), TrainPartition(reinforcement_ratio=share))

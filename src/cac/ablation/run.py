@@ -16,9 +16,9 @@ from cac.model.loading import make_deterministic
 from cac.model.reward_model import adapted_reward_model
 from cac.params import Grpo, Params
 from cac.paths import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
-from cac.schema.annotations import read_clips
+from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import fingerprint
+from cac.training.checkpoints import checkpoint_key
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
@@ -60,13 +60,8 @@ def train_chain(params: Params, stages: tuple[str, ...], root: Path) -> Path:
 
 
 def _key(params: Params, stage: str, previous: tuple[str, Path] | None, root: Path) -> str:
-    sections = {
-        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
-        "portions": params.portions,
-        stage: getattr(params, stage),
-    }  # fmt: skip
-    inputs = [root / DATASET / "annotations.jsonl", *([previous[1]] if previous else [])]
-    return fingerprint(sections, inputs)
+    inputs = [root / DATASET / MANIFEST_NAME, *([previous[1]] if previous else [])]
+    return checkpoint_key(params.sections(stage), inputs)
 
 
 def _link(link: Path, target: Path) -> None:

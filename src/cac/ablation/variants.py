@@ -43,7 +43,7 @@ VARIANTS: dict[str, Variant] = {
     "without_spatial_reward": Variant(
         "no spatial IoU reward", settings={"two_turn_grpo.reward_weights.spatial_iou": 0.0}
     ),
-    "gradients_alone": Variant("no learning from its own best rollouts", settings={"two_turn_grpo.rejection.clips": 0}),
+    "gradients_alone": Variant("no rejection sampling", settings={"two_turn_grpo.rejection_sampling.clips": 0}),
     "trajectory_advantages": Variant(
         "one advantage for the whole trajectory", settings={"two_turn_grpo.advantages": "trajectory"}
     ),

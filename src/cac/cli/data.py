@@ -51,8 +51,8 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
     get.add_argument("--labels", type=Path, metavar="YAML", help="which leaf each of the tool's labels is")
     get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
-    get.add_argument("--val-share", type=float, default=0.15, metavar="X", help="share of pairs (default: 0.15)")
-    get.add_argument("--test-share", type=float, default=0.2, metavar="X", help="share of pairs (default: 0.2)")
+    get.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="share of pairs (default: 0.15)")
+    get.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="share of pairs (default: 0.2)")
     get.add_argument("--rest-is-clean", action="store_true", help="take videos the source does not name as clean")
     give = add("export", _data_export, "write the annotations in another tool's format")
     give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
@@ -69,8 +69,8 @@ def _add_injection_verbs(add: AddVerb) -> None:
     inject.add_argument("--seed", type=int, default=7, metavar="N", help="default: 7")
     inject.add_argument("--pairs-per-clip", type=int, default=2, metavar="N", help="tried of each segment (default: 2)")
     inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all that can be)")
-    inject.add_argument("--val-share", type=float, default=0.15, metavar="X", help="of the videos (default: 0.15)")
-    inject.add_argument("--test-share", type=float, default=0.2, metavar="X", help="of the videos (default: 0.2)")
+    inject.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="of the videos (default: 0.15)")
+    inject.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="of the videos (default: 0.2)")
     inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="at most (default: 3)")
     inject.add_argument("--size", type=int, default=256, metavar="N", help="the longer side in pixels (default: 256)")
     leaks = add("leak-check", _data_leak_check, "see whether compression or seams tell twins apart")
@@ -119,7 +119,7 @@ def _data_import(args: argparse.Namespace) -> int:
     from cac.data.exchange.import_ import Import, import_dataset
     from cac.data.exchange.report import REPORT_NAME, print_report
 
-    shares = (args.val_share, args.test_share)
+    shares = (args.val_ratio, args.test_ratio)
     wanted = Import(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
     print_report(import_dataset(wanted))
     print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
@@ -143,7 +143,7 @@ def _data_inject(args: argparse.Namespace) -> int:
 
     leaves = tuple(name.strip() for name in args.leaves.split(",")) if args.leaves is not None else INJECTABLE
     settings = InjectionSettings(
-        args.seed, args.pairs_per_clip, leaves, args.val_share, args.test_share, args.segment_seconds, args.size
+        args.seed, args.pairs_per_clip, leaves, args.val_ratio, args.test_ratio, args.segment_seconds, args.size
     )
     try:
         report = inject_folder(args.folder, args.out, settings)

@@ -47,18 +47,18 @@ def add_version_verbs(add: AddVerb) -> None:
 
 
 def _add_shares(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
-    for option in ("--val-share", "--test-share"):
+    for option in ("--val-ratio", "--test-ratio"):
         verb.add_argument(option, type=float, required=required, metavar="X", help=what)
 
 
 def _shares(args: argparse.Namespace) -> "Shares | None":
     from cac.data.versions.groups import Shares
 
-    if args.val_share is None and args.test_share is None:
+    if args.val_ratio is None and args.test_ratio is None:
         return None
-    if args.val_share is None or args.test_share is None:
-        raise CacError("--val-share and --test-share go together. Give both, or none to keep the splits as they are.")
-    return Shares(args.val_share, args.test_share)
+    if args.val_ratio is None or args.test_ratio is None:
+        raise CacError("--val-ratio and --test-ratio go together. Give both, or none to keep the splits as they are.")
+    return Shares(args.val_ratio, args.test_ratio)
 
 
 def _merge(args: argparse.Namespace) -> int:

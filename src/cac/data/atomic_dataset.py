@@ -39,22 +39,22 @@ def new_dataset(out: Path) -> Iterator[Path]:
             raise
 
 
-def check_shares(val_share: float, test_share: float) -> None:
+def check_shares(val_ratio: float, test_ratio: float) -> None:
     """Hold shares against their bounds.
 
     Raises:
         CacError: one is negative, or they leave nothing for training.
     """
-    if not (val_share >= 0 and test_share >= 0 and val_share + test_share < 1):
-        raise CacError("--val-share and --test-share must be 0 or more, and below 1 together.")
+    if not (val_ratio >= 0 and test_ratio >= 0 and val_ratio + test_ratio < 1):
+        raise CacError("--val-ratio and --test-ratio must be 0 or more, and below 1 together.")
 
 
-def split_of(key: str, val_share: float, test_share: float) -> Split:
+def split_of(key: str, val_ratio: float, test_ratio: float) -> Split:
     """Return a split by a hash of `key`, so that a larger dataset keeps the splits of a smaller one."""
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if place < test_share:
+    if place < test_ratio:
         return "test"
-    return "val" if place < test_share + val_share else "train"
+    return "val" if place < test_ratio + val_ratio else "train"
 
 
 def restore(dataset: Path) -> None:

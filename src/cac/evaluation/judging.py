@@ -21,9 +21,9 @@ from cac.model.patches.transformers_vision_cache import ImageMemory, encode_imag
 from cac.model.reward_model import RewardModel, adapted_reward_model
 from cac.params import Params
 from cac.paths import DATASET, MODELS, TRAINING_STAGES
-from cac.schema.annotations import Split, read_clips
+from cac.schema.annotations import MANIFEST_NAME, Split, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import fingerprint, prepare
+from cac.training.checkpoints import checkpoint_key, prepare
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
@@ -129,7 +129,7 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     """
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
-    work = _Work(root, each, prepare(root, "evaluate", _fingerprint(params, root)))
+    work = _Work(root, each, prepare(root, "evaluate", _checkpoint_key(params, root)))
     largest_first = sorted(_checkpoint_jobs(work, splits), key=lambda job: job.start - job.stop)
     jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *largest_first]
     waiting = [job for job in jobs if not job.is_done()]
@@ -154,11 +154,9 @@ def _checkpoint_jobs(work: _Work, splits: Sequence[Split]) -> Iterator[_Checkpoi
             yield _CheckpointsJob(work, split, start, min(start + size, count), count)
 
 
-def _fingerprint(params: Params, root: Path) -> str:
-    sections = {"compute": params.compute, "frames": params.frames, "model": params.model, "e": params.evaluation}
-    return fingerprint(
-        sections, [root / DATASET / "annotations.jsonl", *(root / MODELS / stage for stage in TRAINING_STAGES)]
-    )
+def _checkpoint_key(params: Params, root: Path) -> str:
+    inputs = [root / DATASET / MANIFEST_NAME, *(root / MODELS / stage for stage in TRAINING_STAGES)]
+    return checkpoint_key(params.sections("evaluate"), inputs)
 
 
 def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:

@@ -20,9 +20,9 @@ def new_adapter(model: Any, settings: Adapter) -> Any:
     from peft import LoraConfig, get_peft_model
 
     config = LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
+        r=settings.r,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
         target_modules=settings.target_modules,
         task_type="CAUSAL_LM",
     )

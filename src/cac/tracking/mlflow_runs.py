@@ -26,15 +26,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
-_TRAINING = ("compute", "frames", "model", "adapter", "portions")
-_SECTIONS: dict[str, tuple[str, ...]] = {
-    "validate": ("validation",),
-    "single_frame_sft": (*_TRAINING, "single_frame_sft"),
-    "multi_frame_sft": (*_TRAINING, "multi_frame_sft"),
-    "two_turn_grpo": (*_TRAINING, "two_turn_grpo"),
-    "evaluate": ("compute", "frames", "model", "evaluation"),
-    "register": ("frames", "model", "registry"),
-}
 
 
 @dataclass(frozen=True)
@@ -247,18 +238,15 @@ def _who(stage: str, run_id: str, state: Fingerprint) -> str:
 
 def flat_params(stage: str, params: Params) -> dict[str, Any]:
     """Return the settings a stage reads as {"section.key": value}."""
-    flat: dict[str, Any] = {}
-    for section in _SECTIONS[stage]:
-        flat.update(_flatten(section, getattr(params, section).model_dump(mode="json")))
-    return flat
+    return {key: value for name, section in params.sections(stage).items() for key, value in _flatten(name, section)}
 
 
-def _flatten(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _flatten(f"{prefix}.{key}", value)
-        else:
-            yield f"{prefix}.{key}", value
+def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from _flatten(f"{name}.{key}", inner)
 
 
 def _log_data(stage: str, state: Fingerprint) -> None:

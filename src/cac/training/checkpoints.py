@@ -11,21 +11,24 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
-
 from cac.io.distributed import best_device, count
 from cac.params import Compute
 from cac.paths import CHECKPOINTS
 
-FINGERPRINT = "fingerprint.json"
+KEY_FILE = "checkpoint_key.json"
 
 
-def fingerprint(sections: Mapping[str, BaseModel], inputs: Sequence[Path]) -> str:
-    """Hash the code, settings and input files (folders: every file in them), wherever the project lies."""
+def checkpoint_key(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
+    """Hash what a stage's checkpoints are valid for: the code, its settings, its input files and the process count.
+
+    Args:
+        settings: as `Params.sections` returns them.
+        inputs: files, or folders of which every file counts; where the project lies does not matter.
+    """
     digest = hashlib.sha256()
     digest.update(_code_digest())
     digest.update(f"{count()} processes".encode())  # each keeps a state of its own
-    digest.update(json.dumps({k: v.model_dump(mode="json") for k, v in sections.items()}, sort_keys=True).encode())
+    digest.update(json.dumps(dict(settings), sort_keys=True).encode())
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in files:
@@ -45,7 +48,7 @@ def _code_digest() -> bytes:
 def prepare(root: Path, stage: str, key: str) -> Path:
     """Return the stage's checkpoint folder, emptied if it belongs to other inputs."""
     folder = root / CHECKPOINTS / stage
-    mark = folder / FINGERPRINT
+    mark = folder / KEY_FILE
     if _json_of(mark) != key:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -77,14 +80,14 @@ def discard(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def trainer_arguments(folder: Path, compute: Compute, save_every: int, log_every: int) -> dict[str, Any]:
+def trainer_arguments(folder: Path, compute: Compute, save_steps: int, logging_steps: int) -> dict[str, Any]:
     """Return the arguments every stage's trainer shares."""
     return {
         "output_dir": str(folder),
         "save_strategy": "steps",
-        "save_steps": save_every,
+        "save_steps": save_steps,
         "save_total_limit": 2,
-        "logging_steps": log_every,
+        "logging_steps": logging_steps,
         "report_to": "none",
         "disable_tqdm": True,
         "gradient_checkpointing": compute.gradient_checkpointing,

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from cac.io import distributed
-from cac.params import Params, Sft
+from cac.params import Params, SftOptimisation
 from cac.training import checkpoints
 from cac.training.collator import Dialogue, collate, training_template
 
 
 def make_trainer(
-    name: str, settings: Sft, params: Params, parts: tuple[Any, Any, Path], dialogues: Sequence[Callable[[], Dialogue]]
+    name: str,
+    settings: SftOptimisation,
+    params: Params,
+    parts: tuple[Any, Any, Path],
+    dialogues: Sequence[Callable[[], Dialogue]],
 ) -> Any:
     """Build the `SFTTrainer` over dialogues, in their order; each is made when its batch is.
 
@@ -38,19 +42,19 @@ def make_trainer(
         return collate(processor, template, [dialogues[row["sample"]]() for row in rows])
 
     config = SFTConfig(
-        max_steps=settings.steps,
+        max_steps=settings.max_steps,
         per_device_train_batch_size=distributed.share(settings.batch_size, f"{name}.batch_size"),
-        gradient_accumulation_steps=settings.gradient_accumulation,
+        gradient_accumulation_steps=settings.gradient_accumulation_steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_share * settings.steps),
+        warmup_steps=round(settings.warmup_ratio * settings.max_steps),
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
         seed=params.compute.seed,
         train_sampling_strategy="sequential",  # the samples are drawn in order, each batch of one kind
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
-        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
+        **checkpoints.trainer_arguments(folder, params.compute, settings.save_steps, settings.logging_steps),
     )
     trainer = EvidenceSFTTrainer(
         model=model,
@@ -60,6 +64,7 @@ def make_trainer(
         processing_class=processor,
     )
     trainer.decision_weight, trainer.decisions = settings.decision_weight, first_ids(processor.tokenizer, DECISIONS)
-    trainer.evidence_weight, trainer.words = settings.evidence_weight, first_ids(processor.tokenizer, WORDS)
+    trainer.dense_token_loss_weight = settings.dense_token_loss_weight
+    trainer.words = first_ids(processor.tokenizer, WORDS)
     trainer.image_token = processor.image_token_id
     return trainer

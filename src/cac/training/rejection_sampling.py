@@ -18,9 +18,9 @@ from cac.io.distributed import best_device
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
-from cac.params import Frames, Params, Rejection, Sft
-from cac.paths import DATASET, HISTORIES
-from cac.schema.annotations import Clip
+from cac.params import Frames, Params, RejectionSampling, SftOptimisation
+from cac.paths import DATASET, HISTORIES, TWO_TURN_GRPO
+from cac.schema.annotations import MANIFEST_NAME, Clip
 from cac.schema.dialogue import as_written, look_content, scan_prompt, tool_reply
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints
@@ -42,7 +42,7 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
     """Train the policy on its own best rollouts and return the adapter to go on from; resumes like the stages.
 
     Args:
-        params: the settings, of which `two_turn_grpo.rejection` says how.
+        params: the settings, of which `two_turn_grpo.rejection_sampling` says how.
         root: the project.
         policy: the adapter to begin with, which is returned where this part is left out.
         log: takes metrics and the step they are of.
@@ -50,18 +50,19 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
     Raises:
         CacError: the dataset, the base or the adapter is missing or does not fit, or no rollout is worth learning from.
     """
-    if not params.two_turn_grpo.rejection.clips:
+    if not params.two_turn_grpo.rejection_sampling.clips:
         return policy
     with distributed.main_first():
-        folder = checkpoints.prepare(root, NAME, _fingerprint(params, root, policy))
+        folder = checkpoints.prepare(root, NAME, _checkpoint_key(params, root, policy))
     adapter = folder / "adapter"
     if not (folder / _DONE).exists():
         clips = chosen_clips(params, root)
         found = draw_all(params, root, policy, folder)
         best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
         log(_summary(found, len(best)), 0)
-        _require_enough(len(best), params.two_turn_grpo.rejection)
-        _learn(best * params.two_turn_grpo.rejection.epochs, params, root, (policy, folder, adapter), log)
+        own = params.two_turn_grpo.rejection_sampling
+        _require_enough(len(best), own)
+        _learn(best * own.num_train_epochs, params, root, (policy, folder, adapter), log)
     return adapter
 
 
@@ -116,11 +117,11 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / max(1, len(values))
 
 
-def _require_enough(kept: int, settings: Rejection) -> None:
+def _require_enough(kept: int, settings: RejectionSampling) -> None:
     if kept < settings.batch_size:
         raise CacError(
-            f"only {kept} clips have rollouts that differ in reward, less than two_turn_grpo.rejection.batch_size "
-            f"{settings.batch_size}. Draw more (clips, scans, looks), at a higher temperature, or none (clips: 0)."
+            f"only {kept} clips have rollouts that differ in reward, fewer than "
+            f"two_turn_grpo.rejection_sampling.batch_size {settings.batch_size}. Draw more (clips, scans, looks), at a higher temperature, or none (clips: 0)."
         )
 
 
@@ -136,7 +137,7 @@ def _learn(
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
-    settings = _as_supervised(params, len(best))
+    settings = _optimisation(params, len(best))
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
@@ -158,31 +159,24 @@ def _learn(
     distributed.wait()
 
 
-def _as_supervised(params: Params, count: int) -> Sft:
+def _optimisation(params: Params, count: int) -> SftOptimisation:
     """Return the settings of a supervised trainer that goes through `count` rollouts, in whole batches."""
-    own = params.two_turn_grpo.rejection
-    return Sft(
-        steps=count // own.batch_size,
+    own = params.two_turn_grpo.rejection_sampling
+    return SftOptimisation(
+        max_steps=count // own.batch_size,
         batch_size=own.batch_size,
-        gradient_accumulation=1,
+        gradient_accumulation_steps=1,
         learning_rate=own.learning_rate,
-        warmup_share=own.warmup_share,
+        warmup_ratio=own.warmup_ratio,
         train_vision=params.two_turn_grpo.train_vision,
         weight_decay=0.0,
         max_grad_norm=params.two_turn_grpo.max_grad_norm,
         decision_weight=own.decision_weight,
-        evidence_weight=0.0,
-        anomalous_share=0.0,
-        single_frame_share=0.0,
-        wrong_scan_share=0.0,
-        save_every=own.save_every,
-        log_every=own.log_every,
+        dense_token_loss_weight=0.0,
+        save_steps=own.save_steps,
+        logging_steps=own.logging_steps,
     )
 
 
-def _fingerprint(params: Params, root: Path, policy: Path) -> str:
-    sections = {
-        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
-        "portions": params.portions, "two_turn_grpo": params.two_turn_grpo,
-    }  # fmt: skip
-    return checkpoints.fingerprint(sections, [root / DATASET / "annotations.jsonl", policy])
+def _checkpoint_key(params: Params, root: Path, policy: Path) -> str:
+    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), [root / DATASET / MANIFEST_NAME, policy])

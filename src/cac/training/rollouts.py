@@ -72,7 +72,7 @@ class Drawn:
 
 def draw(clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, settings: Grpo) -> list[Drawn]:
     """Draw scans of each clip and, after its best, looks; of equals the first is the best."""
-    own = settings.rejection
+    own = settings.rejection_sampling
     scans = judge.scans(videos, own.scans)
     tried = [_worth_trying(group, clip, settings) for group, clip in zip(scans, clips, strict=True)]
     asked = [(i, scanned) for i, group in enumerate(tried) for scanned in group]
@@ -94,7 +94,7 @@ def _worth_trying(group: Sequence[Scanned], clip: Clip, settings: Grpo) -> list[
     firsts: dict[tuple[Window, ...], Scanned] = {}
     for scanned, windows in best:
         firsts.setdefault(windows, scanned)
-    often = Counter(windows for _, windows in best).most_common(settings.rejection.tries)
+    often = Counter(windows for _, windows in best).most_common(settings.rejection_sampling.tries)
     return [firsts[windows] for windows, _ in often]
 
 
@@ -138,11 +138,11 @@ class _Job:
         settings, compute = self.params.two_turn_grpo, self.params.compute
         make_deterministic(compute.model_copy(update={"seed": compute.seed + self.start}))
         judge = adapted_reward_model(self.policy, self.params)
-        judge.generator.pick = drawn(settings.rejection.temperature)
+        judge.generator.pick = drawn(settings.rejection_sampling.temperature)
         judge.generator.max_turn_tokens = settings.max_turn_tokens
         encode_images_once(judge.model.requires_grad_(False))
         clips, store = chosen_clips(self.params, self.root)[self.start : self.stop], ClipStore(self.root / DATASET)
-        at_once = max(1, settings.rejection.rollouts_at_once // settings.rejection.scans)
+        at_once = max(1, settings.rejection_sampling.rollouts_at_once // settings.rejection_sampling.scans)
         rows: list[Drawn] = []
         for first in range(0, len(clips), at_once):
             some = clips[first : first + at_once]
@@ -150,14 +150,15 @@ class _Job:
         partial = self.out.with_suffix(".partial")
         partial.write_text(json.dumps([row.to_dict() for row in rows]), encoding="utf-8")
         partial.rename(self.out)
-        print(f"rollouts  {self.stop}/{self.count} clips, {settings.rejection.scans} scans of each", flush=True)
+        scans = settings.rejection_sampling.scans
+        print(f"rollouts  {self.stop}/{self.count} clips, {scans} scans of each", flush=True)
 
 
 def chosen_clips(params: Params, root: Path) -> list[Clip]:
     """Return the clips that rollouts are drawn of: those of reinforcement, in an order that the seed draws."""
-    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.portions)
+    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition)
     random.Random(params.compute.seed).shuffle(clips)
-    return clips[: params.two_turn_grpo.rejection.clips]
+    return clips[: params.two_turn_grpo.rejection_sampling.clips]
 
 
 def draw_all(params: Params, root: Path, policy: Path, folder: Path) -> list[Drawn]:

@@ -64,17 +64,17 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     _require_kinds(clips, settings)
     rng = np.random.default_rng(seed)
     specs: list[SampleSpec] = []
-    for _ in range(settings.steps * settings.gradient_accumulation):
-        single = rng.random() < settings.single_frame_share
+    for _ in range(settings.max_steps * settings.gradient_accumulation_steps):
+        single = rng.random() < settings.single_frame_ratio
         draw = _draw_single if single else _draw_two_turn
-        anomalous = round(settings.anomalous_share * settings.batch_size)
+        anomalous = round(settings.anomalous_ratio * settings.batch_size)
         specs += [draw(rng, clips, i < anomalous, settings) for i in range(settings.batch_size)]
     return specs
 
 
 def _require_kinds(clips: Sequence[Clip], settings: Sft) -> None:
-    anomalous = round(settings.anomalous_share * settings.batch_size)
-    singles, turns = settings.single_frame_share > 0, settings.single_frame_share < 1
+    anomalous = round(settings.anomalous_ratio * settings.batch_size)
+    singles, turns = settings.single_frame_ratio > 0, settings.single_frame_ratio < 1
     kinds = (
         (singles and anomalous > 0, _visible_frames, "anomaly that a single frame shows"),
         (singles and anomalous < settings.batch_size, _clear_frames, "frame without an anomaly"),
@@ -85,7 +85,7 @@ def _require_kinds(clips: Sequence[Clip], settings: Sft) -> None:
         if drawn and not any(fits(clip) for clip in clips):
             raise CacError(
                 f"the {len(clips)} clips to train on have no {name}, and samples of that kind are to be drawn. Add "
-                "such clips, or change anomalous_share or single_frame_share of the stage."
+                "such clips, or change anomalous_ratio or single_frame_ratio of the stage."
             )
 
 
@@ -100,7 +100,7 @@ def _draw_single(rng: np.random.Generator, clips: Sequence[Clip], anomalous: boo
 
 def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: bool, settings: Sft) -> SampleSpec:
     index = _choose(rng, clips, lambda clip: clip.is_clean != anomalous)
-    if rng.random() >= settings.wrong_scan_share:
+    if rng.random() >= settings.wrong_scan_ratio:
         return SampleSpec(index)
     if not anomalous:
         return SampleSpec(index, false_windows=(_false_window(rng, clips[index]),))

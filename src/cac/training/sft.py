@@ -13,7 +13,7 @@ from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_ad
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.paths import DATASET, HISTORIES, MODELS
-from cac.schema.annotations import read_clips
+from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.dialogue_trainer import make_trainer
@@ -56,7 +56,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         freeze_vision(model)
     make_lean(model, params.adapter)
     with distributed.main_first():
-        folder = checkpoints.prepare(root, stage.name, _fingerprint(stage, params, root))
+        folder = checkpoints.prepare(root, stage.name, _checkpoint_key(stage, params, root))
     with shared_run(stage.name, params) as run:
         dialogues = _dialogues(stage.settings, params, root)
         trainer = make_trainer(stage.name, stage.settings, params, (model, processor, folder), dialogues)
@@ -70,22 +70,17 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     distributed.wait()
 
 
-def _fingerprint(stage: Stage, params: Params, root: Path) -> str:
+def _checkpoint_key(stage: Stage, params: Params, root: Path) -> str:
     """Hash what the stage's result depends on, besides the code."""
-    sections = {
-        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
-        "portions": params.portions,
-        stage.name: stage.settings,
-    }  # fmt: skip
-    inputs = [root / DATASET / "annotations.jsonl"]
+    inputs = [root / DATASET / MANIFEST_NAME]
     if stage.previous is not None:
         inputs.append(root / MODELS / stage.previous)
-    return checkpoints.fingerprint(sections, inputs)
+    return checkpoints.checkpoint_key(params.sections(stage.name), inputs)
 
 
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
     """Draw the samples of a stage from the annotated clips."""
-    clips = supervised_clips(read_clips(root / DATASET, "train"), params.portions)
+    clips = supervised_clips(read_clips(root / DATASET, "train"), params.train_partition)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

@@ -30,14 +30,14 @@ class EvidenceSFTTrainer(SFTTrainer):
 
     Attributes:
         decision_weight: of the mean loss of the deciding tokens; 0 leaves it out.
-        evidence_weight: of the image tokens' loss, which needs `evidence` in the batch; 0 leaves it out.
+        dense_token_loss_weight: of the image tokens' loss, which needs `evidence` in the batch; 0 leaves it out.
         decisions: the ids of the deciding tokens.
         words: the ids of the first tokens of `evidence.WORDS`.
         image_token: the id of an image's tokens.
     """
 
     decision_weight: float = 0.0
-    evidence_weight: float = 0.0
+    dense_token_loss_weight: float = 0.0
     decisions: Sequence[int] = ()
     words: Sequence[int] = ()
     image_token: int = -1
@@ -48,7 +48,7 @@ class EvidenceSFTTrainer(SFTTrainer):
         """Return TRL's loss plus those of the decisions and of the evidence, from the same forward pass."""
         evidence = inputs.pop("evidence", None)
         tokens = self._tokens_of_all(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
-        if return_outputs or self.decision_weight == self.evidence_weight == 0:
+        if return_outputs or self.decision_weight == self.dense_token_loss_weight == 0:
             return super().compute_loss(model, inputs, return_outputs, tokens)
         outputs: list[Any] = []
 
@@ -59,10 +59,10 @@ class EvidenceSFTTrainer(SFTTrainer):
         with self._read_layer() as states:
             loss = super().compute_loss(recorded, inputs, num_items_in_batch=tokens)
         added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
-        if self.evidence_weight and evidence is not None:
+        if self.dense_token_loss_weight and evidence is not None:
             image = inputs["input_ids"] == self.image_token
             shown = evidence_loss(without_wrapper(self.model), states[0][image], evidence, self.words, self._over_all)
-            added = added + self.evidence_weight * shown
+            added = added + self.dense_token_loss_weight * shown
         # With a token count from outside, the caller leaves averaging over accumulated batches to the loss.
         parts = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
         return loss + added / parts

@@ -8,38 +8,38 @@ import hashlib
 from collections.abc import Sequence
 
 from cac.errors import CacError
-from cac.params import Portions
+from cac.params import TrainPartition
 from cac.schema.annotations import Clip
 
 
-def supervised_clips(clips: Sequence[Clip], portions: Portions) -> list[Clip]:
+def supervised_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     """Return the training clips of the supervised stages, in their order.
 
     Raises:
         CacError: none is left for them.
     """
-    return _some([clip for clip in clips if not _is_kept(clip, portions)], "supervised learning", portions)
+    return _some([clip for clip in clips if not _is_kept(clip, partition)], "supervised learning", partition)
 
 
-def reinforcement_clips(clips: Sequence[Clip], portions: Portions) -> list[Clip]:
+def reinforcement_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     """Return the training clips of reinforcement, in their order: those kept for it, or all if none are.
 
     Raises:
         CacError: so few are kept that there is none.
     """
-    kept = [clip for clip in clips if not portions.reinforcement_share or _is_kept(clip, portions)]
-    return _some(kept, "reinforcement", portions)
+    kept = [clip for clip in clips if not partition.reinforcement_ratio or _is_kept(clip, partition)]
+    return _some(kept, "reinforcement", partition)
 
 
-def _is_kept(clip: Clip, portions: Portions) -> bool:
+def _is_kept(clip: Clip, partition: TrainPartition) -> bool:
     place = int.from_bytes(hashlib.sha256(f"reinforcement {clip.pair_id}".encode()).digest()[:8], "big") / 2**64
-    return place < portions.reinforcement_share
+    return place < partition.reinforcement_ratio
 
 
-def _some(clips: list[Clip], purpose: str, portions: Portions) -> list[Clip]:
+def _some(clips: list[Clip], purpose: str, partition: TrainPartition) -> list[Clip]:
     if clips:
         return clips
     raise CacError(
-        f"portions.reinforcement_share {portions.reinforcement_share} leaves no clip of the train split for {purpose}. "
+        f"train_partition.reinforcement_ratio {partition.reinforcement_ratio} leaves no train clip for {purpose}. "
         "Change it, or give the dataset more training clips."
     )

@@ -18,7 +18,7 @@ from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.patches.transformers_vision_cache import encode_images_once
 from cac.params import Frames, Params
 from cac.paths import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
-from cac.schema.annotations import Clip, read_clips
+from cac.schema.annotations import MANIFEST_NAME, Clip, read_clips
 from cac.schema.dialogue import look_content, tool_reply
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints, rejection_sampling
@@ -55,7 +55,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
         start = rejection_sampling.improve(params, root, root / MODELS / previous, partial(_log_first_part, run))
         model, processor = load_policy(params, start)
         with distributed.main_first():
-            folder = checkpoints.prepare(root, TWO_TURN_GRPO, _fingerprint(params, root, previous))
+            folder = checkpoints.prepare(root, TWO_TURN_GRPO, _checkpoint_key(params, root, previous))
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
@@ -88,21 +88,16 @@ def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
         freeze_vision(model)
         encode_images_once(model)
     make_lean(model, params.adapter)
-    if params.two_turn_grpo.guided:
+    if params.two_turn_grpo.constrained_decoding:
         generate_in_grammar(model, processor, params.two_turn_grpo)
     else:
         generate_with_room(model)
     return model, processor
 
 
-def _fingerprint(params: Params, root: Path, previous: str) -> str:
-    sections = {
-        "compute": params.compute, "frames": params.frames, "model": params.model, "adapter": params.adapter,
-        "portions": params.portions,
-        TWO_TURN_GRPO: params.two_turn_grpo,
-    }  # fmt: skip
-    inputs = [root / DATASET / "annotations.jsonl", root / MODELS / previous]
-    return checkpoints.fingerprint(sections, inputs)
+def _checkpoint_key(params: Params, root: Path, previous: str) -> str:
+    inputs = [root / DATASET / MANIFEST_NAME, root / MODELS / previous]
+    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), inputs)
 
 
 def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind: type | None = None) -> Any:
@@ -122,19 +117,19 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
 
     model, processor, folder = parts
     settings = params.two_turn_grpo
-    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.portions)
-    rollouts = settings.prompts_per_step * settings.generations
+    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    rollouts = settings.prompts_per_step * settings.num_generations
     rewards = reward_functions(settings)
     weights = settings.reward_weights.model_dump()
     samples: list[str] = []
     config = GRPOConfig(
-        max_steps=settings.steps,
+        max_steps=settings.max_steps,
         per_device_train_batch_size=distributed.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
         gradient_accumulation_steps=rollouts // settings.batch_size,
-        num_generations=settings.generations,
+        num_generations=settings.num_generations,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_share * settings.steps),
+        warmup_steps=round(settings.warmup_ratio * settings.max_steps),
         temperature=settings.temperature,
         beta=settings.beta,
         scale_rewards=settings.scale_rewards,
@@ -144,7 +139,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
         max_tool_calling_iterations=1,
         generation_kwargs={"suppress_tokens": forbidden_token_ids(processor.tokenizer)},
         seed=params.compute.seed,
-        **checkpoints.trainer_arguments(folder, params.compute, settings.save_every, settings.log_every),
+        **checkpoints.trainer_arguments(folder, params.compute, settings.save_steps, settings.logging_steps),
     )
     trainer = (kind or TwoTurnGRPOTrainer)(
         model=model,
@@ -156,7 +151,7 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
     )
     trainer.rollout_samples = samples
     if settings.advantages == "turn":
-        trainer.turn_weights = turn_weights(list(rewards), weights, settings.scan_verdict_share)
+        trainer.turn_weights = turn_weights(list(rewards), weights, settings.scan_verdict_ratio)
         trainer.look_credit = settings.look_credit
     return trainer
 

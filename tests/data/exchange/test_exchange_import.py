@@ -195,14 +195,14 @@ def test_splits_have_their_shares_and_stay_as_data_grows(take: Importer, tmp_pat
     assert splits.count("val") / 2000 == pytest.approx(0.3, abs=0.04)
     assert splits.count("test") / 2000 == pytest.approx(0.1, abs=0.03)
     assert {
-        clip.split for clip in take("skyra", clean_videos(tmp_path, "a"), test_share=0.99, val_share=0).clips.values()
+        clip.split for clip in take("skyra", clean_videos(tmp_path, "a"), test_ratio=0.99, val_ratio=0).clips.values()
     } == {"test"}
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(take: Importer, shares: tuple[float, float]) -> None:
     with pytest.raises(CacError, match="below 1 together"):
-        take("coco", FILES / "coco_video.json", val_share=shares[0], test_share=shares[1])
+        take("coco", FILES / "coco_video.json", val_ratio=shares[0], test_ratio=shares[1])
 
 
 def test_the_same_import_gives_the_same_bytes(take: Importer, tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_the_output_inside_the_folder_is_no_input(tmp_path):
     ("setting", "said"),
     [
         ({"leaves": ("extra_moon",)}, "extra_moon"), ({"leaves": ()}, "nothing"), ({"pairs_per_clip": 0}, "at least 1"),
-        ({"val_share": 0.6, "test_share": 0.4}, "training"), ({"size": 32}, "--size"), ({"size": 4096}, "--size"),
+        ({"val_ratio": 0.6, "test_ratio": 0.4}, "training"), ({"size": 32}, "--size"), ({"size": 4096}, "--size"),
         ({"segment_seconds": 0.1}, "--segment-seconds"), ({"seed": -1}, "--seed"),
     ],
 )  # fmt: skip

@@ -27,8 +27,8 @@ PINNED = {
 def make_params(pairs: int) -> Params:
     params = load_params(REPOSITORY / "params.yaml")
     small = {
-        "pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18, "val_share": 0.15,
-        "test_share": 0.2,
+        "pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18, "val_ratio": 0.15,
+        "test_ratio": 0.2,
     }  # fmt: skip
     return params.model_copy(update={"procedural_data": params.procedural_data.model_copy(update=small)})
 
@@ -118,8 +118,8 @@ def test_splits_have_about_the_shares_of_the_settings() -> None:
     settings = load_params(REPOSITORY / "params.yaml").procedural_data
     splits = [build._split_of(index, settings) for index in range(600)]
 
-    assert splits.count("test") / 600 == pytest.approx(settings.test_share, abs=0.05)
-    assert splits.count("val") / 600 == pytest.approx(settings.val_share, abs=0.05)
+    assert splits.count("test") / 600 == pytest.approx(settings.test_ratio, abs=0.05)
+    assert splits.count("val") / 600 == pytest.approx(settings.val_ratio, abs=0.05)
 
 
 def test_another_seed_gives_another_dataset(dataset: Path, tmp_path: Path) -> None:

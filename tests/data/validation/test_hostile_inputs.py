@@ -16,8 +16,8 @@ from cac.schema.annotations import MANIFEST_NAME
 
 BOUNDS = Validation(
     min_clips_per_split=1,
-    min_clean_share=0.0,
-    max_clean_share=1.0,
+    min_clean_ratio=0.0,
+    max_clean_ratio=1.0,
     min_clips_per_family=1,
     max_duration=2.0,
     max_side=128,

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cac.data.validation import perceptual_hash
 from cac.data.validation.perceptual_hash import BITS, FRAMES, HEIGHT, WIDTH, fingerprint, nearest_of_other_splits
 
 
@@ -49,7 +50,7 @@ def test_nearest_are_those_of_a_plain_search(chosen: list[tuple[str, int]]) -> N
         if others and min(others) <= 0.02:
             expected[number] = min(others)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fingerprints, "_BLOCK", 4)
+        patch.setattr(perceptual_hash, "_BLOCK", 4)
         found = {a: (b, distance) for a, b, distance in nearest_of_other_splits(clips, 0.02)}
     assert {a: distance for a, (_, distance) in found.items()} == pytest.approx(expected)
     assert all(chosen[a][0] != chosen[b][0] for a, (b, _) in found.items())

@@ -251,7 +251,7 @@ def test_clip_id_used_twice_and_too_small_splits_block(dataset: Path, tmp_path: 
     ]
 
 
-@pytest.mark.parametrize("bounds", [{"min_clean_share": 0.55}, {"max_clean_share": 0.45, "min_clips_per_family": 2}])
+@pytest.mark.parametrize("bounds", [{"min_clean_ratio": 0.55}, {"max_clean_ratio": 0.45, "min_clips_per_family": 2}])
 def test_imbalance_warns_and_does_not_block(bounds: dict[str, float], dataset: Path, tmp_path: Path) -> None:
     validate(dataset, BOUNDS.model_copy(update=bounds), tmp_path / "out")
     expected = {(f"clean_share_in_{split}", 0.5) for split in ("train", "val", "test")}

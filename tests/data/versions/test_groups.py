@@ -100,5 +100,5 @@ def test_shifted_clips_stay_and_a_group_that_is_partly_shifted_is_named() -> Non
 
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (float("nan"), 0.1)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(val: float, test: float) -> None:
-    with pytest.raises(CacError, match="--val-share and --test-share"):
+    with pytest.raises(CacError, match="--val-ratio and --test-ratio"):
         Shares(val, test)

@@ -110,11 +110,11 @@ def test_a_group_that_two_datasets_put_into_different_splits_is_refused_unless_a
     a = dataset(tmp_path / "a", clip("x", **link, split="val"), contents=contents)
     b = dataset(tmp_path / "b", clip("y", **link), clip("z", split="test"), contents=contents)
 
-    with pytest.raises(CacError, match=r"(?s)1 groups .*--val-share .*train: y \(.*b\); val: x \(.*a\)$"):
+    with pytest.raises(CacError, match=r"(?s)1 groups .*--val-ratio .*train: y \(.*b\); val: x \(.*a\)$"):
         merge_datasets([a, b], tmp_path / "merged")
     kept, _ = merged(a, b, shares=Shares(0.0, 0.0))
     assert {one.split for one in kept.values()} == {"train"}
-    assert read_card(tmp_path / "merged")["splits"] == {"val_share": 0.0, "test_share": 0.0}
+    assert read_card(tmp_path / "merged")["splits"] == {"val_ratio": 0.0, "test_ratio": 0.0}
 
 
 def test_files_that_are_not_what_the_manifest_says_are_all_named(tmp_path: Path) -> None:
@@ -251,5 +251,5 @@ def test_the_command_shows_what_came_of_each(tmp_path: Path, capsys: pytest.Capt
     assert [line.split() for line in out.splitlines() if line.strip()][2:4] == [list("a110"), list("b211")]
     assert "of 2 clips" in out
 
-    assert cli.main([*command, "--val-share", "0.1"]) == 2
+    assert cli.main([*command, "--val-ratio", "0.1"]) == 2
     assert "go together" in capsys.readouterr().err

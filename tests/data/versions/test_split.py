@@ -36,7 +36,7 @@ def test_every_pair_has_the_split_of_its_name_and_the_report_counts_what_moved(f
     assert report.before == {"train": 24, "test_shifted": 2}
     assert report.moved == {("train", split): report.after[split] for split in ("test", "val")}
     assert report.groups == {s: n // 2 for s, n in report.after.items() if s != "test_shifted"} | {"test_shifted": 2}
-    assert read_card(folder)["splits"] == {"val_share": 0.3, "test_share": 0.3}
+    assert read_card(folder)["splits"] == {"val_ratio": 0.3, "test_ratio": 0.3}
 
 
 def test_splitting_twice_changes_nothing_and_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_folder_inside_the_dataset_is_refused(folder: Path) -> None:
 
 
 def test_the_command_shows_clips_and_groups(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    command = ["data", "split", str(folder), "--val-share", "0.3", "--test-share", "0.3"]
+    command = ["data", "split", str(folder), "--val-ratio", "0.3", "--test-ratio", "0.3"]
     assert cli.main(command) == 0
     assert "from train to test" in capsys.readouterr().out
     assert cli.main(command) == 0

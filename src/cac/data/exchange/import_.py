@@ -41,8 +41,8 @@ class Import:
     videos: Path
     labels: Path | None
     out: Path
-    val_share: float
-    test_share: float
+    val_ratio: float
+    test_ratio: float
     rest_is_clean: bool = False  # whether videos that the source does not name are clean clips
 
 
@@ -53,7 +53,7 @@ def import_dataset(wanted: Import) -> Report:
         CacError: the source or the label map cannot be read, a label is not mapped, nothing is left to keep, or `out`
             cannot be written.
     """
-    check_shares(wanted.val_share, wanted.test_share)
+    check_shares(wanted.val_ratio, wanted.test_ratio)
     label_map = load_label_map(wanted.labels) if wanted.labels else LabelMap()
     folder = VideoFolder(wanted.videos)
     facts = _facts_of(label_map, folder, wanted)
@@ -184,7 +184,7 @@ def _clip(name: str, path: Path, info: VideoInfo, clip: ForeignClip, taking: _Ta
         height=info.height,
         source=wanted.format,
         generator=facts.generator or clip.generator or "unknown",
-        split=split_of(pair_id, wanted.val_share, wanted.test_share),
+        split=split_of(pair_id, wanted.val_ratio, wanted.test_ratio),
         pair_id=pair_id,
         anomalies=(),
     )
@@ -210,5 +210,5 @@ def _card(wanted: Import) -> dict[str, object]:
         "source": wanted.format,
         "licence": "unknown",
         "made_by": f"cac data import {wanted.format}",
-        "settings": {"val_share": wanted.val_share, "test_share": wanted.test_share},
+        "settings": {"val_ratio": wanted.val_ratio, "test_ratio": wanted.test_ratio},
     }

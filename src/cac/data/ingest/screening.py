@@ -87,7 +87,7 @@ def judge(folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, Shares
 
 def _findings(folder: Path, params: Validation, out: Path) -> Reasons:
     """Return what the blocking checks say of single lines, {line: reasons}; of a part, no counts are asked."""
-    part = {"min_clips_per_split": 0, "min_clips_per_family": 0, "min_clean_share": 0.0, "max_clean_share": 1.0}
+    part = {"min_clips_per_split": 0, "min_clips_per_family": 0, "min_clean_ratio": 0.0, "max_clean_ratio": 1.0}
     try:
         validate(folder, params.model_copy(update=part), out)
     except CacError:

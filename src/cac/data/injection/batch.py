@@ -227,7 +227,7 @@ def deal_splits(sources: list[str], settings: InjectionSettings) -> dict[str, Sp
     if len(order) < FEWEST_SOURCES:
         return splits
     test, val = (
-        max(1, round(share * len(order))) if share else 0 for share in (settings.test_share, settings.val_share)
+        max(1, round(share * len(order))) if share else 0 for share in (settings.test_ratio, settings.val_ratio)
     )
     splits |= dict.fromkeys(order[:test], "test")
     splits |= dict.fromkeys(order[test : test + val], "val")

@@ -18,7 +18,7 @@ class InjectionSettings:
         seed: the same folder and seed give the same bytes.
         pairs_per_clip: pairs that are tried of each segment.
         leaves: the defects made, in turns within their families.
-        val_share, test_share: shares of the source videos.
+        val_ratio, test_ratio: shares of the source videos.
         segment_seconds: the longest a segment is.
         size: the longer side of the clips, in pixels; smaller videos are not enlarged.
 
@@ -29,8 +29,8 @@ class InjectionSettings:
     seed: int = 7
     pairs_per_clip: int = 2
     leaves: tuple[str, ...] = INJECTABLE
-    val_share: float = 0.15
-    test_share: float = 0.2
+    val_ratio: float = 0.15
+    test_ratio: float = 0.2
     segment_seconds: float = 3.0
     size: int = 256
 
@@ -42,8 +42,8 @@ class InjectionSettings:
             raise CacError(f"--pairs-per-clip {self.pairs_per_clip} makes nothing; ask for at least 1.")
         if self.seed < 0:
             raise CacError(f"--seed {self.seed} is negative; give 0 or more.")
-        if not (self.val_share >= 0 and self.test_share >= 0 and self.val_share + self.test_share < 1):
-            raise CacError("--val-share and --test-share must not be negative, and must leave some for training.")
+        if not (self.val_ratio >= 0 and self.test_ratio >= 0 and self.val_ratio + self.test_ratio < 1):
+            raise CacError("--val-ratio and --test-ratio must not be negative, and must leave some for training.")
         for name, value, (low, high) in (
             ("--size", self.size, SIZES), ("--segment-seconds", self.segment_seconds, SECONDS)
         ):  # fmt: skip

@@ -99,7 +99,7 @@ def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shi
     scene = random_scene(rng, scene_settings)
     actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
     distractors: tuple[Distractor, ...] = ()
-    if rng.random() < settings.distractor_share:
+    if rng.random() < settings.distractor_ratio:
         happening = with_distractor(rng, scene, scene_settings, actor)
         scene, actor = happening.scene, happening.subject
         seconds = (round(happening.first / settings.fps, 4), round((happening.last + 1) / settings.fps, 4))
@@ -141,7 +141,7 @@ def _split_of(index: int, settings: ProceduralData) -> Split:
     """Assign scenes to splits by a hash, so that a larger dataset keeps the splits of a smaller one."""
     if index >= FIRST_SHIFTED:
         return "test_shifted"
-    return split_of(f"{SOURCE}-{index}", settings.val_share, settings.test_share)
+    return split_of(f"{SOURCE}-{index}", settings.val_ratio, settings.test_ratio)
 
 
 def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, settings: ProceduralData) -> Clip:

@@ -94,7 +94,7 @@ def list_checks(params: Validation, scope: Scope) -> list[Check]:
         *([_OPINION] if scope.opinions else []),
         *of_clips["warning"],
         Check("file_duplicate", "warning", "content no other clip has", "ExpectColumnValuesToBeUnique", "file_sha256"),
-        *(_clean_share_check(split, params.min_clean_share, params.max_clean_share) for split in REQUIRED_SPLITS),
+        *(_clean_share_check(split, params.min_clean_ratio, params.max_clean_ratio) for split in REQUIRED_SPLITS),
         *(_family_check(family, params.min_clips_per_family) for family in Family),
         *(_drift_check(measure, params.max_drift) for measure in scope.measures),
     ]

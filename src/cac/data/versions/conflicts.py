@@ -103,6 +103,6 @@ def refuse_torn_groups(found: Sequence[Sourced]) -> None:
     if lines:
         raise CacError(
             f"{len(lines)} groups of linked clips are in more than one split, so nothing was merged. "
-            "Give --val-share and --test-share to split the merged dataset anew. The groups:"
+            "Give --val-ratio and --test-ratio to split the merged dataset anew. The groups:"
             + "".join(f"\n  {line}" for line in lines)
         )

@@ -102,7 +102,7 @@ def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = N
     card = merge_cards([source.card for source in sources])
     if shares is not None:
         clips = assign_splits(clips, shares)
-        card["splits"] = {"val_share": shares.val, "test_share": shares.test}
+        card["splits"] = {"val_ratio": shares.val, "test_ratio": shares.test}
     with new_dataset(out) as place:
         _copy_files(kept, place)
         write_clips(place, sorted(clips, key=lambda clip: clip.clip_id))

@@ -37,7 +37,7 @@ def split_dataset(dataset: Path, shares: Shares, out: Path | None) -> SplitRepor
     restore(dataset)
     old = read_clips(dataset)
     new = assign_splits(old, shares)
-    card = read_card(dataset) | {"splits": {"val_share": shares.val, "test_share": shares.test}}
+    card = read_card(dataset) | {"splits": {"val_ratio": shares.val, "test_ratio": shares.test}}
     if out is None or out.resolve() == dataset.resolve():
         _replace(dataset, new, card)
     else:

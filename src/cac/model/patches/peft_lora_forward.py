@@ -3,7 +3,7 @@
 PEFT computes xWᵀ and, beside it, (xAᵀ)Bᵀ: two more products and two more sums over every token, forwards and backwards.
 Where a batch has many more tokens than a layer is wide, the sum of two small matrices costs next to nothing and the
 rest is a plain layer: a training step of the nano is a seventh shorter. The gradient of the whole weight is held for a
-moment, so wide models leave this off (`adapter.compute`). What is learned and saved is PEFT's adapter all the same.
+moment, so wide models leave this off (`adapter.lora_forward`). What is learned and saved is PEFT's adapter all the same.
 """
 
 from functools import partial

@@ -17,7 +17,7 @@ def make_lean(model: Any, settings: Adapter) -> None:
     _score_learned_tokens_only()
     _keep_groups_together()
     without_wrapper(model).model.language_model.register_forward_pre_hook(without_needless_mask, with_kwargs=True)
-    if settings.compute == "sum":
+    if settings.lora_forward == "merged":
         compute_as_sum(model)
 
 
