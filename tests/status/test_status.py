@@ -10,7 +10,7 @@ import pytest
 from helpers.tiny_versions import Tiny, make_version
 
 from cac.cli import main as cli
-from cac.cli.status import print_screen
+from cac.cli.status_screen import print_screen
 from cac.params import Params
 from cac.registry.overrides import open_window, veto
 from cac.registry.promote import promote

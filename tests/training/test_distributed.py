@@ -84,7 +84,8 @@ def together(tmp_path_factory, small_dataset: Path, settings: dict, alone: Path)
 
 
 def run(root: Path, *arguments: str) -> None:
-    environment = {**os.environ, "MLFLOW_TRACKING_URI": f"sqlite:///{root}/mlflow.db", "OMP_NUM_THREADS": "1"}
+    store, helpers = f"sqlite:///{root}/mlflow.db", str(Path(__file__).parents[1])
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store, "OMP_NUM_THREADS": "1", "PYTHONPATH": helpers}
     done = subprocess.run([sys.executable, *arguments], cwd=root, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
 

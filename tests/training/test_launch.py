@@ -14,7 +14,7 @@ def test_a_config_of_one_process_starts_it_once_and_gives_its_exit_code(tmp_path
     (tmp_path / "one.yaml").write_text(ONE)
     (tmp_path / "cac").mkdir()
     (tmp_path / "cac" / "__init__.py").touch()
-    (tmp_path / "cac" / "cli.py").write_text(
+    (tmp_path / "cac" / "__main__.py").write_text(
         "import os, sys\nassert 'CAC_LAUNCHED' in os.environ\nsys.exit(int(sys.argv[1]))\n"
     )
     monkeypatch.chdir(tmp_path)

@@ -1,1 +1,1 @@
-"""Ablations: what each part of the method is worth, measured by leaving it out."""
+"""Ablations: train the method without one of its parts and measure the difference."""

@@ -1,1 +1,1 @@
-"""The annotated dataset: procedural scenes, their defects, and validation."""
+"""The annotated dataset: make it, import it, ingest it, validate it, version it."""

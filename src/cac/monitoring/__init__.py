@@ -1,1 +1,1 @@
-"""Watching the champion in production: are recent clips, and what it says of them, unlike those it was measured on?"""
+"""Drift in production: compare recent clips and their scores with those the champion was measured on."""

@@ -1,1 +1,1 @@
-"""MLflow: tracking, registered models, promotion."""
+"""Model versions in MLflow: register, gate, promote, roll back, veto, load."""

@@ -1,1 +1,1 @@
-"""The three training stages and their rewards."""
+"""The three training stages, rollouts, rewards, and resumable checkpoints."""

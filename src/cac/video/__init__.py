@@ -1,1 +1,1 @@
-"""TODO."""
+"""Video files in and out: decode, encode, choose frames, resize them to views, draw on them, measure motion."""

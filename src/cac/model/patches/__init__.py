@@ -1,1 +1,1 @@
-"""TODO."""
+"""Functions we replace inside libraries, one a module, each with the version it is for and the test that ends it."""

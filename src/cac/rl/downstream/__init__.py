@@ -1,1 +1,1 @@
-"""The use of the reward in small: a trainable generator of procedural clips, whose true anomaly rate is known."""
+"""The reward in use, in small: a trainable generator of procedural clips whose true anomaly rate is known."""

@@ -1,0 +1,195 @@
+"""The overview as one screen for a person: a title a part, marks in colour where there is colour, words in any case."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from cac.status.flow_runs import FlowRun
+from cac.status.models import standing
+from cac.status.overview import AT_WORK, IDLE, VETO_WINDOW, Overview
+from cac.status.stages import FRESH, Stage
+
+if TYPE_CHECKING:
+    from cac.registry.listing import Listed
+
+_GOOD, _WARN, _BAD, _FAINT, _WORKING = "green", "yellow", "red", "bright_black", "cyan"
+_COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _WARN, "CANCELLING": _WARN}
+_WIDTH = 116
+_REASONS = 3  # of a stage, before they are counted
+_METRICS = {
+    "balanced_accuracy": "bal. acc.",
+    "specificity": "spec.",
+    "expected_calibration_error": "calib.",
+    "seconds_per_clip": "s/clip",
+}
+
+
+def print_screen(told: Overview) -> None:
+    """Print the overview."""
+    console = _console()
+    now = datetime.fromisoformat(told.at)
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold", no_wrap=True)
+    grid.add_column(overflow="fold")
+    parts = {
+        "Data": _data(told, now),
+        "Stages": _stages(told.stages),
+        "Models": _models(told, now),
+        "Runs": _runs(told, now),
+        "Retraining": _retraining(told),
+        "Drift": _drift(told, now),
+    }
+    for title, shown in parts.items():
+        grid.add_row(title, shown)
+        grid.add_row()
+    grid.add_row("Attention", _attention(told.attention))
+    panel = Panel(grid, title=_title(told), title_align="left", border_style=_FAINT, padding=(1, 2), box=box.ROUNDED)
+    console.print(panel)
+
+
+def _console() -> Console:
+    """Return a console as wide as the terminal, but no wider than can be read, nor than a log or a pipe needs."""
+    console = Console()
+    return Console(width=min(_WIDTH, console.width) if console.is_terminal else _WIDTH)
+
+
+def _title(told: Overview) -> Text:
+    changes = {"true": " + changes", "false": "", "unknown": ""}[told.code.dirty]
+    words = Text.assemble(("CaC", "bold"), f"  {told.root}  ")
+    return words.append(f"{told.code.branch} {told.code.commit[:8]}{changes}", style=_FAINT)
+
+
+def _mark(colour: str, words: str = "", faint: str = "") -> Text:
+    return Text.assemble(("● ", colour), words, (f"  {faint}" if faint else "", _FAINT))
+
+
+def _data(told: Overview, now: datetime) -> RenderableType:
+    data = told.data
+    clips = "no manifest here" if data.clips is None else f"{data.clips:,} clips"
+    size = "" if data.size is None else f", {data.size / 1e6:,.1f} MB"
+    states = {"as named": (_GOOD, ""), "differs": (_BAD, "  data/ DIFFERS"), "missing": (_WARN, "  data/ is missing")}
+    colour, said = states[data.folder]
+    first = _mark(colour, f"{data.md5.removesuffix('.dir')}  {clips}{size}{said}")
+    if data.brought_by is None:
+        return Group(first, Text("  data.dvc is not committed as it is", style=_WARN))
+    brought = data.brought_by
+    second = Text(f"  brought by {brought.commit} {_ago(brought.at, now)}: {brought.subject}", style=_FAINT)
+    second.truncate(_WIDTH - 24, overflow="ellipsis")
+    return Group(first, second)
+
+
+def _stages(stages: Iterable[Stage]) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    for stage in stages:
+        colour = _WARN if stage.state != FRESH else _GOOD
+        table.add_row(_mark(colour, stage.name), Text(stage.state, style="" if stage.state == FRESH else colour),
+                      Text(_why(stage), style=_FAINT))  # fmt: skip
+    return table if table.row_count else Text("no dvc.yaml", style=_FAINT)
+
+
+def _why(stage: Stage) -> str:
+    more = len(stage.why) - _REASONS
+    why = ", ".join(stage.why[:_REASONS]) + (f" and {more} more" if more > 0 else "")
+    return why or ("results are not in this checkout" if stage.missing else "")
+
+
+def _models(told: Overview, now: datetime) -> RenderableType:
+    if told.models is None:
+        return _unknown(told, "models")
+    rows = {"champion": told.models.champion, "previous": told.models.previous, "challenger": told.models.challenger}
+    if not any(rows.values()):
+        return _mark(_WARN, "no champion yet", f"{told.models.versions} versions in {told.models.source}")
+    table = Table.grid(padding=(0, 2))
+    headings = ("", "version", *_METRICS.values(), "code", "data", "made")
+    for heading in headings:
+        table.add_column(no_wrap=True, justify="right" if heading in _METRICS.values() else "left")
+    table.add_row(*(Text(heading, style=_FAINT) for heading in headings))
+    for role, version in rows.items():
+        if version is not None:
+            table.add_row(*_version(role, version, told, now))
+    challenger = told.models.challenger
+    if challenger is None:
+        return table
+    return Group(table, Text(f"  version {challenger.version}: {standing(challenger, now)}", style=_WARN))
+
+
+def _version(role: str, version: "Listed", told: Overview, now: datetime) -> list[RenderableType]:
+    code = version.git_commit[:8] + ("+" if version.git_dirty == "true" else "")
+    same = version.data_md5 == told.data.md5
+    numbers = ["–" if (value := version.metrics.get(name)) is None else f"{value:.3f}" for name in _METRICS]
+    colour = {"champion": _GOOD, "challenger": _WORKING}.get(role, _FAINT)
+    data = Text(version.data_md5[:8] + ("" if same else " (other)"), style="" if same else _WARN)
+    return [_mark(colour, role), version.version, *numbers, code, data, _ago(version.created, now)]
+
+
+def _runs(told: Overview, now: datetime) -> RenderableType:
+    if told.runs is None:
+        return _unknown(told, "runs")
+    if not told.runs.runs and told.runs.next_run is None:
+        return Text(f"none yet in {told.runs.source}", style=_FAINT)
+    table = Table.grid(padding=(0, 2))
+    for run in told.runs.runs:
+        table.add_row(*_run(run, now))
+    if coming := told.runs.next_run:
+        when = f"due {_ago(str(coming.started), now)}"
+        table.add_row(_mark(_FAINT, coming.flow), Text(coming.state_name, style=_FAINT), Text(when, style=_FAINT), "")
+    return table
+
+
+def _run(run: FlowRun, now: datetime) -> list[RenderableType]:
+    colour = _WORKING if run.is_active else _COLOURS.get(run.state, _FAINT)
+    started = _ago(run.started, now) if run.started else "–"
+    lasted = "" if run.seconds is None else ("for " if run.is_active else "took ") + _span(run.seconds)
+    return [_mark(colour, run.flow), Text(run.state_name, style=colour), started, lasted, Text(run.name, style=_FAINT)]
+
+
+def _retraining(told: Overview) -> RenderableType:
+    state = told.retraining.state
+    colour = {IDLE: _FAINT, AT_WORK: _WORKING, VETO_WINDOW: _WARN}.get(state, _WARN)
+    return _mark(colour, state, told.retraining.detail)
+
+
+def _drift(told: Overview, now: datetime) -> RenderableType:
+    if "drift" in told.unknown:
+        return _unknown(told, "drift")
+    record = told.drift
+    if record is None:
+        return Text("production was not monitored yet", style=_FAINT)
+    colour = {"drift": _BAD, "no drift": _GOOD}.get(record.outcome, _FAINT)
+    what = f"{record.outcome}{' in ' + ', '.join(record.drifted) if record.drifted else ''}"
+    accepted = ", accepted since" if record.accepted else ""
+    faint = f"{_ago(record.at, now)}, {record.clips} clips of {record.place}, version {record.model_version}{accepted}"
+    return _mark(_FAINT if record.accepted else colour, what, faint)
+
+
+def _unknown(told: Overview, part: str) -> Text:
+    return _mark(_WARN, "unknown", told.unknown[part])
+
+
+def _attention(lines: Iterable[str]) -> RenderableType:
+    shown = [_mark(_WARN, line) for line in lines]
+    return Group(*shown) if shown else _mark(_GOOD, "nothing")
+
+
+def _ago(moment: str, now: datetime) -> str:
+    """Return how far from now a moment is, such as "3 h ago" or "in 5 min"."""
+    passed = now - datetime.fromisoformat(moment)
+    span = _span(abs(passed) / timedelta(seconds=1))
+    return f"{span} ago" if passed >= timedelta() else f"in {span}"
+
+
+def _span(seconds: float) -> str:
+    """Return a length of time in its largest unit, or two of them where that says more."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = seconds / 60
+    if minutes < 90:
+        return f"{minutes:.0f} min"
+    hours = minutes / 60
+    return f"{hours:.0f} h" if hours < 48 else f"{hours / 24:.0f} days"
