@@ -2,7 +2,8 @@
 
 Only the tokens that are learned from are scored; a batch without padding on the left needs no attention mask; rollouts
 of one clip stay in one pass, whose equal images are encoded once; adapters of narrow models are added to their weights.
-docs/experiments/2026-11-28-faster-training-steps.md has what each is worth. Imports TRL, so import it inside functions only.
+docs/experiments/2026-11-28-faster-training-steps.md has what each is worth. Imports TRL,
+so import it inside functions only.
 """
 
 from typing import Any
