@@ -27,7 +27,7 @@ from cac.model.nano import ANSWER_WORDS, GENERIC_WORDS
 from cac.schema.dialogue import COORDINATE_SCALE, Scan, format_time, frame_blocks, scan_reply, tool_reply
 from cac.schema.geometry import Window
 from cac.training.collator import Dialogue
-from cac.video.decode import dense_indices, spread_indices
+from cac.video.sampling import dense_indices, spread_indices
 
 FPS = 8
 SIZES = (64, 80, 96)

@@ -22,7 +22,7 @@ from transformers import Qwen3VLForConditionalGeneration
 from cac.data.sample.render import COLOURS, KINDS
 from cac.model.nano import build_processor
 from cac.training.collator import IGNORED, collate, training_template
-from cac.video.decode import spread_indices
+from cac.video.sampling import spread_indices
 
 BATCH = 24
 

@@ -16,7 +16,7 @@ from cac.batch.plan import BatchSettings, Plan
 from cac.batch.work import Work
 from cac.cli import main as cli
 from cac.io.s3 import StoreUnreachableError
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is an extra: uv pip install -e '.[ray]'"

@@ -17,7 +17,8 @@ from cac.batch.run import BatchSettings, score_batch
 from cac.cli import main as cli
 from cac.errors import CacError
 from cac.registry import pinned
-from cac.video.decode import Limits, encode
+from cac.video.decode import Limits
+from cac.video.encode import encode
 
 MODEL = "models:/bright@champion"
 SETTINGS = BatchSettings(batch_size=1, limits=Limits(seconds=2.0))

@@ -21,7 +21,8 @@ from cac.registry.overrides import Rollback
 from cac.schema.dialogue import Finding
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES, family_of
-from cac.video.decode import Video, encode
+from cac.video.decode import Video
+from cac.video.encode import encode
 
 ROOT = Path(__file__).parents[2]
 LEAF = next(iter(LEAVES))

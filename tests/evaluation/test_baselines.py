@@ -7,7 +7,8 @@ from cac.errors import CacError
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.evaluation.metrics import clip_facts, point_values
 from cac.schema.dialogue import parse_look
-from cac.video.decode import Video, decode, encode
+from cac.video.decode import Video, decode
+from cac.video.encode import encode
 
 
 def _measure(clips, judgements) -> dict[str, float | None]:

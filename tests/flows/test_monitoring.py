@@ -25,7 +25,7 @@ from cac.registry.versions import CHAMPION, COMPLETE
 from cac.status.flow_runs import flow_runs
 from cac.status.overview import overview
 from cac.tracking.mlflow_runs import connect
-from cac.video.decode import encode
+from cac.video.encode import encode
 from flows.monitoring import dated
 from flows.support.prefect_server import local_server
 

@@ -9,7 +9,7 @@ import numpy as np
 from cac.data.versions.cards import write_card
 from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
 from cac.schema.taxonomy import family_of
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 FRAMES, FPS, SIZE = 8, 8.0, 32
 CARD = {"schema_version": "1", "taxonomy_version": "1", "source": "test", "licence": "CC0-1.0", "made_by": "test"}

@@ -17,7 +17,7 @@ from helpers.tiny_versions import Tiny, answers
 
 from cac.params import Params
 from cac.schema.annotations import Clip, write_clips
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 ROOT = Path(__file__).parents[2]
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]

@@ -11,7 +11,7 @@ import numpy as np
 from cac.params import Validation
 from cac.schema.annotations import MANIFEST_NAME
 from cac.schema.taxonomy import family_of
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 ClipDict = dict[str, Any]
 Spoil = Callable[[Path, list[ClipDict]], object]

@@ -16,7 +16,7 @@ from cac.params import Params
 from cac.registry import pinned
 from cac.registry.promote import promote
 from cac.tracking.mlflow_runs import connect
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 BRIGHT, DARK = range(200, 224), range(20, 44)
 

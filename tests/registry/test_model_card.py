@@ -18,7 +18,7 @@ from cac.registry.card_files import MARKDOWN, PAGE, write_card
 from cac.registry.model_card import MAX_DESCRIPTION, plain, summary
 from cac.schema.annotations import write_clips
 from cac.tracking.run_state import Fingerprint
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 STATE = Fingerprint("c" * 40, "false", "d" * 32 + ".dir", "p" * 64, "s" * 64, "e" * 64)
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:1) ![w](http://example.org/a.png) & _a_"

@@ -16,7 +16,8 @@ from cac.registry.pyfunc_model import RewardPyfunc, signature
 from cac.registry.versions import COMPLETE, REGISTRATION_TAG
 from cac.schema.answer import COLUMNS, answer
 from cac.tracking.mlflow_runs import connect, experiment_id
-from cac.video.decode import decode, encode
+from cac.video.decode import decode
+from cac.video.encode import encode
 
 NAME = "cac-reward-model"
 PROMPT = "a ball rolls"

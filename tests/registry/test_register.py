@@ -24,7 +24,7 @@ from cac.schema.annotations import write_clips
 from cac.tracking.dvc_files import md5_of
 from cac.tracking.lineage import recorded_outputs
 from cac.tracking.mlflow_runs import connect
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 FITTED = Calibration(1.5, 0.2)
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")

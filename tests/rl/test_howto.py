@@ -8,7 +8,7 @@ import pytest
 import torch
 from helpers.rl_clips import BRIGHT, DARK, frozen, moving
 
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cac.errors import CacError
 from cac.registry.pinned import pin_package
 from cac.rl.reward import Rewarder, RewardSettings, combined_reward
-from cac.video.decode import Video, encode
+from cac.video.decode import Video
+from cac.video.encode import encode
 from cac.video.motion import motion
 
 SCORES = st.floats(0, 1)

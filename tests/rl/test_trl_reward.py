@@ -7,7 +7,8 @@ from helpers.rl_clips import BRIGHT, DARK, moving
 
 from cac.errors import CacError
 from cac.rl.trl_reward import AnomalyReward, Rollouts, from_column, from_completions, from_environments
-from cac.video.decode import Video, encode
+from cac.video.decode import Video
+from cac.video.encode import encode
 
 METRICS = {
     "cac/score",

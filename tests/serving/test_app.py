@@ -12,7 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cac.serving.app import make_app
 from cac.serving.settings import ServeSettings
-from cac.video.decode import Limits, encode
+from cac.video.decode import Limits
+from cac.video.encode import encode
 
 SETTINGS = ServeSettings(batch_size=4, batch_wait=0.05, limits=Limits(seconds=2.0), max_bytes=50_000, timeout=20.0)
 

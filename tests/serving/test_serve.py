@@ -22,7 +22,7 @@ from cac.params import Model
 from cac.registry.versions import COMPLETE
 from cac.serving.settings import ServeSettings
 from cac.tracking.mlflow_runs import connect
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 CHAMPION = f"models:/{NAME}@champion"
 PATIENCE = 300

@@ -8,7 +8,7 @@ import pytest
 from cac.errors import CacError
 from cac.schema.annotations import Clip
 from cac.video.clip_store import ClipStore
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 FRAME_BYTES = 8 * 32 * 32 * 3
 

@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 
 from cac.errors import CacError
 from cac.schema.geometry import Window
-from cac.video.decode import decode, dense_indices, encode, probe, spread_indices
+from cac.video.decode import decode, probe
+from cac.video.encode import encode
+from cac.video.sampling import dense_indices, spread_indices
 
 OnPath = Callable[[Path], object]
 

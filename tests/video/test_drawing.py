@@ -13,22 +13,11 @@ from cac.schema.annotations import Anomaly, Clip, FrameBox
 from cac.schema.dialogue import Finding
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import Family
-from cac.video.decode import Video, decode, encode
-from cac.video.drawing import (
-    BACKGROUND,
-    PREDICTED,
-    TRUTH,
-    Mark,
-    Track,
-    contact_sheet,
-    dataset_sheet,
-    draw_marks,
-    draw_timeline,
-    enlarge,
-    fit_frame,
-    overlay_video,
-    shown_indices,
-)
+from cac.video.decode import Video, decode
+from cac.video.drawing import BACKGROUND, PREDICTED, TRUTH, Mark, Track, draw_marks, draw_timeline, enlarge, fit_frame
+from cac.video.encode import encode
+from cac.video.overlay import overlay_video
+from cac.video.sheets import contact_sheet, dataset_sheet, shown_indices
 
 WINDOW = (0.5, 1.0)
 

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.video.decode import Video, decode, encode
+from cac.video.decode import Video, decode
+from cac.video.encode import encode
 from cac.video.motion import motion, reference_motion
 
 MOVING = moving(100, frames=24)

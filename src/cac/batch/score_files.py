@@ -83,6 +83,6 @@ def _decode(path: Path) -> Video | Failed:
 
 def draw_overlay(scored: Scored, out: Path) -> None:
     """Write the video again with window, boxes, verdict and score drawn."""
-    from cac.video.drawing import overlay_video
+    from cac.video.overlay import overlay_video
 
     overlay_video(decode(scored.path), scored.judgement, scored.score, out)

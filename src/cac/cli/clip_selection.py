@@ -1,6 +1,6 @@
 """Which clips a person is shown: so many, mixed over what there is to see, or those named.
 
-Left out: drawing them, which is in `drawing.py`.
+Left out: drawing them, which is in `video/sheets.py`.
 """
 
 from collections import defaultdict

@@ -107,7 +107,7 @@ def _data_validate(args: argparse.Namespace) -> int:
 def _data_show(args: argparse.Namespace) -> int:
     from cac.cli.clip_selection import select_clips
     from cac.schema.annotations import read_clips
-    from cac.video.drawing import dataset_sheet
+    from cac.video.sheets import dataset_sheet
 
     clips = select_clips(read_clips(args.data), args.clips)
     dataset_sheet(args.data, clips, args.out)

@@ -21,7 +21,8 @@ from cac.schema.geometry import temporal_iou
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES
 from cac.video.decode import Video
-from cac.video.drawing import contact_sheet, save_image
+from cac.video.drawing import save_image
+from cac.video.sheets import contact_sheet
 
 HEADLINE = (
     "balanced_accuracy",

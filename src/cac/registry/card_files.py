@@ -20,7 +20,8 @@ from cac.model.calibration import reliability
 from cac.registry.card_facts import CardFacts
 from cac.registry.model_card import Pictures, model_card
 from cac.video.clip_store import ClipStore
-from cac.video.drawing import contact_sheet, save_image
+from cac.video.drawing import save_image
+from cac.video.sheets import contact_sheet
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

@@ -67,7 +67,7 @@ def check_loads(uri: str, candidate: "Candidate") -> float:
     import mlflow
     import numpy as np
 
-    from cac.video.decode import encode
+    from cac.video.encode import encode
 
     clip = candidate.folder / "check.mp4"
     ramp = np.linspace(0, 255, 16 * 64 * 64 * 3).astype(np.uint8)

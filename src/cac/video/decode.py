@@ -1,13 +1,11 @@
-"""Video files and the frame sampler: the only place that decides which frames a model sees.
+"""Reading video files with PyAV: `probe` and `decode`, within `Limits` for files from strangers.
 
-`probe`, `decode` and `encode` wrap PyAV; the samplers are pure functions from (frame count, fps, policy) to frame
-indices. Files of strangers are decoded within `Limits`. What is left out: audio, variable frame rates (frames are
-counted, not timed), and resizing policy (see `dialogue.py`, which knows the sizes).
+Out of scope: audio, variable frame rates (frames are counted, not timed), which frames a model sees (`sampling.py`),
+and their size (`views.py`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,10 +13,6 @@ from typing import Any
 import numpy as np
 
 from cac.errors import BeyondLimitsError, CacError
-from cac.schema.geometry import Window, merge_windows
-
-# One thread and cpu-independent: x264 then writes the same bytes on every run and every x86-64 machine.
-_X264_OPTIONS = {"crf": "12", "preset": "medium", "threads": "1", "x264-params": "cpu-independent=1"}
 
 # FFmpeg's names of what is read. It would also play text as terminal art, and playlists (m3u8, concat) that name other
 # files and addresses, which a stranger's upload must never reach.
@@ -174,57 +168,3 @@ def _frames(container: Any, source: _Readable) -> Iterator[Any]:
     for count, frame in enumerate(container.decode(stream), start=1):
         limits.check(source.name, count / rate, frame.width * frame.height, count)
         yield frame
-
-
-def encode(path: Path | str, frames: np.ndarray, fps: float, pix_fmt: str = "yuv444p") -> None:
-    """Write uint8 frames (frames, height, width, 3) as H.264 mp4; the same frames give the same bytes.
-
-    `pix_fmt` yuv444p keeps the colours of small objects; browsers play only yuv420p, which needs even sides.
-    """
-    import av
-
-    with av.open(str(path), "w", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options=_X264_OPTIONS)
-        stream.height, stream.width = frames.shape[1:3]
-        stream.pix_fmt = pix_fmt
-        for frame in frames:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
-        container.mux(stream.encode())
-
-
-def spread_indices(frame_count: int, count: int, phase: float = 0.5) -> list[int]:
-    """Return `count` frame indices spread evenly over a clip, sorted and unique.
-
-    The clip is cut into `count` equal parts and the frame at `phase` (in [0, 1)) of each part is taken; a clip shorter
-    than `count` gives all its frames.
-    """
-    if frame_count <= count:
-        return list(range(frame_count))
-    return [int((part + phase) * frame_count / count) for part in range(count)]
-
-
-def dense_indices(windows: Sequence[Window], frame_count: int, fps: float, count: int) -> list[int]:
-    """Return up to `count` frame indices inside the windows, sorted and unique.
-
-    Windows are cut to the clip. If they hold fewer than `count` frames they are widened evenly to both sides, so that
-    the second look always has `count` frames if the clip does; windows that fall between frames start from the frames
-    nearest to their middles. Without a window in the clip the whole clip is taken at a phase that differs from the
-    coarse scan's.
-    """
-    cut = [(max(0.0, start), min(frame_count / fps, end)) for start, end in merge_windows(windows)]
-    spans = [(start, end) for start, end in cut if start < end]
-    if not spans:
-        return spread_indices(frame_count, count, phase=0.0)
-    inside = [i for i in range(frame_count) if any(start - 1e-6 <= i / fps < end - 1e-6 for start, end in spans)]
-    if not inside:
-        inside = sorted({min(frame_count - 1, round((start + end) / 2 * fps)) for start, end in spans})
-    while len(inside) < min(count, frame_count):
-        before, after = inside[0] - 1, inside[-1] + 1
-        if before >= 0:
-            inside.insert(0, before)
-        if after < frame_count and len(inside) < count:
-            inside.append(after)
-        if before < 0 and after >= frame_count:
-            missing = sorted(set(range(frame_count)) - set(inside))
-            inside = sorted(inside + missing[: count - len(inside)])
-    return [inside[i] for i in spread_indices(len(inside), count)]

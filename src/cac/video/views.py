@@ -12,7 +12,8 @@ from PIL import Image
 
 from cac.params import Frames
 from cac.schema.geometry import Window
-from cac.video.decode import Video, dense_indices, spread_indices
+from cac.video.decode import Video
+from cac.video.sampling import dense_indices, spread_indices
 
 
 @dataclass(frozen=True)

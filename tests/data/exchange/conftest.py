@@ -9,7 +9,7 @@ from helpers.exchange_cases import LABELS, UNICODE, Imported, Importer, small_vi
 from cac.data.exchange.import_ import Import, import_dataset
 from cac.data.exchange.report import REPORT_NAME
 from cac.schema.annotations import read_clips
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 
 @pytest.fixture(scope="session")

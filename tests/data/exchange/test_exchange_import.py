@@ -21,7 +21,8 @@ from cac.data.exchange.media import VideoFolder, clip_id
 from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
-from cac.video.decode import decode, encode, probe
+from cac.video.decode import decode, probe
+from cac.video.encode import encode
 
 
 def clean_videos(folder: Path, *names: str) -> Path:

@@ -13,7 +13,7 @@ from cac.data.injection.pair import name_pair
 from cac.errors import EXIT_REFUSED, CacError
 from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
 from cac.schema.taxonomy import family_of
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 ANOMALY = Anomaly(
     family=family_of("teleport"),

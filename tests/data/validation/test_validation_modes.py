@@ -16,7 +16,8 @@ from cac.data.validation.drift import Reference, portrait_of
 from cac.data.validation.validate import validate
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
-from cac.video.decode import decode, encode
+from cac.video.decode import decode
+from cac.video.encode import encode
 
 PARAMS = Path(__file__).parents[3] / "params.yaml"
 

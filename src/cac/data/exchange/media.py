@@ -15,7 +15,8 @@ import numpy as np
 from cac.data.exchange.interchange import Unusable
 from cac.data.validation.probe import Pace
 from cac.errors import CacError, shown
-from cac.video.decode import VideoInfo, decode, encode, probe
+from cac.video.decode import VideoInfo, decode, probe
+from cac.video.encode import encode
 
 _MOST_DECODED = 2 * 1024**3  # bytes of frames held at once when encoding anew
 

@@ -26,7 +26,7 @@ from cac.data.injection.settings import InjectionSettings
 from cac.errors import CacError
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
 from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 LEAST_SIDE = 48  # pixels of a frame's shorter side
 _KEPT = (0.8, 0.95)  # of each side, in a view that is not the whole frame

@@ -22,7 +22,7 @@ from cac.params import Params, ProceduralData
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, Split, write_clips
 from cac.schema.geometry import box_area, box_iou
 from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
-from cac.video.decode import encode
+from cac.video.encode import encode
 
 SOURCE = "procedural"
 SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames

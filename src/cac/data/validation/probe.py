@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from cac.data.validation.perceptual_hash import FRAMES, HEIGHT, WIDTH, fingerprint
 from cac.errors import CacError
-from cac.video.decode import VideoInfo, spread_indices
+from cac.video.decode import VideoInfo
+from cac.video.sampling import spread_indices
 
 if TYPE_CHECKING:
     import numpy as np

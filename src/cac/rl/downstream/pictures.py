@@ -15,8 +15,8 @@ from cac.rl.downstream.clips import Made
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Result
 from cac.rl.downstream.optimise import Chance, generate
 from cac.rl.downstream.prompts import Prompt, random_prompt
-from cac.video.decode import spread_indices
 from cac.video.drawing import BACKGROUND, BAD, MUTED, TEXT, save_image
+from cac.video.sampling import spread_indices
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

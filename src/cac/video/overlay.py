@@ -1,0 +1,83 @@
+"""Overlay videos: a video with the predicted boxes drawn, and verdict, score and windows below."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from cac.errors import CacError
+from cac.schema.judgement import Judgement
+from cac.video.decode import Video
+from cac.video.drawing import (
+    BACKGROUND,
+    BAD,
+    GOOD,
+    MUTED,
+    PREDICTED,
+    TEXT,
+    Track,
+    draw_marks,
+    draw_timeline,
+    enlarge,
+    font,
+    predicted_marks,
+    stack,
+)
+from cac.video.encode import encode
+
+OVERLAY_FRAME = 384  # minimum length of the longer side, pixels
+_PANEL = 240  # minimum width of the verdict panel, pixels
+_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+
+
+def overlay_video(video: Video, judgement: Judgement, score: float, out: Path) -> None:
+    """Write the video, enlarged to at least 384 pixels, with boxes drawn, and verdict, score and windows below.
+
+    Args:
+        video: the judged video.
+        judgement: its judgement.
+        score: calibrated probability that it is clean, in [0, 1].
+        out: the file to write; .mp4, .mov or .mkv.
+
+    Raises:
+        CacError: `out` has another suffix or cannot be written.
+    """
+    if out.suffix.lower() not in _VIDEO_SUFFIXES:
+        raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(_VIDEO_SUFFIXES)}.")
+    longest = max(video.frames.shape[1:3])
+    factor = max(1, -(-OVERLAY_FRAME // longest))
+    frames = [_overlay_frame(video, index, judgement, score, factor) for index in range(len(video.frames))]
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        encode(out, _with_even_sides(np.stack(frames)), video.fps, pix_fmt="yuv420p")
+    except OSError as error:
+        raise CacError(f"cannot write {out}: {error.strerror}. Choose a writable folder.") from error
+
+
+def _with_even_sides(frames: np.ndarray) -> np.ndarray:
+    """Repeat the last row or column of an odd side: players need yuv420p, which halves the colour planes."""
+    height, width = frames.shape[1:3]
+    return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+
+
+def _overlay_frame(video: Video, index: int, judgement: Judgement, score: float, factor: int) -> np.ndarray:
+    seconds = index / video.fps
+    image = enlarge(video.frames[index], factor)
+    draw_marks(image, predicted_marks(judgement, seconds))
+    tracks, width = [Track("looked at", judgement.windows, PREDICTED)], max(image.width, _PANEL)
+    timeline = draw_timeline(width, video.duration, tracks, [seconds])
+    framed = stack([image, _verdict_panel(judgement, score, seconds, width), timeline])
+    even = Image.new("RGB", (framed.width + framed.width % 2, framed.height + framed.height % 2), BACKGROUND)
+    even.paste(framed)
+    return np.asarray(even)
+
+
+def _verdict_panel(judgement: Judgement, score: float, seconds: float, width: int) -> Image.Image:
+    panel = Image.new("RGB", (width, 44), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
+    colour = GOOD if judgement.verdict == "clean" else BAD
+    draw.text((4, 2), f"{judgement.verdict}   score {score:.2f}", font=font(17), fill=colour)
+    draw.text((width - 4, 4), f"{seconds:.2f}s", font=font(14), fill=MUTED, anchor="ra")
+    if judgement.leaf:
+        draw.text((4, 25), f"{judgement.family} / {judgement.leaf}", font=font(13), fill=TEXT)
+    return panel
