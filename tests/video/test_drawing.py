@@ -143,7 +143,7 @@ def test_dataset_sheet_has_a_row_a_clip_and_equal_bytes(dataset) -> None:
 
 def test_dataset_sheet_refuses_what_it_cannot_do(dataset) -> None:
     folder, clips = dataset
-    with pytest.raises(CacError, match="no clip to show"):
+    with pytest.raises(CacError, match="no clip in the dataset matches"):
         dataset_sheet(folder, [], folder / "out.png")
     with pytest.raises(CacError, match=r"no video file at .*gone\.mp4"):
         dataset_sheet(folder, [clips[0].model_copy(update={"path": "clips/gone.mp4"})], folder / "out.png")
