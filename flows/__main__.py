@@ -11,13 +11,13 @@ from pathlib import Path
 
 from cac.cli.console import print_error, print_summary
 from cac.params import load_params
-from cac.paths import STEPS
+from cac.paths import SCRATCH, STEPS
 from flows.data import ensure_data
-from flows.support.environment import LOCK_FILE, SCRATCH, prepare, stay_offline
+from flows.support.environment import LOCK_FILE, prepare, stay_offline
 from flows.support.exits import guarded
 from flows.support.prefect_server import local_server
 from flows.support.run_lock import run_lock
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 _INTERRUPTED = (
     "Interrupted. Finished stages are kept, and checkpoints of the one at work; `make run` goes on from there."
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = Path.cwd()
     prepare(root)
     with run_lock(root / LOCK_FILE) as lock:
-        COMMANDS.lock = lock
+        RUNNER.lock = lock
         return _run(root, args.until)
 
 
@@ -45,7 +45,7 @@ def _run(root: Path, until: str) -> int:
         stay_offline()
     with local_server(root / SCRATCH / "prefect" / "server.log", partial(_ready_data, root)):
         message = _run_flow(until)
-    if COMMANDS.interrupted:
+    if RUNNER.interrupted:
         raise KeyboardInterrupt
     if message:
         print_error(message)
@@ -56,23 +56,23 @@ def _run(root: Path, until: str) -> int:
 
 
 def _ready_data(root: Path) -> None:
-    with COMMANDS.stopped_by_signals():
+    with RUNNER.stopped_by_signals():
         ensure_data(root)
 
 
 def _run_flow(until: str) -> str | None:
     """Run the flow and return what to tell the user if it failed."""
-    from flows.pipeline import pipeline, send_what_is_left  # Prefect reads its settings here, so no sooner
+    from flows.pipeline import flush_logs_and_events, pipeline  # Prefect reads its settings here, so no sooner
 
-    with COMMANDS.stopped_by_signals():
+    with RUNNER.stopped_by_signals():
         state = pipeline(until=until, return_state=True)
-    send_what_is_left()
+    flush_logs_and_events()
     if state.is_completed():
         return None
-    return "\n".join((str(state.message), *own_error(COMMANDS.last.tail if COMMANDS.last else ())))
+    return "\n".join((str(state.message), *extract_error(RUNNER.last.tail if RUNNER.last else ())))
 
 
-def own_error(tail: Sequence[str]) -> list[str]:
+def extract_error(tail: Sequence[str]) -> list[str]:
     """Return a failed step's last words out of its last lines: its error message, or else the end of what it said.
 
     What DVC adds, that a command failed and which, is left out.

@@ -14,7 +14,7 @@ from cac.errors import CacError
 from flows.support.environment import LOCK_FILE, prepare
 from flows.support.exits import guarded
 from flows.support.run_lock import run_lock
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 _POINTER = "data.dvc"
 _SHOWN = 3  # lines of a failed command that are shown again
@@ -62,8 +62,8 @@ def _state(root: Path) -> str | None:
 
 
 def _run(root: Path, module: tuple[str, ...]) -> None:
-    finished = COMMANDS.run((sys.executable, "-m", *module), print, root)
-    if COMMANDS.interrupted:
+    finished = RUNNER.run((sys.executable, "-m", *module), print, root)
+    if RUNNER.interrupted:
         raise KeyboardInterrupt
     if finished.code:
         raise CacError("the dataset could not be made ready: " + "\n".join(finished.tail[-_SHOWN:]))
@@ -74,8 +74,8 @@ def main() -> int:
     """Make the dataset ready and return the exit code."""
     argparse.ArgumentParser(prog="python -m flows.data", description="Make data/ what data.dvc names.").parse_args()
     prepare(Path.cwd())
-    with run_lock(Path.cwd() / LOCK_FILE) as lock, COMMANDS.stopped_by_signals():
-        COMMANDS.lock = lock
+    with run_lock(Path.cwd() / LOCK_FILE) as lock, RUNNER.stopped_by_signals():
+        RUNNER.lock = lock
         ensure_data(Path.cwd())
     print("data/ is ready: it is what data.dvc names.")
     return 0

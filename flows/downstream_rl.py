@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cac.params import load_params
+from cac.paths import SCRATCH
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Run, Setup
 from cac.rl.downstream.optimise import Training
-from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.environment import prepare, stay_offline
 from flows.support.exits import guarded, told
 from flows.support.prefect_server import local_server
 from flows.support.run_lock import run_lock

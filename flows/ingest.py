@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.support.environment import SCRATCH, prepare
+from cac.paths import SCRATCH
+from flows.support.environment import prepare
 from flows.support.exits import guarded, told
 from flows.support.prefect_server import local_server
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 _INTERRUPTED = "Interrupted. What was fetched is kept; the same command goes on from there."
 
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(args: argparse.Namespace, tell: bool) -> int:
     from flows.ingestion import ingestion  # Prefect reads its settings here, so no sooner
 
-    with COMMANDS.stopped_by_signals():
+    with RUNNER.stopped_by_signals():
         state = ingestion(args.landing, args.branch, args.val_ratio, args.test_ratio, tell, return_state=True)
     return told(state)
 

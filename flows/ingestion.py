@@ -21,12 +21,12 @@ from cac.data.versions.diff import Comparison
 from cac.data.versions.groups import Shares
 from cac.errors import CacError
 from cac.io.s3 import Bucket
+from cac.paths import SCRATCH
 from flows.ingest_steps import Ingestion, Taken, remember, take_in, unannounced, waiting
 from flows.support.data_worktree import open_checkout
-from flows.support.environment import SCRATCH
-from flows.support.events import News, send
+from flows.support.events import TriggerEvent, send_event
 from flows.support.run_lock import run_lock
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 EVENT = "cac.dataset.version-added"
 RESOURCE = "cac.dataset"
@@ -68,17 +68,17 @@ def _opened(landing: str, branch: str, shares: Shares | None) -> Iterator[Ingest
     root, scratch = Path.cwd(), Path.cwd() / SCRATCH / "ingestion"
     say = get_run_logger().info
     with run_lock(scratch / "lock") as lock:
-        COMMANDS.lock = lock
+        RUNNER.lock = lock
         try:
             bucket = Bucket(landing, tick=_tick)
             bucket.folders()  # before anything is made: are address and keys right?
             yield Ingestion(bucket, open_checkout(root, scratch, branch, say), scratch, shares, say)
         finally:
-            COMMANDS.lock = None
+            RUNNER.lock = None
 
 
 def _tick() -> None:
-    if COMMANDS.interrupted:
+    if RUNNER.interrupted:
         raise KeyboardInterrupt
 
 
@@ -131,7 +131,7 @@ def announce(work: Ingestion, tell: bool) -> State:
             return Completed(message="no new version")
         show_comparison(told.comparison)
         if tell:
-            send(News(EVENT, RESOURCE, told.branch, told.revision, told.payload()))
+            send_event(TriggerEvent(EVENT, RESOURCE, told.branch, told.revision, told.payload()))
             remember(work, told)
     except CacError as error:
         return Failed(message=str(error))

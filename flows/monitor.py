@@ -9,10 +9,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from flows.support.environment import SCRATCH, prepare
+from cac.paths import SCRATCH
+from flows.support.environment import prepare
 from flows.support.exits import guarded, told
 from flows.support.prefect_server import local_server
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 _INTERRUPTED = "Interrupted. The clips scored so far are kept; the same command goes on from there."
 
@@ -34,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(place: str | None, tell: bool) -> int:
     from flows.monitoring import monitoring  # Prefect reads its settings here, so no sooner
 
-    with COMMANDS.stopped_by_signals():
+    with RUNNER.stopped_by_signals():
         state = monitoring(place, tell, return_state=True)
     return told(state)
 

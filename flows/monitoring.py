@@ -22,14 +22,15 @@ from cac.monitoring.drift import Moved
 from cac.monitoring.records import DRIFT, KNOWN, NO_DRIFT, TOO_FEW, is_announced, mark_announced
 from cac.monitoring.report import Report
 from cac.params import PARAMS_FILE, load_params
-from flows.__main__ import own_error
+from cac.paths import SCRATCH
+from flows.__main__ import extract_error
 from flows.pipeline import run_command
-from flows.support.detached_output import go_on_unheard
-from flows.support.environment import SCRATCH, prepare, stay_offline
-from flows.support.events import News, send
-from flows.support.run_context import known_by
+from flows.support.detached_output import ignore_broken_output
+from flows.support.environment import prepare, stay_offline
+from flows.support.events import TriggerEvent, send_event
+from flows.support.run_context import run_context
 from flows.support.run_lock import run_lock
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 EVENT = "cac.drift.found"
 RESOURCE = "cac.drift"
@@ -50,7 +51,7 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
     """
     root = Path.cwd()
     prepare(root)
-    go_on_unheard()
+    ignore_broken_output()
     try:
         params = load_params(PARAMS_FILE)
         named = place or params.monitoring.source
@@ -61,13 +62,13 @@ def monitoring(place: str | None = None, tell: bool = True) -> State:
         if params.model.base == "nano":
             stay_offline()
         with run_lock(root / FOLDER / "lock") as lock:
-            COMMANDS.lock = lock
-            with known_by(root):
+            RUNNER.lock = lock
+            with run_context(root):
                 return _monitor(dated(named), tell)
     except CacError as error:
         return Failed(message=str(error))
     finally:
-        COMMANDS.lock = None
+        RUNNER.lock = None
 
 
 def dated(place: str) -> str:
@@ -78,10 +79,10 @@ def dated(place: str) -> str:
 
 def _monitor(place: str, tell: bool) -> State:
     state = check(place, return_state=True)
-    if COMMANDS.interrupted:
+    if RUNNER.interrupted:
         return Cancelled(message="interrupted; the scores so far are kept")
     if not state.is_completed():
-        said = own_error(COMMANDS.last.tail if COMMANDS.last else ())
+        said = extract_error(RUNNER.last.tail if RUNNER.last else ())
         return Failed(message="\n".join(said).removeprefix("error: ") or state.message)
     checked = json.loads(REPORT.read_text(encoding="utf-8"))
     report, run_id = Report.from_dict(checked["report"]), checked["run_id"]
@@ -161,5 +162,5 @@ def announce(report: Report, run_id: str, text: str) -> None:
         "measures": ", ".join(report.drifted),
         "mlflow_run": run_id,
     }
-    send(News(EVENT, RESOURCE, report.place, run_id, payload))
+    send_event(TriggerEvent(EVENT, RESOURCE, report.place, run_id, payload))
     mark_announced(run_id)

@@ -18,14 +18,13 @@ from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.errors import EXIT_REFUSED
 from cac.params import PARAMS_FILE, load_params
-from cac.paths import DATASET, DECISION, STAGES, STEPS
-from cac.tracking.dvc_files import LOCK, POINTER, locked_stages, stage_inputs
+from cac.paths import DATA_DVC, DATASET, DECISION, DVC_LOCK, SCRATCH, STAGES, STEPS
+from cac.tracking.dvc_files import locked_stages, stage_inputs
 from cac.tracking.lineage import differences, named
 from flows.support.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
 from flows.support.dataset_artifact import show_dataset_diff
-from flows.support.environment import SCRATCH
-from flows.support.run_context import known_by
-from flows.support.subprocesses import COMMANDS
+from flows.support.run_context import run_context
+from flows.support.subprocesses import RUNNER
 
 REGISTERED_FILE = SCRATCH / "registered.json"
 _SEND_SECONDS = 30
@@ -43,14 +42,14 @@ _DVC_ADVICE = (
 @flow(name="pipeline", persist_result=False)
 def pipeline(until: str = STEPS[-1]) -> State:
     """Run the steps in order, to the one named and no further, in the current folder."""
-    with known_by(Path.cwd()):
+    with run_context(Path.cwd()):
         _show_new_data(Path.cwd())
         return _run_steps(until)
 
 
 def _show_new_data(root: Path) -> None:
-    lock = (root / LOCK).read_text(encoding="utf-8") if (root / LOCK).is_file() else None
-    show_dataset_diff(root, lock, (root / POINTER).read_text(encoding="utf-8"), str(root / DATASET))
+    lock = (root / DVC_LOCK).read_text(encoding="utf-8") if (root / DVC_LOCK).is_file() else None
+    show_dataset_diff(root, lock, (root / DATA_DVC).read_text(encoding="utf-8"), str(root / DATASET))
 
 
 def _run_steps(until: str) -> State:
@@ -59,7 +58,7 @@ def _run_steps(until: str) -> State:
             _show_versions()
         state = _start(step)
         if not state.is_completed():
-            return Cancelled(message=f"{step} was interrupted") if COMMANDS.interrupted else of_the_flow(state)
+            return Cancelled(message=f"{step} was interrupted") if RUNNER.interrupted else as_flow_state(state)
     return Completed(message=f"done, to {until}")
 
 
@@ -75,12 +74,12 @@ def _start(step: str) -> State:
     return (register if step == "register" else promote)(return_state=True)
 
 
-def of_the_flow(state: State) -> State:
+def as_flow_state(state: State) -> State:
     """Return how a step ended as how the flow ends; of the step's own state Prefect would make "1/1 states failed"."""
     return State(type=state.type, name=state.name, message=state.message)
 
 
-def send_what_is_left() -> None:
+def flush_logs_and_events() -> None:
     """Send the logs and events Prefect still holds back, for a server that is about to be stopped."""
     for worker in (APILogWorker, EventsWorker):
         worker.drain_all(timeout=_SEND_SECONDS)
@@ -126,8 +125,8 @@ def run_command(step: str, command: tuple[str, ...], also_fine: int = 0, limit: 
 
     The exit code `also_fine` is no failure; after `limit` seconds the command is stopped.
     """
-    finished = COMMANDS.run(command, _log_line, Path.cwd(), limit)
-    if COMMANDS.interrupted:
+    finished = RUNNER.run(command, _log_line, Path.cwd(), limit)
+    if RUNNER.interrupted:
         return Cancelled(message=f"{step} was interrupted")
     if finished.timed_out:
         return Failed(name="TimedOut", message=f"{step} was stopped: it had not ended after {limit:g} s")

@@ -25,13 +25,14 @@ from typing import Any
 from cac.cli.console import print_error, print_reproduction
 from cac.errors import CacError
 from cac.io.git import read_git
+from cac.paths import DATA_DVC, DVC_YAML, SCRATCH
 from cac.registry.reproduction import Compared, Recorded, read_recorded
-from cac.tracking.dvc_files import GRAPH, POINTER, locked_stages, read_yaml
+from cac.tracking.dvc_files import locked_stages, read_yaml
 from flows.data import ensure_data
-from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.support.environment import prepare, stay_offline
 from flows.support.exits import guarded
 from flows.support.run_lock import run_lock
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 FOLDER = SCRATCH / "reproduce"
 PROGRESS = SCRATCH / "reproduced.json"  # in the worktree: the stages that are done
@@ -59,8 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare(root)
     recorded = read_recorded(root, args.version)
     folder = (root / FOLDER / f"version-{recorded.version}").absolute()
-    with run_lock(folder.with_suffix(".lock")) as lock, COMMANDS.stopped_by_signals():
-        COMMANDS.lock = lock
+    with run_lock(folder.with_suffix(".lock")) as lock, RUNNER.stopped_by_signals():
+        RUNNER.lock = lock
         return _reproduce(Worktree(root, folder, recorded.commit), recorded, args.use_cache, args.keep)
 
 
@@ -110,7 +111,7 @@ def _reproduce(worktree: Worktree, recorded: Recorded, use_cache: bool, keep: bo
     for line in before:
         if not line.same:
             print(f"note: the {line.what} is not the one recorded, so results may differ", flush=True)
-    order = in_order(read_yaml(project / GRAPH)["stages"], recorded.outputs)
+    order = in_order(read_yaml(project / DVC_YAML)["stages"], recorded.outputs)
     failed = _run_stages(project, order, use_cache)
     if failed:
         print_error(f"{failed} failed; what it said is above. The same command tries again in {project}")
@@ -139,7 +140,7 @@ def _make_data(project: Path, use_cache: bool) -> None:
     """Make `data/` what the commit's data.dvc names: from the checkout's cache, a remote, or rendered anew."""
     remotes: tuple[tuple[str, ...], ...] = ((),) if use_cache else (("--remote", _REMOTE), ())
     for remote in () if (project / "data").is_dir() else remotes:
-        fetched = _run(project, ("fetch", "--quiet", *remote, str(POINTER)), show=False)
+        fetched = _run(project, ("fetch", "--quiet", *remote, str(DATA_DVC)), show=False)
         if fetched == 0:
             break
     ensure_data(project)
@@ -209,8 +210,8 @@ def _run(project: Path, arguments: tuple[str, ...], *, show: bool) -> int:
     Raises:
         KeyboardInterrupt: a signal asked the run to end.
     """
-    finished = COMMANDS.run((sys.executable, "-m", "dvc", *arguments), print if show else _ignore, project)
-    if COMMANDS.interrupted:
+    finished = RUNNER.run((sys.executable, "-m", "dvc", *arguments), print if show else _ignore, project)
+    if RUNNER.interrupted:
         raise KeyboardInterrupt
     return finished.code
 

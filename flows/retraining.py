@@ -25,13 +25,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from cac.errors import CacError
 from cac.params import PARAMS_FILE, Params, load_params
-from cac.paths import DECISION, STAGES
+from cac.paths import DECISION, SCRATCH, STAGES
 from cac.registry.gate import Decision
 from cac.registry.overrides import open_window
 from flows.data import ensure_data
-from flows.pipeline import REGISTERED_FILE, of_the_flow, promote, register, run_stage
-from flows.support.detached_output import go_on_unheard
-from flows.support.environment import SCRATCH, prepare, stay_offline
+from flows.pipeline import REGISTERED_FILE, as_flow_state, promote, register, run_stage
+from flows.support.detached_output import ignore_broken_output
+from flows.support.environment import prepare, stay_offline
 from flows.support.git_worktree import (
     Worktree,
     branch_of,
@@ -44,10 +44,10 @@ from flows.support.git_worktree import (
     resolve,
 )
 from flows.support.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
-from flows.support.run_context import known_by
+from flows.support.run_context import run_context
 from flows.support.run_lock import run_lock
-from flows.support.s3_hints import with_advice
-from flows.support.subprocesses import COMMANDS
+from flows.support.s3_hints import with_s3_hints
+from flows.support.subprocesses import RUNNER
 
 LOCK = SCRATCH / "retraining.lock"
 EVENTS = "cac.retraining"
@@ -89,16 +89,16 @@ def retraining(revision: str = "main", reason: str = "by hand", settings: Settin
     """
     project = Path.cwd()
     prepare(project)
-    go_on_unheard()
+    ignore_broken_output()
     get_run_logger().info("retraining of %s, asked for: %s", revision, reason)
     try:
         with run_lock(project / LOCK) as lock:
-            COMMANDS.lock = lock
+            RUNNER.lock = lock
             return _retrain(project, revision, settings)
     except CacError as error:
         return Failed(message=str(error))
     finally:
-        COMMANDS.lock = None
+        RUNNER.lock = None
 
 
 def _retrain(project: Path, revision: str, settings: Settings) -> State:
@@ -117,7 +117,7 @@ def _retrain(project: Path, revision: str, settings: Settings) -> State:
     with tree.entered():
         state = _work(tree, settings)
     if not state.is_completed():
-        return of_the_flow(state)
+        return as_flow_state(state)
     close(tree)
     return state
 
@@ -130,7 +130,7 @@ def _work(tree: Worktree, settings: Settings) -> State:
     get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
-    with known_by(tree.path):
+    with run_context(tree.path):
         return _retrain_in(tree, settings)
 
 
@@ -158,7 +158,7 @@ def first_stale_stage() -> str | None:
     its exit code says nothing; what is really wrong shows when the stages are run.
     """
     command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--dry", "--allow-missing")
-    said = COMMANDS.run(command, lambda line: None, Path.cwd()).tail
+    said = RUNNER.run(command, lambda line: None, Path.cwd()).tail
     return next((stage for stage in STAGES if f"Stage '{stage}' didn't change, skipping" not in said), None)
 
 
@@ -179,9 +179,9 @@ def push_results() -> None:
 
 def _dvc(command: tuple[str, ...]) -> None:
     """Run a command of DVC, never with its `--quiet`: that would keep the reason of a failure to itself."""
-    finished = COMMANDS.run((sys.executable, "-m", "dvc", "--wait-for-lock", *command), print, Path.cwd())
+    finished = RUNNER.run((sys.executable, "-m", "dvc", "--wait-for-lock", *command), print, Path.cwd())
     if finished.code:
-        raise CacError(f"`dvc {' '.join(command)}` failed: " + with_advice("\n".join(finished.tail[-5:])))
+        raise CacError(f"`dvc {' '.join(command)}` failed: " + with_s3_hints("\n".join(finished.tail[-5:])))
 
 
 def _run_stages(limit_seconds: int | None) -> State:

@@ -14,8 +14,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from cac.errors import CacError
-from flows.support.s3_hints import with_advice
-from flows.support.subprocesses import COMMANDS
+from flows.support.s3_hints import with_s3_hints
+from flows.support.subprocesses import RUNNER
 
 POINTER = "data.dvc"
 _SHOWN = 5  # lines of a failed command
@@ -88,8 +88,8 @@ class Checkout:
 
     def _dvc(self, *arguments: str) -> int:
         command = (sys.executable, "-m", "dvc", "--wait-for-lock", *arguments)
-        code = COMMANDS.run(command, self.say, self.place).code
-        if COMMANDS.interrupted:
+        code = RUNNER.run(command, self.say, self.place).code
+        if RUNNER.interrupted:
             raise KeyboardInterrupt
         return code
 
@@ -160,12 +160,12 @@ def _share(root: Path, place: Path) -> None:
 
 def last_words() -> str:
     """Return the end of what the last command said, on one line."""
-    lines = COMMANDS.last.tail if COMMANDS.last else ()
+    lines = RUNNER.last.tail if RUNNER.last else ()
     return " ".join(line.strip() for line in lines[-_SHOWN:] if line.strip())
 
 
 def _advised() -> str:
-    return with_advice(last_words()).rstrip(".")
+    return with_s3_hints(last_words()).rstrip(".")
 
 
 def git(folder: Path, *arguments: str) -> str:

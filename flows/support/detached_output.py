@@ -9,7 +9,7 @@ import os
 from rich.console import Console
 
 
-def go_on_unheard() -> None:
+def ignore_broken_output() -> None:
     """Let this process print into nothing, from the first time on that nobody reads what it prints."""
     Console.on_broken_pipe = _print_into_nothing  # type: ignore[assignment, method-assign]  # Rich's own place for this
 

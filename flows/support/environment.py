@@ -7,7 +7,8 @@ import os
 import sys
 from pathlib import Path
 
-SCRATCH = Path(".scratch")
+from cac.paths import SCRATCH
+
 LOCK_FILE = SCRATCH / "run.lock"
 
 _DEFAULTS = {

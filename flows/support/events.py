@@ -15,7 +15,7 @@ from prefect.events import Event
 
 
 @dataclass(frozen=True)
-class News:
+class TriggerEvent:
     """An event to be.
 
     Attributes:
@@ -33,17 +33,17 @@ class News:
     payload: Mapping[str, object]
 
 
-def send(news: News) -> None:
+def send_event(trigger: TriggerEvent) -> None:
     """Send an event, and return only when the server has taken it."""
     run = {"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}", "prefect.resource.role": "flow-run"}
     event = Event.model_validate({
-        "id": uuid5(NAMESPACE_URL, f"{news.resource}:{news.key}"),
-        "event": news.event,
+        "id": uuid5(NAMESPACE_URL, f"{trigger.resource}:{trigger.key}"),
+        "event": trigger.event,
         "occurred": datetime.now(UTC),
-        "resource": {"prefect.resource.id": news.resource, "prefect.resource.name": news.label},
+        "resource": {"prefect.resource.id": trigger.resource, "prefect.resource.name": trigger.label},
         "related": [run],
-        "payload": dict(news.payload),
+        "payload": dict(trigger.payload),
     })  # fmt: skip
     with get_client(sync_client=True) as client:
         client.request("POST", "/events", json=[event.model_dump(mode="json")]).raise_for_status()
-    get_run_logger().info(f"sent {news.event}: {dict(news.payload)}")
+    get_run_logger().info(f"sent {trigger.event}: {dict(trigger.payload)}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, ParamSpec
 
 from cac.cli.console import print_error
 from cac.errors import EXIT_INTERRUPTED, EXIT_MISTAKE, CacError
-from flows.support.subprocesses import COMMANDS
+from flows.support.subprocesses import RUNNER
 
 if TYPE_CHECKING:
     from prefect import State
@@ -44,10 +44,10 @@ def told(state: "State") -> int:
     Raises:
         KeyboardInterrupt: a signal asked its commands to end.
     """
-    from flows.pipeline import send_what_is_left
+    from flows.pipeline import flush_logs_and_events
 
-    send_what_is_left()
-    if COMMANDS.interrupted:
+    flush_logs_and_events()
+    if RUNNER.interrupted:
         raise KeyboardInterrupt
     if state.is_completed():
         print(state.message)

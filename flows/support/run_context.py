@@ -18,7 +18,7 @@ _CONTEXT = "MLFLOW_RUN_CONTEXT"
 
 
 @contextmanager
-def known_by(root: Path) -> Iterator[None]:
+def run_context(root: Path) -> Iterator[None]:
     """Log what this flow run is and works on, and tag what is logged to MLflow meanwhile with it."""
     run = {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_name": str(runtime.flow_run.name)}
     commit, dirty = git_state(root)

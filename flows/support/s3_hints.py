@@ -1,7 +1,7 @@
 """What to look at when DVC's words for a failure say too little. Left out: failures whose words are enough."""
 
 
-def with_advice(said: str) -> str:
+def with_s3_hints(said: str) -> str:
     """Return what DVC said, and where S3 refused without a reason, what may be behind it."""
     if "when calling the HeadObject operation" not in said:
         return said

@@ -40,7 +40,7 @@ class Finished:
     timed_out: bool = False
 
 
-class Commands:
+class SubprocessRunner:
     """Runs commands for one run of the pipeline.
 
     Attributes:
@@ -146,4 +146,4 @@ def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> N
         os.killpg(process.pid, number)
 
 
-COMMANDS = Commands()
+RUNNER = SubprocessRunner()

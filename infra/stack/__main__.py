@@ -17,7 +17,7 @@ from pathlib import Path
 from cac.cli.console import print_error
 from cac.cli.main import EXIT_INTERRUPTED, EXIT_MISTAKE
 from cac.errors import CacError
-from infra.stack.place import Stack, open_stack
+from infra.stack.local_stack import Stack, open_stack
 from infra.stack.processes import end, is_alive
 from infra.stack.services import waves
 from infra.stack.supervisor import Stopped, Supervisor

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cac.errors import CacError
 from infra.stack.account import Account, account_for, as_account, check_reach
-from infra.stack.place import HOST, Stack
+from infra.stack.local_stack import HOST, Stack
 from infra.stack.provision import make_databases
 from infra.stack.service import Service
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cac.errors import CacError
-from infra.stack.place import DVC_BUCKET, MLFLOW_BUCKET
+from infra.stack.local_stack import DVC_BUCKET, MLFLOW_BUCKET
 
 _CONNECT_SECONDS = 5
 

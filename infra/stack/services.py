@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from cac.errors import CacError
-from infra.stack.place import DVC_BUCKET, HOST, MLFLOW_BUCKET, PREFECT_USER, WORK_POOL, Stack
+from infra.stack.local_stack import DVC_BUCKET, HOST, MLFLOW_BUCKET, PREFECT_USER, WORK_POOL, Stack
 from infra.stack.postgres import postgres
 from infra.stack.provision import make_buckets, s3_client
 from infra.stack.service import Service

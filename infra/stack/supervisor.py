@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cac.errors import CacError
-from infra.stack.place import HOST, Stack
+from infra.stack.local_stack import HOST, Stack
 from infra.stack.processes import MARK, end
 from infra.stack.service import Service
 from infra.stack.services import waves

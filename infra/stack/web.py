@@ -5,7 +5,7 @@ import json
 from http.client import HTTPConnection, HTTPException
 from typing import Any
 
-from infra.stack.place import HOST, PREFECT_USER
+from infra.stack.local_stack import HOST, PREFECT_USER
 
 _SECONDS = 10
 

@@ -7,7 +7,9 @@ MULTI_FRAME_SFT = "multi_frame_sft"
 TWO_TURN_GRPO = "two_turn_grpo"
 TRAINING_STAGES = (SINGLE_FRAME_SFT, MULTI_FRAME_SFT, TWO_TURN_GRPO)
 
+DVC_YAML, DVC_LOCK = Path("dvc.yaml"), Path("dvc.lock")  # the stages, and the hashes of what each last read and made
 DATASET = Path("data")
+DATA_DVC = Path("data.dvc")  # names the dataset's version
 VALIDATION = Path("reports/validation")
 VALIDATION_RESULT = VALIDATION / "result.json"
 DATA_DOCS = VALIDATION / "data_docs/index.html"
@@ -20,9 +22,6 @@ EVALUATION_REPORT = Path("reports/evaluation")
 SCRATCH = Path(".scratch")  # nothing in it is a result
 DECISION = SCRATCH / "decision.json"  # what the gate last decided in this checkout
 
-
 STAGES = ("validate", *TRAINING_STAGES, "evaluate")  # as in dvc.yaml
 STEPS = (*STAGES, "register", "promote")
-
-
 CHECKPOINTS = SCRATCH / "checkpoints"

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from flows.__main__ import own_error
+from flows.__main__ import extract_error
 
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 
@@ -108,10 +108,10 @@ def test_own_error_is_the_message_without_what_dvc_adds():
         "Train it.",
         "ERROR: failed to reproduce 'evaluate': failed to run: y",
     ]
-    assert own_error(tail) == ["error: no adapter at x.", "Train it."]
+    assert extract_error(tail) == ["error: no adapter at x.", "Train it."]
 
 
 def test_own_error_of_a_bug_is_the_end_of_its_traceback():
     tail = [*(f"line {number}" for number in range(50)), "ValueError: boom", "ERROR: failed to reproduce 'x'"]
-    assert own_error(tail)[-1] == "ValueError: boom"
-    assert len(own_error(tail)) == 12
+    assert extract_error(tail)[-1] == "ValueError: boom"
+    assert len(extract_error(tail)) == 12

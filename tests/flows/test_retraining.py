@@ -16,7 +16,7 @@ from helpers.retrain_project import STAGES, TEST_CLIPS, TRAIN_CLIPS, Checkout, m
 
 from cac.params import Params
 from flows.support.prefect_server import local_server
-from flows.support.s3_hints import with_advice
+from flows.support.s3_hints import with_s3_hints
 
 SECRETS = {  # what a worker's environment holds, and nobody else must read
     "AWS_SECRET_ACCESS_KEY": "plantedAwsKey7Q2",
@@ -216,5 +216,5 @@ def test_secrets_of_the_environment_are_written_nowhere(checkout: Checkout) -> N
 
 def test_a_refusal_without_a_reason_comes_with_what_to_look_at() -> None:
     refused = "[Errno 22] Bad Request: An error occurred (400) when calling the HeadObject operation: Bad Request"
-    assert "clocks" in with_advice(refused)
-    assert with_advice("ERROR: the lock is held") == "ERROR: the lock is held"
+    assert "clocks" in with_s3_hints(refused)
+    assert with_s3_hints("ERROR: the lock is held") == "ERROR: the lock is held"

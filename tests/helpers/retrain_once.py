@@ -12,7 +12,7 @@ def main(parameters: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
-    from flows.pipeline import send_what_is_left
+    from flows.pipeline import flush_logs_and_events
     from flows.retraining import retraining
     from infra.automations import LIMITS
 
@@ -20,7 +20,7 @@ def main(parameters: str) -> None:
         for name in LIMITS:  # a real server takes a killed run's slot back by itself, after five minutes
             client.update_global_concurrency_limit(name, GlobalConcurrencyLimitUpdate(active_slots=0))
     state = retraining(**json.loads(parameters), return_state=True)
-    send_what_is_left()
+    flush_logs_and_events()
     print(json.dumps({"name": state.name, "type": state.type.value, "message": state.message}), flush=True)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import psutil
 
-from infra.stack.place import Stack, open_stack
+from infra.stack.local_stack import Stack, open_stack
 from infra.stack.processes import MARK
 from infra.stack.settings import make_settings, write_settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from infra.stack.place import Stack, open_stack
+from infra.stack.local_stack import Stack, open_stack
 from infra.stack.services import waves
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 
 from cac.errors import CacError
 from infra.stack import supervisor as module
-from infra.stack.place import Stack, open_stack
+from infra.stack.local_stack import Stack, open_stack
 from infra.stack.processes import MARK, end, marked
 from infra.stack.service import Service
 from infra.stack.supervisor import Stopped, Supervisor, check_ports

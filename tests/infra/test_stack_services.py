@@ -18,7 +18,7 @@ import psutil
 import pytest
 from helpers.running_stack import RunningStack, command_line, wait_for
 
-from infra.stack.place import WORK_POOL
+from infra.stack.local_stack import WORK_POOL
 from infra.stack.postgres import server_address
 from infra.stack.provision import s3_client
 from infra.stack.web import ask

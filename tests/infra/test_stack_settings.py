@@ -8,7 +8,7 @@ import pytest
 
 from cac.errors import CacError
 from infra.stack.account import account_for
-from infra.stack.place import open_stack
+from infra.stack.local_stack import open_stack
 from infra.stack.settings import load_settings, make_settings, write_settings
 
 SECRETS = ["postgres_password", "mlflow_db_password", "prefect_db_password", "s3_access_key", "s3_secret_key"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from cac.errors import CacError
 from cac.io.git import read_git
-from cac.paths import DATASET
+from cac.paths import DATA_DVC, DATASET
 from cac.schema.annotations import MANIFEST_NAME
-from cac.tracking.dvc_files import POINTER, read_yaml
+from cac.tracking.dvc_files import read_yaml
 from cac.tracking.run_state import data_md5
 
 _FIELDS = "%h%x00%cI%x00%s"
@@ -51,10 +51,10 @@ def data_version(root: Path) -> DataVersion:
     Raises:
         CacError: there is no `data.dvc`, or it names no dataset.
     """
-    if not (root / POINTER).is_file():
-        raise CacError(f"no {POINTER} in {root}. Run from the project's root; `dvc add data` names a dataset.")
+    if not (root / DATA_DVC).is_file():
+        raise CacError(f"no {DATA_DVC} in {root}. Run from the project's root; `dvc add data` names a dataset.")
     md5 = data_md5(root)
-    named = read_yaml(root / POINTER)["outs"][0]
+    named = read_yaml(root / DATA_DVC)["outs"][0]
     return DataVersion(md5, named.get("size"), _clips(root), _brought_by(root), _folder(root / DATASET, named))
 
 
@@ -68,8 +68,8 @@ def _clips(root: Path) -> int | None:
 
 def _brought_by(root: Path) -> Brought | None:
     """Return the commit of `data.dvc` as it is; None if it was never committed, or changed since."""
-    said = read_git(root, "log", "-1", f"--format={_FIELDS}", "--", str(POINTER))
-    if not said or read_git(root, "status", "--porcelain", "--", str(POINTER)) != "":
+    said = read_git(root, "log", "-1", f"--format={_FIELDS}", "--", str(DATA_DVC))
+    if not said or read_git(root, "status", "--porcelain", "--", str(DATA_DVC)) != "":
         return None
     commit, at, subject = said.split("\0", 2)
     return Brought(commit, at, subject)

@@ -11,8 +11,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cac.paths import DATASET
-from cac.tracking.dvc_files import GRAPH, Locked, lock_entries, locked_stages, md5_of, read_yaml, stage_inputs
+from cac.paths import DATASET, DVC_YAML
+from cac.tracking.dvc_files import Locked, lock_entries, locked_stages, md5_of, read_yaml, stage_inputs
 from cac.tracking.lineage import differences
 from cac.tracking.run_state import UNKNOWN, data_md5
 
@@ -36,7 +36,7 @@ def stage_states(root: Path) -> list[Stage]:
     Raises:
         CacError: dvc.yaml or dvc.lock cannot be read.
     """
-    graph = read_yaml(root / GRAPH).get("stages", {}) if (root / GRAPH).is_file() else {}
+    graph = read_yaml(root / DVC_YAML).get("stages", {}) if (root / DVC_YAML).is_file() else {}
     commands = {name: entry.get("cmd") for name, entry in lock_entries(root).items()}
     locked, hashes = locked_stages(root), cache(_hash_of(root))
     makers = {out: name for name, entry in graph.items() for out in _outs(entry)}

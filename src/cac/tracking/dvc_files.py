@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
-
-GRAPH, LOCK, POINTER = Path("dvc.yaml"), Path("dvc.lock"), Path("data.dvc")
+from cac.paths import DVC_LOCK, DVC_YAML
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def lock_entries(root: Path) -> dict[str, Any]:
     Raises:
         CacError: the file has no stages.
     """
-    path = root / LOCK
+    path = root / DVC_LOCK
     if not path.is_file():
         return {}
     stages = read_yaml(path).get("stages")
@@ -91,7 +90,7 @@ def stage_inputs(root: Path, stage: str, md5: Callable[[Path], str] | None = Non
 
     Reads every file, the dataset's too, which costs less than decoding it once; `md5` may be a `md5_of` that remembers.
     """
-    path = root / GRAPH
+    path = root / DVC_YAML
     entry = read_yaml(path).get("stages", {}).get(stage, {}) if path.is_file() else {}
     hashes = {name: (md5 or md5_of)(root / name) for name in entry.get("deps", [])}
     return hashes | _present_settings(root, entry.get("params", []))

@@ -17,8 +17,8 @@ from pathlib import Path
 
 from cac.errors import CacError
 from cac.params import Params, load_params
-from cac.paths import CHECKPOINTS
-from cac.tracking.dvc_files import LOCK, POINTER, Locked, locked_stages, md5_of, stage_inputs
+from cac.paths import CHECKPOINTS, DATA_DVC, DVC_LOCK
+from cac.tracking.dvc_files import Locked, locked_stages, md5_of, stage_inputs
 from cac.tracking.run_state import UNKNOWN, Fingerprint, environment_sha256, params_sha256
 
 ENVIRONMENT = "the environment"
@@ -72,12 +72,12 @@ def check_lineage(root: Path, params: Params, state: Fingerprint) -> dict[str, L
         stale += [path for path, recorded in locked.outputs.items() if md5(root / path) != recorded]
         if stale:
             raise CacError(
-                f"{named(stale)}: not what {root / LOCK} says of {stage}, so a version would get a false lineage. Run "
-                "`dvc repro`, or `dvc checkout` if results are missing, and register then."
+                f"{named(stale)}: not what {root / DVC_LOCK} says of {stage}, so a version would get a false lineage. "
+                "Run `dvc repro`, or `dvc checkout` if results are missing, and register then."
             )
         if state.data_md5 not in (UNKNOWN, locked.inputs.get("data", state.data_md5)):
             raise CacError(
-                f"{root / POINTER} and {root / LOCK} name different data. Run `make data`, then `dvc repro`."
+                f"{root / DATA_DVC} and {root / DVC_LOCK} name different data. Run `make data`, then `dvc repro`."
             )
     if stages and params_sha256(load_params(root / "params.yaml")) != params_sha256(params):
         raise CacError(f"the settings given are not those of {root / 'params.yaml'}, which the stages ran with.")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from cac.errors import CacError
 from cac.io import distributed
 from cac.params import Params
+from cac.paths import DATA_DVC
 from cac.tracking.lineage import unchanged
 from cac.tracking.mlflow_unreachable import is_gone
 from cac.tracking.orphans import PROCESS_TAG, end_orphans
@@ -257,6 +258,6 @@ def _log_data(stage: str, state: Fingerprint) -> None:
     from mlflow.data.code_dataset_source import CodeDatasetSource
     from mlflow.data.meta_dataset import MetaDataset
 
-    source = CodeDatasetSource(tags={"dvc_file": "data.dvc", "git_commit": state.git_commit})
+    source = CodeDatasetSource(tags={"dvc_file": str(DATA_DVC), "git_commit": state.git_commit})
     dataset = MetaDataset(source, name="data", digest=state.data_md5)  # type: ignore[abstract]  # MLflow's own slip
     mlflow.log_input(dataset, context=stage)

@@ -16,11 +16,11 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.params import Params
-from cac.paths import COMPARISONS, EVALUATION_METRICS
-from cac.tracking.dvc_files import LOCK, POINTER, lock_entries, read_yaml
+from cac.paths import COMPARISONS, DATA_DVC, DVC_LOCK, EVALUATION_METRICS
+from cac.tracking.dvc_files import lock_entries, read_yaml
 
 UNKNOWN = "unknown"
-WRITTEN_BY_PIPELINE = (LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by git, and no input of any stage
+WRITTEN_BY_PIPELINE = (DVC_LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by git, and no input of any stage
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def data_md5(root: Path) -> str:
     Raises:
         CacError: the file does not name exactly one output with an md5.
     """
-    path = root / POINTER
+    path = root / DATA_DVC
     if not path.is_file():
         return UNKNOWN
     outs = read_yaml(path).get("outs")

@@ -6,9 +6,9 @@ import sys
 _PROGRAM = """
 import sys
 from rich.console import Console
-from flows.support.detached_output import go_on_unheard
+from flows.support.detached_output import ignore_broken_output
 
-go_on_unheard()
+ignore_broken_output()
 sys.stdin.read()  # the reader is gone when this returns
 consoles = [Console(file=sys.stderr), Console()]
 for _ in range(3):

@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[3]
 HOLDER = """
 import subprocess, sys, time
 from pathlib import Path
-from flows.support.subprocesses import Commands
+from flows.support.subprocesses import SubprocessRunner
 from flows.support.run_lock import run_lock
 with run_lock(Path(sys.argv[1])) as lock:
-    commands = Commands()
+    commands = SubprocessRunner()
     commands.lock = lock
     commands.run((sys.executable, "-u", "-c", "import os, time; print(os.getpid()); time.sleep(60)"), print, Path.cwd())
 """

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from flows.support.subprocesses import Commands
+from flows.support.subprocesses import SubprocessRunner
 
 
 def python(program: str) -> tuple[str, ...]:
@@ -15,7 +15,7 @@ def python(program: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def commands():
-    return Commands()
+    return SubprocessRunner()
 
 
 def test_lines_of_both_streams_are_shown_as_they_come(commands, tmp_path):
@@ -59,7 +59,7 @@ def interrupt_once_started(shown: list[str], times: int) -> None:
         time.sleep(0.2)
 
 
-def run_interrupted(commands: Commands, program: str, times: int, cwd):
+def run_interrupted(commands: SubprocessRunner, program: str, times: int, cwd):
     shown: list[str] = []
     sender = threading.Thread(target=interrupt_once_started, args=(shown, times))
     sender.start()
