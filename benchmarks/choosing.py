@@ -23,8 +23,8 @@ from cac.io.parallel import spread
 from cac.model.adapters import require_adapter
 from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
-from cac.model.patches.transformers_vision_cache import encode_images_once
-from cac.model.reward_model import adapted_reward_model
+from cac.model.patches.transformers_vision_cache import cache_image_encodings
+from cac.model.reward_model import load_reward_model
 from cac.params import Grpo, Params, load_params
 from cac.paths import SCRATCH
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
@@ -113,8 +113,8 @@ def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
 def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
     """Judge the clips from `start` on, in one of several processes."""
     make_deterministic(params.compute.model_copy(update={"threads": 1}))
-    judge = adapted_reward_model(adapter, params)
-    encode_images_once(judge.model.requires_grad_(False))
+    judge = load_reward_model(adapter, params)
+    cache_image_encodings(judge.model.requires_grad_(False))
     clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
     judged = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     print(f"{adapter}  {start + len(clips)} clips", file=sys.stderr, flush=True)

@@ -32,7 +32,7 @@ from cac.training.advantages import turn_weights
 from cac.training.grpo_trainer import TwoTurnGRPOTrainer
 from cac.training.progress import report_progress
 from cac.training.rewards import reward_functions
-from cac.training.train_partition import reinforcement_clips
+from cac.training.train_partition import grpo_clips
 from cac.training.two_turn_grpo import SHOWN_METRICS, load_policy, make_trainer
 
 TURNS = ("scan", "look")
@@ -158,7 +158,7 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     """
     if params.frames.looks != 2:
         raise CacError("reinforcement is of two looks; frames.looks is 1. Set it to 2.")
-    kept = len(reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition))
+    kept = len(grpo_clips(read_clips(root / DATASET, "train"), params.train_partition))
     if kept < parts * clips:
         raise CacError(
             f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are kept for reinforcement "

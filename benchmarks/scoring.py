@@ -38,7 +38,7 @@ LARGEST_DIFFERENCE = 1e-3
 class PlainGenerator(TurnGenerator):
     """A generator that reads every dialogue from its beginning, one by one, and writes token by token."""
 
-    def begin(
+    def first_turn(
         self,
         dialogues: list[list[Message]],
         grammars: list[str],
@@ -50,7 +50,7 @@ class PlainGenerator(TurnGenerator):
         """Generate the next message of the one dialogue, once."""
         assert copies == 1
         batch = self._encode(dialogues, tools)
-        kept_to = _Grammar(self.guide.matcher(grammars[0]), self.watched_token)
+        kept_to = _Grammar(self.decoder.matcher(grammars[0]), self.watched_token)
         tokenizer = self.processor.tokenizer
         written = self.model.generate(
             **batch,
@@ -60,10 +60,10 @@ class PlainGenerator(TurnGenerator):
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
-        answer = [token for token in written[0, batch["input_ids"].shape[1] :].tolist() if token != self.guide.end]
+        answer = [token for token in written[0, batch["input_ids"].shape[1] :].tolist() if token != self.decoder.end]
         return Turn([answer], [kept_to.watched[: len(answer)]], [True], None)
 
-    def go_on(
+    def next_turn(
         self,
         turn: Turn,
         rows: list[int],
@@ -74,7 +74,7 @@ class PlainGenerator(TurnGenerator):
         last: bool = False,
     ) -> Turn:
         """Generate the next message of the dialogue; the turn before is of no use here."""
-        return self.begin(dialogues, grammars, tools)
+        return self.first_turn(dialogues, grammars, tools)
 
 
 class _Grammar:

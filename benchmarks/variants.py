@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.choosing import SAMPLES, SEED, SHOWN, judged_facts, other_clips, print_table
-from cac.ablation.run import train_chain
+from cac.ablation.run import train_stages
 from cac.ablation.table import estimate
 from cac.ablation.variants import VARIANTS, variant_params
 from cac.errors import CacError
@@ -50,7 +50,7 @@ def _compare(variant: str, against: str, seeds: list[int], scenes: int) -> None:
 def _facts(dataset: Path, params: Params, name: str, seed: int) -> Facts:
     """Judge as the variant does; every variant's reward is weighed as the full method weighs it."""
     settings = variant_params(params, name, seed)
-    adapter = train_chain(settings, VARIANTS[name].stages, Path.cwd())
+    adapter = train_stages(settings, VARIANTS[name].stages, Path.cwd())
     return judged_facts(dataset, adapter, settings, params.two_turn_grpo)
 
 

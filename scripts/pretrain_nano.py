@@ -33,7 +33,7 @@ from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
-from cac.model.patches.transformers_vision_attention import attend_in_blocks
+from cac.model.patches.transformers_vision_attention import batch_vision_attention
 from cac.training.collator import IGNORED
 
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
@@ -193,7 +193,7 @@ def make_learner(args, state: dict[str, Any]) -> Learner:
     torch.manual_seed(args.seed)
     processor = build_processor()
     model = fresh_model(processor) if args.base is None else Qwen3VLForConditionalGeneration.from_pretrained(args.base)
-    attend_in_blocks(model)
+    batch_vision_attention(model)
     vision = model.config.vision_config
     pixels = 3 * vision.temporal_patch_size * CELL**2
     heads = nn.ModuleDict(

@@ -53,7 +53,7 @@ def encode(visual: Any, pixels: torch.Tensor, blocks: Blocks) -> Any:
     """Return the tower's output for sorted images.
 
     Args:
-        visual: the tower; `attend_in_blocks` should have been called on its model.
+        visual: the tower; `batch_vision_attention` should have been called on its model.
         pixels: sorted patches: (patches, values).
         blocks: as `sort_by_size` returns them.
     """

@@ -42,8 +42,8 @@ def seen_times(count: int) -> list[float]:
 def scan(generator: TurnGenerator, counts: list[int]) -> tuple[list, Turn]:
     """Return prompts to scan clips of so many frames, and what the model says."""
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate(counts)]
-    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in counts]
-    return prompts, generator.begin(prompts, grammars, TOOLS)
+    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in counts]
+    return prompts, generator.first_turn(prompts, grammars, TOOLS)
 
 
 def tokenizer_of(generator: TurnGenerator) -> Any:
@@ -77,15 +77,15 @@ def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
     assert len({len(answer) for answer in turn.answers}) > 1, "rows must end at different lengths"
     dialogues = [looked(prompts[row], scans[row], row) for row in rows]
     grammars = [look_grammar(seen_times(2 + row)) for row in rows]
-    whole = generator.begin(dialogues, grammars, TOOLS)
-    on_the_cache = generator.go_on(turn, rows, dialogues, grammars, TOOLS)
+    whole = generator.first_turn(dialogues, grammars, TOOLS)
+    on_the_cache = generator.next_turn(turn, rows, dialogues, grammars, TOOLS)
     agree(on_the_cache, whole)
     assert on_the_cache.unaided == whole.unaided
 
 
 def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((2, 8, 3, 3))]
-    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in (2, 8, 3, 3)]
+    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in (2, 8, 3, 3)]
     batch_sizes: list[int] = []
     advance = generator._advance
 
@@ -94,10 +94,10 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
         advance(answers, inputs, memory, copies)
 
     monkeypatch.setattr(generator, "_advance", counting)
-    whole = generator.begin(prompts, grammars, TOOLS)
+    whole = generator.first_turn(prompts, grammars, TOOLS)
     assert set(batch_sizes) == {4}
     batch_sizes.clear()
-    last = generator.begin(prompts, grammars, TOOLS, last=True)
+    last = generator.first_turn(prompts, grammars, TOOLS, last=True)
     assert (batch_sizes[0], batch_sizes[-1]) == (4, 1)
     assert batch_sizes == sorted(batch_sizes, reverse=True)
     agree(last, whole)
@@ -108,19 +108,19 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
 @pytest.mark.parametrize("last", [False, True])
 def test_answers_of_one_reading_are_those_of_as_many_readings(generator: TurnGenerator, last: bool) -> None:
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((3, 8))]
-    grammars = [scan_grammar(seen_times(count), generator.guide.tag) for count in (3, 8)]
-    read_once = generator.begin(prompts, grammars, TOOLS, last=last, copies=3)
+    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in (3, 8)]
+    read_once = generator.first_turn(prompts, grammars, TOOLS, last=last, copies=3)
     each = [i for i in (0, 1) for _ in range(3)]
-    agree(read_once, generator.begin([prompts[i] for i in each], [grammars[i] for i in each], TOOLS))
+    agree(read_once, generator.first_turn([prompts[i] for i in each], [grammars[i] for i in each], TOOLS))
 
 
 def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:
     (prompt,), first = scan(generator, [4])
     second_dialogue = looked(prompt, scanned(first, generator)[0], 1)
-    second = generator.go_on(first, [0], [second_dialogue], [look_grammar(seen_times(3))], TOOLS)
+    second = generator.next_turn(first, [0], [second_dialogue], [look_grammar(seen_times(3))], TOOLS)
     third = looked(second_dialogue, scanned(second, generator)[0], 2)
     grammars = [look_grammar(seen_times(4))]
-    agree(generator.go_on(second, [0], [third], grammars, TOOLS), generator.begin([third], grammars, TOOLS))
+    agree(generator.next_turn(second, [0], [third], grammars, TOOLS), generator.first_turn([third], grammars, TOOLS))
 
 
 def test_the_cache_is_good_up_to_where_the_dialogue_differs(generator: TurnGenerator) -> None:
@@ -128,7 +128,9 @@ def test_the_cache_is_good_up_to_where_the_dialogue_differs(generator: TurnGener
     assert SCAN not in scanned(turn, generator)
     dialogues = [looked(prompt, SCAN, row) for row, prompt in enumerate(prompts)]
     grammars = [look_grammar(seen_times(2 + row)) for row in range(2)]
-    agree(generator.go_on(turn, [0, 1], dialogues, grammars, TOOLS), generator.begin(dialogues, grammars, TOOLS))
+    agree(
+        generator.next_turn(turn, [0, 1], dialogues, grammars, TOOLS), generator.first_turn(dialogues, grammars, TOOLS)
+    )
 
 
 def by_transformers(generator: TurnGenerator, prompt: list, grammar: str | None) -> list[int]:
@@ -137,7 +139,7 @@ def by_transformers(generator: TurnGenerator, prompt: list, grammar: str | None)
     length = batch["input_ids"].shape[1]
 
     def allowed(_: int, ids: Any) -> list[int]:
-        matcher = generator.guide.matcher(grammar)
+        matcher = generator.decoder.matcher(grammar)
         matcher.consume_tokens(ids[length:].tolist())
         return allowed_tokens(matcher).tolist()
 
@@ -155,7 +157,7 @@ def test_it_says_what_transformers_says_token_by_token(generator: TurnGenerator)
     counts, end = [5, 8, 2], tokenizer_of(generator).eos_token_id
     prompts, turn = scan(generator, counts)
     for row, (prompt, count) in enumerate(zip(prompts, counts, strict=True)):
-        grammar = scan_grammar(seen_times(count), generator.guide.tag)
+        grammar = scan_grammar(seen_times(count), generator.decoder.tag)
         assert by_transformers(generator, prompt, grammar) == [*turn.answers[row], end]
         free = by_transformers(generator, prompt, None)
         assert turn.unaided[row] == (free == [*turn.answers[row], end])
@@ -163,7 +165,7 @@ def test_it_says_what_transformers_says_token_by_token(generator: TurnGenerator)
 
 def test_what_the_model_would_not_say_is_said_and_known(generator: TurnGenerator) -> None:
     (prompt,), _ = scan(generator, [5])
-    turn = generator.begin([prompt], ['start: "verdict clean"'], TOOLS)
+    turn = generator.first_turn([prompt], ['start: "verdict clean"'], TOOLS)
     assert scanned(turn, generator) == ["verdict clean"]
     assert turn.unaided == [False]
 
@@ -177,7 +179,7 @@ def test_fresh_weights_write_in_the_grammar(fresh_base: Path) -> None:
     assert [line.split()[0] for line in text.split("\n")[:5]] == ["0.0", "0.1", "0.2", "0.4", "<tool_call>"]
     assert turn.unaided == [False]
     dialogue = looked(prompt, text, 1)
-    (answer,) = scanned(untaught.go_on(turn, [0], [dialogue], [look_grammar(seen_times(3))], TOOLS), untaught)
+    (answer,) = scanned(untaught.next_turn(turn, [0], [dialogue], [look_grammar(seen_times(3))], TOOLS), untaught)
     assert [line.split()[0] for line in answer.split("\n")] == ["0.0", "0.1", "0.2", "attribution"]
 
 

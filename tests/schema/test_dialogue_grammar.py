@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cac.model.constrained_decoding import Guide
+from cac.model.constrained_decoding import GrammarDecoder
 from cac.model.nano import build_processor
 from cac.schema.dialogue import (
     Finding,
@@ -24,7 +24,7 @@ from cac.schema.taxonomy import LEAVES, family_of
 
 PROCESSOR = build_processor()
 TOKENIZER = PROCESSOR.tokenizer
-GUIDE = Guide(TOKENIZER)
+DECODER = GrammarDecoder(TOKENIZER)
 TIMES = st.lists(st.integers(0, 99), min_size=1, max_size=8, unique=True).map(lambda ts: [t / 10 for t in sorted(ts)])
 CORNERS = st.tuples(*[st.integers(0, 100)] * 4).map(
     lambda c: (min(c[0], c[2]), min(c[1], c[3]), max(c[0], c[2]), max(c[1], c[3]))
@@ -33,18 +33,18 @@ CORNERS = st.tuples(*[st.integers(0, 100)] * 4).map(
 
 def allows(grammar: str, text: str) -> bool:
     """Whether a text is a whole answer of a grammar."""
-    matcher = GUIDE.matcher(grammar)
+    matcher = DECODER.matcher(grammar)
     tokens = TOKENIZER(text, add_special_tokens=False)["input_ids"]
     return matcher.try_consume_tokens(tokens) == len(tokens) and matcher.is_accepting()
 
 
 def written(grammar: str, seed: int) -> str:
     """Return an answer that a model without any idea writes."""
-    rng, answer = np.random.default_rng(seed), GUIDE.answer(grammar, 400)
-    answer.go_on([0], [0.0], rng.normal(size=len(TOKENIZER)))
+    rng, answer = np.random.default_rng(seed), DECODER.answer(grammar, 400)
+    answer.extend([0], [0.0], rng.normal(size=len(TOKENIZER)))
     while answer.unread:
         read = len(answer.unread)
-        answer.go_on([0] * read, [0.0] * read, rng.normal(size=len(TOKENIZER)))
+        answer.extend([0] * read, [0.0] * read, rng.normal(size=len(TOKENIZER)))
     return TOKENIZER.decode(answer.tokens)
 
 
@@ -72,7 +72,7 @@ def test_a_scan_as_the_dialogue_writes_it_is_allowed(times: list[float], data: s
     messages = [{"role": "user", "content": [{"type": "text", "text": "?"}]}, reply]
     text = PROCESSOR.apply_chat_template(messages, tokenize=False)
     text = text.split("<|im_start|>assistant\n")[1].split("<|im_end|>")[0]
-    assert allows(scan_grammar(times, GUIDE.tag), text)
+    assert allows(scan_grammar(times, DECODER.tag), text)
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -82,7 +82,7 @@ def test_what_is_allowed_can_be_read(seed: int) -> None:
     boxes = [line.split()[2:] for line in look.split("\n") if " seen " in line]
     turned = any(int(x1) > int(x2) or int(y1) > int(y2) for x1, y1, x2, y2 in boxes)
     assert (parse_look(look) is None) == turned
-    scan = written(scan_grammar(times, GUIDE.tag), seed)
+    scan = written(scan_grammar(times, DECODER.tag), seed)
     content, calls = split_tool_call(scan)
     assert calls is not None
     windows = calls[0]["function"]["arguments"]["windows"]
@@ -111,12 +111,12 @@ def test_only_what_was_overruled_counts_as_aided() -> None:
     tokens = [*TOKENIZER(text, add_special_tokens=False)["input_ids"], TOKENIZER.eos_token_id]
     for wrong in (None, 0, 1, 4, len(tokens) - 1):
         meant = [token if place != wrong else 5 for place, token in enumerate(tokens)]
-        answer, place = GUIDE.answer(grammar, 100), 0
+        answer, place = DECODER.answer(grammar, 100), 0
         while place == 0 or answer.unread:
             read = max(1, len(answer.unread))
             scores = np.zeros(len(TOKENIZER))
             scores[tokens[place + read - 1]] = 1
-            answer.go_on(meant[place : place + read], [float(i) for i in range(place, place + read)], scores)
+            answer.extend(meant[place : place + read], [float(i) for i in range(place, place + read)], scores)
             place += read
         assert answer.tokens == tokens[:-1]
         assert answer.watched == [float(i) for i in range(len(tokens))]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cac.model.constrained_decoding import Guide
+from cac.model.constrained_decoding import GrammarDecoder
 from cac.model.generation import TurnGenerator
 from cac.model.loading import load_base
 from cac.params import Grpo, Model, Params
@@ -24,7 +24,7 @@ from cac.schema.dialogue import (
     tool_reply,
 )
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
-from cac.training.constrained_rollouts import answer_grammar, generate_in_grammar
+from cac.training.constrained_rollouts import answer_grammar, constrain_generation
 
 COARSE, DENSE = [0.0, 0.5, 1.0, 10.3], [0.4, 0.6]
 CALL = '0.0 odd\n<tool_call>\n{"name": "concentrate", "arguments": {"windows": [[0.3, 0.7]]}}\n</tool_call>'
@@ -68,7 +68,7 @@ def rollouts(parts: tuple[Any, Any], settings: Grpo) -> Callable[[Batch, int], t
     """Return what asks a model for rollouts of a batch under a seed."""
     model, processor = parts
     plain = model.generate
-    generate_in_grammar(model, processor, settings)
+    constrain_generation(model, processor, settings)
     guided, model.generate = model.generate, plain
 
     def generate(batch: Batch, seed: int) -> torch.Tensor:
@@ -80,11 +80,11 @@ def rollouts(parts: tuple[Any, Any], settings: Grpo) -> Callable[[Batch, int], t
 
 
 def test_the_prompt_says_which_answer_is_due(parts: tuple[Any, Any]) -> None:
-    tokenizer, guide = parts[1].tokenizer, Guide(parts[1].tokenizer)
+    tokenizer, decoder = parts[1].tokenizer, GrammarDecoder(parts[1].tokenizer)
     batch = batch_of(parts[1], PROMPT, after_call(SHOWN), after_call(REFUSED))
     prompts = tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=False)
-    scan = scan_grammar(COARSE, guide.tag)
-    assert [answer_grammar(prompt, guide) for prompt in prompts] == [scan, look_grammar(DENSE), scan]
+    scan = scan_grammar(COARSE, decoder.tag)
+    assert [answer_grammar(prompt, decoder) for prompt in prompts] == [scan, look_grammar(DENSE), scan]
     assert shown_times(prompts[1]) == [*COARSE, *DENSE]
 
 
@@ -121,7 +121,7 @@ def test_cold_rollouts_are_what_the_scorer_says(parts: tuple[Any, Any], settings
     batch = batch_of(processor, after_call(SHOWN))
     greedy = TurnGenerator(model, processor, settings.max_turn_tokens, processor.tokenizer.eos_token_id)
     with torch.no_grad():
-        expected = greedy.answer(dict(batch), [look_grammar(DENSE)]).answers[0]
+        expected = greedy.generate_from_tokens(dict(batch), [look_grammar(DENSE)]).answers[0]
     cold = rollouts(parts, settings.model_copy(update={"temperature": 1e-6}))(batch, 1)
     written = cold[0, batch["input_ids"].shape[1] :].tolist()
     assert written[: len(expected)] == expected

@@ -11,9 +11,9 @@ from PIL import Image
 from cac.model.loading import load_base
 from cac.params import Params
 from cac.schema.dialogue import Look, look_prompt, look_reply
-from cac.training.collator import WORDS, Dialogue, collate, evidence_labels, training_template
-from cac.training.dense_token_loss import evidence_loss
-from cac.training.sft_trainer import first_ids
+from cac.training.collator import WORDS, Dialogue, collate, dense_token_labels, training_template
+from cac.training.dense_token_loss import dense_token_loss
+from cac.training.sft_trainer import first_token_ids
 
 CORNER = ("teleport", (0.5, 0.5, 1.0, 1.0))
 corner = st.floats(0, 0.9)
@@ -52,7 +52,7 @@ def test_without_evidence_there_are_no_labels(parts) -> None:
 def test_a_box_however_small_marks_a_token_that_it_touches(parts, x, y, width, height) -> None:
     _, processor = parts
     box = (x, y, min(x + width, 1.0), min(y + height, 1.0))
-    grid = evidence_labels(processor, [dialogue(("teleport", box))], torch.tensor([[1, 12, 12]])).view(6, 6)
+    grid = dense_token_labels(processor, [dialogue(("teleport", box))], torch.tensor([[1, 12, 12]])).view(6, 6)
     rows, columns = torch.nonzero(grid, as_tuple=True)
     assert len(rows) > 0
     assert bool(((columns + 1) / 6 > box[0]).all() and (columns / 6 < box[2]).all())
@@ -61,13 +61,13 @@ def test_a_box_however_small_marks_a_token_that_it_touches(parts, x, y, width, h
 
 def test_shown_and_clear_tokens_count_half_each(parts) -> None:
     model, processor = parts
-    ids = first_ids(processor.tokenizer, WORDS)
+    ids = first_token_ids(processor.tokenizer, WORDS)
     states = torch.randn(10, model.config.text_config.hidden_size, generator=torch.Generator().manual_seed(0))
     word = WORDS.index("teleport")
     labels = torch.tensor([0] * 9 + [word])
 
     def loss(chosen: list[int]) -> float:
-        return evidence_loss(model, states[chosen], labels[chosen], ids).item()
+        return dense_token_loss(model, states[chosen], labels[chosen], ids).item()
 
     assert loss(list(range(10))) == pytest.approx((loss(list(range(9))) + loss([9])) / 2, rel=1e-5)
     assert loss([9]) != pytest.approx(loss([0]))

@@ -132,7 +132,7 @@ def test_an_adapter_of_two_processes_is_like_that_of_one(alone: Path, together: 
 def test_a_batch_that_cannot_be_shared_is_named(monkeypatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "3")
     with pytest.raises(CacError, match=r"single_frame_sft\.batch_size is 8, which 3 processes cannot share evenly"):
-        distributed.share(8, "single_frame_sft.batch_size")
+        distributed.per_process_batch_size(8, "single_frame_sft.batch_size")
 
 
 def test_a_config_that_is_not_there_is_named(

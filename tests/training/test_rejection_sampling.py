@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from cac.errors import CacError
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.reward_model import Scanned
+from cac.model.reward_model import SampledScan
 from cac.params import Params
 from cac.paths import CHECKPOINTS
 from cac.schema.annotations import Clip, read_clips
@@ -20,7 +20,7 @@ from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
 from cac.training import rejection_sampling, rollouts
 from cac.training.collator import collate, training_template
-from cac.training.rejection_sampling import NAME, improve, rollout_dialogue
+from cac.training.rejection_sampling import NAME, improve, rollout_to_dialogue
 from cac.training.rewards import total_reward
 from cac.training.rollouts import Drawn, draw
 from cac.video.clip_store import ClipStore
@@ -76,10 +76,10 @@ class Scripted:
     def __init__(self, looks: dict[tuple[Window, ...] | None, list[Judgement]], scans: list | None = None) -> None:
         self.answers, self.given, self.after = looks, list(looks) if scans is None else scans, []
 
-    def scans(self, videos: list, copies: int) -> list[list[Scanned]]:
-        return [[Scanned(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
+    def scans(self, videos: list, copies: int) -> list[list[SampledScan]]:
+        return [[SampledScan(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
 
-    def looks(self, videos: list, scanned: list[Scanned], copies: int) -> list[list[Judgement]]:
+    def looks(self, videos: list, scanned: list[SampledScan], copies: int) -> list[list[Judgement]]:
         windows = [one.scan.windows for one in scanned if one.scan]
         self.after += windows
         return [self.answers[one] for one in windows]
@@ -176,15 +176,15 @@ def test_no_image_is_encoded_again_in_the_second_round(params: Params, root: Pat
 def test_what_is_learned_is_what_was_written_token_by_token(params: Params, root: Path, start: Path) -> None:
     folder = root / "rollouts"
     folder.mkdir()
-    clips = rollouts.chosen_clips(params, root)
-    found = rollouts.draw_all(params, root, start, folder)
+    clips = rollouts.rollout_clips(params, root)
+    found = rollouts.sample_all_rollouts(params, root, start, folder)
     assert [len(one.rewards) for one in found] == [LOOKS] * CLIPS
     assert all(1 <= len(one.worths) <= TRIES for one in found)
     processor, store = load_base(params.model)[1], ClipStore(root / "data")
     for one, clip in zip(found, clips, strict=True):
         if one.best is None:
             continue
-        dialogue = rollout_dialogue(one.best, clip, store, params.frames)
+        dialogue = rollout_to_dialogue(one.best, clip, store, params.frames)
         batch = collate(processor, training_template(processor), [dialogue])
         learned = processor.decode(batch["input_ids"][0][batch["labels"][0] != -100])
         scan, look, rest = learned.split("<|im_end|>")

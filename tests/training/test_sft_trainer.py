@@ -11,12 +11,12 @@ from cac.params import Params
 from cac.schema.dialogue import Finding, Look, look_prompt, look_reply
 from cac.schema.taxonomy import family_of
 from cac.training.collator import IGNORED, WORDS, Dialogue, collate, training_template
-from cac.training.dense_token_loss import evidence_loss
-from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
+from cac.training.dense_token_loss import dense_token_loss
+from cac.training.sft_trainer import DECISIONS, DialogueSFTTrainer, first_token_ids
 
 
 @pytest.fixture(scope="module")
-def trainer(tmp_path_factory, project_params: Params, fresh_base: Path) -> EvidenceSFTTrainer:
+def trainer(tmp_path_factory, project_params: Params, fresh_base: Path) -> DialogueSFTTrainer:
     from datasets import Dataset
     from trl import SFTConfig
 
@@ -30,13 +30,13 @@ def trainer(tmp_path_factory, project_params: Params, fresh_base: Path) -> Evide
         remove_unused_columns=False,
     )
     rows = Dataset.from_dict({"sample": [0]})
-    return EvidenceSFTTrainer(
+    return DialogueSFTTrainer(
         model=model, args=config, train_dataset=rows, data_collator=lambda rows: rows, processing_class=processor
     )
 
 
 @pytest.fixture(scope="module")
-def batch(trainer: EvidenceSFTTrainer) -> dict:
+def batch(trainer: DialogueSFTTrainer) -> dict:
     from PIL import Image
 
     frames = [Image.fromarray(np.full((32, 32, 3), 80 * i, dtype=np.uint8)) for i in range(2)]
@@ -47,13 +47,13 @@ def batch(trainer: EvidenceSFTTrainer) -> dict:
     return collate(processor, training_template(processor), dialogues)
 
 
-def loss(trainer: EvidenceSFTTrainer, batch: dict, weight: float, **kwargs) -> float:
-    trainer.decision_weight, trainer.decisions = weight, first_ids(trainer.processing_class.tokenizer, DECISIONS)
+def loss(trainer: DialogueSFTTrainer, batch: dict, weight: float, **kwargs) -> float:
+    trainer.decision_weight, trainer.decisions = weight, first_token_ids(trainer.processing_class.tokenizer, DECISIONS)
     with torch.no_grad():
         return float(trainer.compute_loss(trainer.model, dict(batch), **kwargs))
 
 
-def test_the_deciding_words_add_their_mean_loss(trainer: EvidenceSFTTrainer, batch: dict) -> None:
+def test_the_deciding_words_add_their_mean_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
     labels = batch["labels"][:, 1:]
     with torch.no_grad():
         logits = trainer.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
@@ -66,13 +66,13 @@ def test_the_deciding_words_add_their_mean_loss(trainer: EvidenceSFTTrainer, bat
     assert added == pytest.approx(2 * expected, rel=1e-4)
 
 
-def test_a_batch_without_a_decision_adds_nothing(trainer: EvidenceSFTTrainer, batch: dict) -> None:
-    ids = torch.tensor(first_ids(trainer.processing_class.tokenizer, DECISIONS))
+def test_a_batch_without_a_decision_adds_nothing(trainer: DialogueSFTTrainer, batch: dict) -> None:
+    ids = torch.tensor(first_token_ids(trainer.processing_class.tokenizer, DECISIONS))
     bare = {**batch, "labels": batch["labels"].masked_fill(torch.isin(batch["labels"], ids), IGNORED)}
     assert loss(trainer, bare, 2.0) == pytest.approx(loss(trainer, bare, 0.0))
 
 
-def test_accumulated_batches_share_the_weight(trainer: EvidenceSFTTrainer, batch: dict) -> None:
+def test_accumulated_batches_share_the_weight(trainer: DialogueSFTTrainer, batch: dict) -> None:
     trainer.current_gradient_accumulation_steps = 4
     count = torch.tensor(100)
     added = loss(trainer, batch, 2.0, num_items_in_batch=count) - loss(trainer, batch, 0.0, num_items_in_batch=count)
@@ -80,15 +80,15 @@ def test_accumulated_batches_share_the_weight(trainer: EvidenceSFTTrainer, batch
     assert added == pytest.approx(alone / 4, rel=1e-4)
 
 
-def test_what_image_tokens_are_read_as_adds_its_loss(trainer: EvidenceSFTTrainer, batch: dict) -> None:
+def test_what_image_tokens_are_read_as_adds_its_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
     trainer.image_token = trainer.processing_class.image_token_id
-    trainer.words = first_ids(trainer.processing_class.tokenizer, WORDS)
+    trainer.words = first_token_ids(trainer.processing_class.tokenizer, WORDS)
     image = batch["input_ids"] == trainer.image_token
     labels = torch.zeros(int(image.sum()), dtype=torch.long)
     labels[::3] = WORDS.index("teleport")
     inputs = {**batch, "evidence": labels}
     trainer.words, trainer.image_token = (
-        first_ids(trainer.processing_class.tokenizer, WORDS),
+        first_token_ids(trainer.processing_class.tokenizer, WORDS),
         trainer.processing_class.image_token_id,
     )
     plain = loss(trainer, inputs, 0.0)
@@ -96,7 +96,7 @@ def test_what_image_tokens_are_read_as_adds_its_loss(trainer: EvidenceSFTTrainer
     try:
         with torch.no_grad():
             states = trainer.model.model(**{k: v for k, v in batch.items() if k != "labels"}, output_hidden_states=True)
-            expected = evidence_loss(trainer.model, states.hidden_states[-2][image], labels, trainer.words)
+            expected = dense_token_loss(trainer.model, states.hidden_states[-2][image], labels, trainer.words)
         assert loss(trainer, inputs, 0.0) - plain == pytest.approx(2 * float(expected), rel=1e-4)
         assert loss(trainer, batch, 0.0) == pytest.approx(plain)
     finally:

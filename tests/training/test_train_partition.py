@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from cac.errors import CacError
 from cac.params import TrainPartition
 from cac.schema.annotations import Clip
-from cac.training.train_partition import reinforcement_clips, supervised_clips
+from cac.training.train_partition import grpo_clips, sft_clips
 
 
 def clip(pair: int, twin: str) -> Clip:
@@ -22,7 +22,7 @@ def clips(pairs: int) -> list[Clip]:
 @given(st.integers(50, 300), st.floats(0.2, 0.8))
 def test_every_pair_is_whole_in_one_portion(pairs: int, share: float) -> None:
     partition = TrainPartition(reinforcement_ratio=share)
-    learned, kept = supervised_clips(clips(pairs), partition), reinforcement_clips(clips(pairs), partition)
+    learned, kept = sft_clips(clips(pairs), partition), grpo_clips(clips(pairs), partition)
     assert sorted(c.clip_id for c in [*learned, *kept]) == sorted(c.clip_id for c in clips(pairs))
     assert {c.pair_id for c in learned}.isdisjoint(c.pair_id for c in kept)
     assert len(kept) / (2 * pairs) == pytest.approx(share, abs=0.3)
@@ -30,19 +30,17 @@ def test_every_pair_is_whole_in_one_portion(pairs: int, share: float) -> None:
 
 def test_a_pair_stays_where_it_is_when_the_dataset_grows() -> None:
     partition = TrainPartition(reinforcement_ratio=0.4)
-    small, large = (
-        {c.clip_id for c in reinforcement_clips(clips(n), partition) if c.pair_id < "scene0050"} for n in (50, 200)
-    )
+    small, large = ({c.clip_id for c in grpo_clips(clips(n), partition) if c.pair_id < "scene0050"} for n in (50, 200))
     assert small == large
 
 
 def test_without_a_share_both_have_all_clips() -> None:
     partition = TrainPartition(reinforcement_ratio=0.0)
-    assert supervised_clips(clips(5), partition) == reinforcement_clips(clips(5), partition) == clips(5)
+    assert sft_clips(clips(5), partition) == grpo_clips(clips(5), partition) == clips(5)
 
 
 @pytest.mark.parametrize(
-    ("portion", "share"), [(supervised_clips, 1.0), (reinforcement_clips, 1e-9)], ids=["nothing to learn", "none kept"]
+    ("portion", "share"), [(sft_clips, 1.0), (grpo_clips, 1e-9)], ids=["nothing to learn", "none kept"]
 )
 def test_an_empty_portion_is_an_error_that_names_the_setting(portion, share: float) -> None:
     with pytest.raises(CacError, match=r"train_partition\.reinforcement_ratio"):

@@ -13,7 +13,7 @@ from cac.errors import CacError
 from cac.evaluation.metrics import clip_facts, point_values
 from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
-from cac.model.reward_model import adapted_reward_model
+from cac.model.reward_model import load_reward_model
 from cac.params import Grpo, Params
 from cac.paths import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, read_clips
@@ -34,14 +34,14 @@ def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> 
     if name not in VARIANTS:
         raise CacError(f"no variant {name!r}; there are: {', '.join(VARIANTS)}.")
     settings = variant_params(params, name, seed)
-    adapter = train_chain(settings, VARIANTS[name].stages, root)
+    adapter = train_stages(settings, VARIANTS[name].stages, root)
     metrics = _measure(settings, adapter, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {"variant": name, "seed": seed, "val": metrics}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def train_chain(params: Params, stages: tuple[str, ...], root: Path) -> Path:
+def train_stages(params: Params, stages: tuple[str, ...], root: Path) -> Path:
     """Train the stages one after another, each in a folder of its own, and return the last one's adapter."""
     previous: tuple[str, Path] | None = None
     for stage in stages:
@@ -86,7 +86,7 @@ def _train(stage: str, params: Params, place: Path, previous: str | None) -> Non
 def _measure(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
     """Judge val with an adapter and return every metric, the sum of rewards as the full method weighs them."""
     make_deterministic(params.compute)
-    judge = adapted_reward_model(adapter, params)
+    judge = load_reward_model(adapter, params)
     clips, store = read_clips(root / DATASET, "val"), ClipStore(root / DATASET)
     judgements: list[Judgement] = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     calibration = fit_calibration([j.margin for j in judgements], [clip.is_clean for clip in clips])

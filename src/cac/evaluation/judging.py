@@ -17,8 +17,8 @@ from cac.evaluation.baselines import FrameDifference, Majority
 from cac.io.distributed import best_device
 from cac.io.parallel import spread
 from cac.model.loading import make_deterministic
-from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
-from cac.model.reward_model import RewardModel, adapted_reward_model
+from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
+from cac.model.reward_model import RewardModel, load_reward_model
 from cac.params import Params
 from cac.paths import DATASET, MODELS, TRAINING_STAGES
 from cac.schema.annotations import MANIFEST_NAME, Split, read_clips
@@ -79,12 +79,12 @@ class _CheckpointsJob:
         params, root = self.work.params, self.work.root
         make_deterministic(params.compute)
         store, clips = ClipStore(root / DATASET), read_clips(root / DATASET, self.split)[self.start : self.stop]
-        videos, memory = [store.video(clip) for clip in clips], ImageMemory(MEMORY)
+        videos, memory = [store.video(clip) for clip in clips], ImageEncodingCache(MEMORY)
         for row in CHECKPOINTS:
             out = self.work.out(row, self.split, self.start)
             if not out.is_file():
                 model = reward_model(row, params, root)
-                encode_images_once(model.model.requires_grad_(False), memory)
+                cache_image_encodings(model.model.requires_grad_(False), memory)
                 self.work.write(out, self._judge(model, row, videos))
 
     def _judge(self, model: RewardModel, row: str, videos: list[Video]) -> list[Judgement]:
@@ -165,4 +165,4 @@ def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:
     Raises:
         CacError: the base or the adapter is missing or does not fit.
     """
-    return adapted_reward_model(root / MODELS / checkpoint if checkpoint in TRAINING_STAGES else None, params)
+    return load_reward_model(root / MODELS / checkpoint if checkpoint in TRAINING_STAGES else None, params)

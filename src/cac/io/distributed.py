@@ -1,7 +1,7 @@
-"""The processes that train together: one, or as many as `launch.py` starts.
+"""Distributed training: one process, or as many as `training/launch.py` starts.
 
-The trainers share batches and gradients among them. Here is what they leave to the caller: who writes, and who waits
-for what is written; and that a batch is the same samples however many processes share it.
+The trainers distribute batches and gradients. This module does the rest: which process writes, when the others wait,
+and how a batch is split, so that a step uses the same samples with any number of processes.
 """
 
 import os
@@ -16,77 +16,77 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def count() -> int:
-    """Return how many processes there are, this one included."""
+def world_size() -> int:
+    """Return the number of processes, this one included."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def rank() -> int:
-    """Return this process's number among them, from 0."""
+    """Return the index of this process, from 0."""
     return int(os.environ.get("RANK", "0"))
 
 
-def is_main() -> bool:
-    """Tell whether this is the process that writes."""
+def is_main_process() -> bool:
+    """Return whether this process writes the outputs."""
     return rank() == 0
 
 
-def share(batch_size: int, name: str) -> int:
-    """Return this process's share of a batch.
+def per_process_batch_size(batch_size: int, name: str) -> int:
+    """Return how many samples of a batch this process takes.
 
     Args:
         batch_size: samples of all processes together.
-        name: of the setting, for the error.
+        name: the name of the setting, for the error message.
 
     Raises:
-        CacError: the batch cannot be shared evenly.
+        CacError: the batch size is not a multiple of the number of processes.
     """
-    if batch_size % count():
+    if batch_size % world_size():
         raise CacError(
-            f"{name} is {batch_size}, which {count()} processes cannot share evenly. It counts the samples of all "
-            f"processes together: set it to a multiple of {count()}."
+            f"{name} is {batch_size}, which {world_size()} processes cannot share evenly. It counts the samples of all "
+            f"processes together: set it to a multiple of {world_size()}."
         )
-    return batch_size // count()
+    return batch_size // world_size()
 
 
-def share_the_model() -> bool:
-    """Tell whether each process is to hold only a part of the model."""
+def is_model_sharded() -> bool:
+    """Return whether each process holds only a part of the model (FSDP or DeepSpeed)."""
     return any(os.environ.get(name) == "true" for name in ("ACCELERATE_USE_FSDP", "ACCELERATE_USE_DEEPSPEED"))
 
 
 @contextmanager
-def main_first() -> Iterator[None]:
-    """Let the main process through first and the others when it is done."""
-    if count() == 1:
+def main_process_first() -> Iterator[None]:
+    """Run the block in the main process first, then in the others."""
+    if world_size() == 1:
         yield
         return
     with _state().main_process_first():
         yield
 
 
-def wait() -> None:
-    """Wait until all processes have come here."""
-    if count() > 1:
+def wait_for_everyone() -> None:
+    """Wait until every process has reached this call."""
+    if world_size() > 1:
         _state().wait_for_everyone()
 
 
-def whole_weights(trainer: Any) -> Mapping[str, "Tensor"] | None:
-    """Return the weights gathered from all processes if each holds a part of them only, else None.
+def gathered_weights(trainer: Any) -> Mapping[str, "Tensor"] | None:
+    """Return the full weights, gathered from all processes; None if every process holds the whole model.
 
     All processes must call this together.
     """
-    return trainer.accelerator.get_state_dict(trainer.model_wrapped) if share_the_model() else None
+    return trainer.accelerator.get_state_dict(trainer.model_wrapped) if is_model_sharded() else None
 
 
 def _state() -> "PartialState":
-    """Return what the processes talk through, which the first call sets up."""
+    """Return the communication state; the first call initialises it."""
     from accelerate import PartialState
 
     return PartialState(cpu=best_device() == "cpu")
 
 
 def best_device() -> str:
-    """Return where to compute: "cuda" on a machine with a GPU, else "cpu"."""
+    """Return the device to compute on: "cuda" on a machine with a GPU, else "cpu"."""
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"

@@ -1,10 +1,10 @@
-"""Answers that keep to a grammar: which tokens may come next, which must, and whether the model meant to write them.
+"""Constrained decoding: answers follow a grammar, and each answer records whether the model needed it.
 
-What the grammar leaves no choice about is written without asking the model, which reads it together with the next
-choice: that saves half of the passes. Where there is a choice, the best token is taken, or one is drawn. The model
-still says what it would have written in each place, so it is known whether an answer owes anything to the grammar.
-llguidance, which also guides vLLM, does the parsing; this leaves out running the model (`generation.py`) and what the
-grammars are (`dialogue_grammar.py`).
+Tokens that the grammar forces are appended without a forward pass; the model reads them together with the next free
+choice, which halves the number of passes. At a free choice a `TokenSampler` picks among the allowed tokens. The model's
+own greedy token at each position is still compared with the answer, so `unaided` says whether the model would have
+written the same without a grammar. llguidance, which vLLM uses too, parses the grammars. Out of scope: running the
+model (`generation.py`) and the grammars themselves (`schema/dialogue_grammar.py`).
 """
 
 from collections.abc import Callable
@@ -13,121 +13,121 @@ from typing import Any
 
 import numpy as np
 
-Pick = Callable[[np.ndarray], int]  # from the scores of the tokens that may come next, (tokens,), to the place of one
+TokenSampler = Callable[[np.ndarray], int]  # scores of the allowed tokens, (tokens,) -> index into them
 
 
-def best(scores: np.ndarray) -> int:
-    """Pick the best token."""
+def greedy(scores: np.ndarray) -> int:
+    """Pick the token with the highest score."""
     return int(scores.argmax())
 
 
-def drawn(temperature: float) -> Pick:
-    """Return what draws a token by the softmax of scores / temperature, from PyTorch's own random numbers."""
+def multinomial(temperature: float) -> TokenSampler:
+    """Return a sampler that draws from softmax(scores / temperature) with PyTorch's global random generator."""
 
-    def pick(scores: np.ndarray) -> int:
+    def sample(scores: np.ndarray) -> int:
         import torch
 
-        chances = torch.softmax(torch.from_numpy(scores).double() / temperature, dim=0)
-        return int(torch.multinomial(chances, 1))
+        probabilities = torch.softmax(torch.from_numpy(scores).double() / temperature, dim=0)
+        return int(torch.multinomial(probabilities, 1))
 
-    return pick
+    return sample
 
 
-class Guide:
-    """Grammars over one tokenizer."""
+class GrammarDecoder:
+    """Compiles grammars for one tokenizer and starts answers that follow them."""
 
     def __init__(self, tokenizer: Any) -> None:
         from llguidance.hf import from_tokenizer
 
         self.end = tokenizer.eos_token_id
-        self._words = tokenizer
-        self._tokens = from_tokenizer(tokenizer)
+        self._tokenizer = tokenizer
+        self._grammar_tokenizer = from_tokenizer(tokenizer)
         self._compiled = lru_cache(maxsize=512)(self._compile)
 
     def tag(self, name: str) -> str:
-        """Return how a grammar names a token such as `<tool_call>`; text where it is no token of its own."""
-        ids = self._words(name, add_special_tokens=False)["input_ids"]
+        """Return how a grammar writes a tag such as `<tool_call>`: a token, or text if it is not a single token."""
+        ids = self._tokenizer(name, add_special_tokens=False)["input_ids"]
         return f"<[{ids[0]}]>" if len(ids) == 1 else f'"{name}"'
 
-    def answer(self, grammar: str, limit: int, pick: Pick = best) -> "GuidedAnswer":
-        """Begin an answer of at most `limit` tokens."""
-        return GuidedAnswer(self.matcher(grammar), self.end, limit, pick)
+    def answer(self, grammar: str, limit: int, sampler: TokenSampler = greedy) -> "ConstrainedAnswer":
+        """Start an answer of at most `limit` tokens."""
+        return ConstrainedAnswer(self.matcher(grammar), self.end, limit, sampler)
 
     def matcher(self, grammar: str) -> Any:
-        """Return a matcher at the beginning of a grammar (an `LLMatcher`).
+        """Return a matcher (an `LLMatcher`) at the start of a grammar.
 
         Raises:
-            ValueError: the grammar is none.
+            ValueError: the grammar is invalid.
         """
         return self._compiled(grammar).deep_copy()
 
     def _compile(self, grammar: str) -> Any:
         from llguidance import LLMatcher
 
-        matcher = LLMatcher(self._tokens, grammar)
+        matcher = LLMatcher(self._grammar_tokenizer, grammar)
         if matcher.is_error():
             raise ValueError(f"the grammar does not compile: {matcher.get_error()}\n{grammar}")
         return matcher
 
 
 def allowed_tokens(matcher: Any) -> np.ndarray:
-    """Return the tokens that may come next, ascending."""
+    """Return the ids of the tokens that may come next, ascending."""
     bits = np.frombuffer(matcher.compute_bitmask(), dtype=np.uint8)
     return np.flatnonzero(np.unpackbits(bits, bitorder="little"))
 
 
-class GuidedAnswer:
-    """One answer while it is written.
+class ConstrainedAnswer:
+    """One answer while it is being generated.
 
     Attributes:
-        tokens: what is written so far, without an end token.
-        unread: those of them that the model has not read yet; none once the answer is whole or as long as it may be.
-        unaided: whether the model would have written all of it by itself, the end included.
-        watched: for each token but the unread ones after the first, what `go_on` was given for its place.
+        tokens: the tokens so far, without an end token.
+        unread: the last of them, which the model has not read yet; empty once the answer is complete or at its limit.
+        unaided: whether the model's greedy tokens are the answer so far, the end included.
+        watched: the values given to `extend`, one for each token except the unread ones after the first.
     """
 
-    def __init__(self, matcher: Any, end: int, limit: int, pick: Pick) -> None:
+    def __init__(self, matcher: Any, end: int, limit: int, sampler: TokenSampler) -> None:
         self.tokens: list[int] = []
         self.unread: list[int] = []
         self.unaided = True
         self.watched: list[float] = []
-        self._matcher, self._end, self._limit, self._pick = matcher, end, limit, pick
+        self._matcher, self._end, self._limit, self._sampler = matcher, end, limit, sampler
 
     @property
-    def places(self) -> int:
-        """After how many tokens the model is to say next what it means: the prompt's last one, then each unread one."""
+    def positions(self) -> int:
+        """How many positions `extend` needs predictions for: after the prompt, then after each unread token."""
         return len(self.unread) if self.tokens else 1
 
-    def go_on(self, meant: list[int], watched: list[float], scores: np.ndarray) -> None:
-        """Write on after the model has read what was unread (at first: the prompt).
+    def extend(self, predicted: list[int], watched: list[float], scores: np.ndarray) -> None:
+        """Append tokens after the model has read the unread ones (at first: the prompt).
 
         Args:
-            meant: the token that the model would have written after each token it has read.
-            watched: a figure for each of these places, kept as it is.
-            scores: of each token of the vocabulary, to come next: (vocabulary,).
+            predicted: the model's greedy token after each token it has read.
+            watched: a value for each of these positions, stored unchanged.
+            scores: the score of every token as the next one: (vocabulary,).
         """
-        written = self._write(scores)
-        follow = [*self.unread[1:], *(written or [self._end])]
-        self.unaided = self.unaided and meant == follow[: len(meant)]
+        appended = self._append(scores)
+        expected = [*self.unread[1:], *(appended or [self._end])]
+        self.unaided = self.unaided and predicted == expected[: len(predicted)]
         self.watched += watched
-        self.unread = written
+        self.unread = appended
 
-    def _write(self, scores: np.ndarray) -> list[int]:
-        """Write one of the tokens that may come next, and those that must."""
-        room = self._limit - len(self.tokens)
-        if self._matcher.is_stopped() or room == 0:
+    def _append(self, scores: np.ndarray) -> list[int]:
+        """Append one chosen token, if none is forced, and the forced ones; return them."""
+        remaining = self._limit - len(self.tokens)
+        if self._matcher.is_stopped() or remaining == 0:
             return []
-        written = self._forced() or [self._chosen(scores), *self._forced()]
-        self.tokens += written[:room]
-        return written[:room]
+        appended = self._forced() or [self._choose(scores), *self._forced()]
+        self.tokens += appended[:remaining]
+        return appended[:remaining]
 
     def _forced(self) -> list[int]:
-        tokens = self._matcher.compute_ff_tokens()
+        tokens: list[int] = self._matcher.compute_ff_tokens()
         self._matcher.consume_tokens(tokens)
         return tokens
 
-    def _chosen(self, scores: np.ndarray) -> int:
+    def _choose(self, scores: np.ndarray) -> int:
         allowed = allowed_tokens(self._matcher)
-        chosen = int(allowed[self._pick(scores[allowed])])
+        chosen = int(allowed[self._sampler(scores[allowed])])
         self._matcher.consume_token(chosen)
         return chosen

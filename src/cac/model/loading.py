@@ -64,7 +64,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from transformers.utils import logging
 
-    from cac.model.patches.transformers_vision_attention import attend_in_blocks
+    from cac.model.patches.transformers_vision_attention import batch_vision_attention
 
     logging.disable_progress_bar()
     source, options = _source(settings)
@@ -76,7 +76,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}") from error
-    attend_in_blocks(model)
+    batch_vision_attention(model)
     return model.eval(), processor
 
 

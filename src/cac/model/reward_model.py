@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Scanned:
+class SampledScan:
     """One scan of a clip: the answer as generated, and what it says; None if it cannot be read."""
 
     answer: Answer
@@ -114,14 +114,14 @@ class RewardModel:
         for start in range(0, len(videos), batch_size):
             yield from judge(videos[start : start + batch_size])
 
-    def scans(self, videos: Sequence[Video], copies: int) -> list[list[Scanned]]:
+    def scans(self, videos: Sequence[Video], copies: int) -> list[list[SampledScan]]:
         """Return `copies` scans of each video, which differ where the generator draws."""
         _, prompts, grammars = self._scan_turn(videos)
-        turn = self.generator.begin(prompts, grammars, TOOLS, last=True, copies=copies)
-        scanned = [Scanned(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
+        turn = self.generator.first_turn(prompts, grammars, TOOLS, last=True, copies=copies)
+        scanned = [SampledScan(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
         return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
 
-    def looks(self, videos: Sequence[Video], scanned: Sequence[Scanned], copies: int) -> list[list[Judgement]]:
+    def looks(self, videos: Sequence[Video], scanned: Sequence[SampledScan], copies: int) -> list[list[Judgement]]:
         """Return `copies` judgements of each video after a scan that can be read, one a video."""
         scans = [one.scan for one in scanned if one.scan is not None]
         coarse = [coarse_view(video, self.frames) for video in videos]
@@ -131,7 +131,7 @@ class RewardModel:
             for seen, one, view in zip(coarse, scanned, dense, strict=True)
         ]
         grammars = [look_grammar(view.times) for view in dense]
-        turn = self.generator.begin(dialogues, grammars, TOOLS, last=True, copies=copies)
+        turn = self.generator.first_turn(dialogues, grammars, TOOLS, last=True, copies=copies)
         answers = self._answers(turn)
         return [
             [_judgement(one.answer, one.scan, look, views) for look in answers[i * copies : (i + 1) * copies]]
@@ -142,12 +142,12 @@ class RewardModel:
         """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
         prompts = [look_prompt(view.images, view.times) for view in views]
-        turn = self.generator.begin(prompts, [look_grammar(view.times) for view in views], tools=None, last=True)
+        turn = self.generator.first_turn(prompts, [look_grammar(view.times) for view in views], tools=None, last=True)
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
         coarse, prompts, grammars = self._scan_turn(videos)
-        scan_turn = self.generator.begin(prompts, grammars, TOOLS)
+        scan_turn = self.generator.first_turn(prompts, grammars, TOOLS)
         scanned = self._answers(scan_turn)
         scans = [parse_scan(*split_tool_call(answer.text)) for answer in scanned]
         asked = [i for i, scan in enumerate(scans) if scan is not None]
@@ -156,7 +156,7 @@ class RewardModel:
         if asked:
             dialogues = [_second_turn(prompts[i], scanned[i].text, dense[i]) for i in asked]
             grammars = [look_grammar(dense[i].times) for i in asked]
-            look_turn = self.generator.go_on(scan_turn, asked, dialogues, grammars, TOOLS, last=True)
+            look_turn = self.generator.next_turn(scan_turn, asked, dialogues, grammars, TOOLS, last=True)
             looks = dict(zip(asked, self._answers(look_turn), strict=True))
         return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
 
@@ -164,7 +164,7 @@ class RewardModel:
         """Return what turn 1 shows of each video, its prompts, and the grammars of its answers."""
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        return coarse, prompts, [scan_grammar(view.times, self.generator.guide.tag) for view in coarse]
+        return coarse, prompts, [scan_grammar(view.times, self.generator.decoder.tag) for view in coarse]
 
     def _answers(self, turn: Turn) -> list[Answer]:
         tokenizer, none = self.processor.tokenizer, self.generator.watched_token
@@ -236,7 +236,7 @@ def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views:
     )
 
 
-def adapted_reward_model(adapter: Path | None, params: Params) -> RewardModel:
+def load_reward_model(adapter: Path | None, params: Params) -> RewardModel:
     """Load the base with an adapter, or without one, as what judges videos, on the best device there is.
 
     Raises:

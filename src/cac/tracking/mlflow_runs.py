@@ -184,7 +184,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     state = fingerprint(root, params)
     experiment = experiment_id(client, params.registry.experiment)
     end_orphans(client, experiment)
-    own = {"stage": stage, "processes": str(distributed.count()), PROCESS_TAG: named_process(os.getpid())}
+    own = {"stage": stage, "processes": str(distributed.world_size()), PROCESS_TAG: named_process(os.getpid())}
     with _run(experiment, {**own, **state.tags()}) as run_id:
         import mlflow
 
@@ -224,7 +224,7 @@ def shared_run(stage: str, params: Params) -> Iterator[StageRun | SilentRun]:
     Raises:
         CacError: as `stage_run`, in the main process.
     """
-    if not distributed.is_main():
+    if not distributed.is_main_process():
         yield SilentRun()
         return
     with stage_run(stage, params) as run:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from cac.io.distributed import best_device, count
+from cac.io.distributed import best_device, world_size
 from cac.params import Compute
 from cac.paths import CHECKPOINTS
 
@@ -19,7 +19,7 @@ KEY_FILE = "checkpoint_key.json"
 
 
 def checkpoint_key(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """Hash what a stage's checkpoints are valid for: the code, its settings, its input files and the process count.
+    """Hash what a stage's checkpoints are valid for: the code, its settings, its input files and the process world_size.
 
     Args:
         settings: as `Params.sections` returns them.
@@ -27,7 +27,7 @@ def checkpoint_key(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
     """
     digest = hashlib.sha256()
     digest.update(_code_digest())
-    digest.update(f"{count()} processes".encode())  # each keeps a state of its own
+    digest.update(f"{world_size()} processes".encode())  # each keeps a state of its own
     digest.update(json.dumps(dict(settings), sort_keys=True).encode())
     for path in inputs:
         files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -45,7 +45,7 @@ def _code_digest() -> bytes:
     return digest.digest()
 
 
-def prepare(root: Path, stage: str, key: str) -> Path:
+def prepare_folder(root: Path, stage: str, key: str) -> Path:
     """Return the stage's checkpoint folder, emptied if it belongs to other inputs."""
     folder = root / CHECKPOINTS / stage
     mark = folder / KEY_FILE
@@ -75,7 +75,7 @@ def _json_of(path: Path) -> Any:
         return None
 
 
-def discard(folder: Path) -> None:
+def remove(folder: Path) -> None:
     """Remove the checkpoints of a stage that has finished."""
     shutil.rmtree(folder, ignore_errors=True)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IGNORED = -100  # the label index that the loss leaves out
 
-ImageEvidence = tuple[str, Box] | None  # the leaf and box of one image, None for a clear one
+ImageLabel = tuple[str, Box] | None  # the leaf and box of one image, None for a clear one
 WORDS = ("none", *LEAVES)
 MIN_SHARE = 0.25  # of a token's cell that a box must cover
 
@@ -37,7 +37,7 @@ class Dialogue:
     messages: list[Message]
     has_tool: bool
     learn_from_turn: int = 0
-    evidence: tuple[ImageEvidence, ...] | None = None
+    evidence: tuple[ImageLabel, ...] | None = None
 
 
 def training_template(processor: Any) -> str:
@@ -76,7 +76,7 @@ def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dic
     assert_images_complete(processor, batch)
     labels = {"labels": batch["input_ids"].masked_fill(~mask, IGNORED)}
     if all(dialogue.evidence is not None for dialogue in dialogues):
-        labels["evidence"] = evidence_labels(processor, dialogues, batch["image_grid_thw"])
+        labels["evidence"] = dense_token_labels(processor, dialogues, batch["image_grid_thw"])
     return {**batch, **labels}
 
 
@@ -101,7 +101,7 @@ def assert_images_complete(processor: Any, batch: Any) -> None:
         raise ValueError(f"{tokens} image tokens but {features} image features in the batch")
 
 
-def evidence_labels(processor: Any, dialogues: Sequence[Dialogue], grids: "Tensor") -> "Tensor":
+def dense_token_labels(processor: Any, dialogues: Sequence[Dialogue], grids: "Tensor") -> "Tensor":
     """Return for each image token of a batch the index in `WORDS` of what it shows: (image tokens,).
 
     Args:

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-READ_LAYER = -2  # the last layer but one
+PROBED_LAYER = -2  # the last layer but one
 
 
-def evidence_loss(
+def dense_token_loss(
     model: Any,
     states: "Tensor",
     labels: "Tensor",
@@ -27,8 +27,8 @@ def evidence_loss(
 
     Args:
         model: the model with its output matrix, without an adapter's wrapper.
-        states: the image tokens after `READ_LAYER`: (image tokens, width).
-        labels: as `evidence_labels` returns them.
+        states: the image tokens after `PROBED_LAYER`: (image tokens, width).
+        labels: as `dense_token_labels` returns them.
         word_ids: the first token of each of `WORDS`; words with the same one are not told apart.
         over_all: makes of the number of tokens here what their sum is divided by, where other processes have more.
     """

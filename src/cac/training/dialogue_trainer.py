@@ -33,7 +33,7 @@ def make_trainer(
     from trl import SFTConfig
 
     from cac.training.collator import WORDS
-    from cac.training.sft_trainer import DECISIONS, EvidenceSFTTrainer, first_ids
+    from cac.training.sft_trainer import DECISIONS, DialogueSFTTrainer, first_token_ids
 
     model, processor, folder = parts
     template = training_template(processor)
@@ -43,7 +43,7 @@ def make_trainer(
 
     config = SFTConfig(
         max_steps=settings.max_steps,
-        per_device_train_batch_size=distributed.share(settings.batch_size, f"{name}.batch_size"),
+        per_device_train_batch_size=distributed.per_process_batch_size(settings.batch_size, f"{name}.batch_size"),
         gradient_accumulation_steps=settings.gradient_accumulation_steps,
         learning_rate=settings.learning_rate,
         lr_scheduler_type="cosine",
@@ -56,15 +56,18 @@ def make_trainer(
         dataset_kwargs={"skip_prepare_dataset": True},
         **checkpoints.trainer_arguments(folder, params.compute, settings.save_steps, settings.logging_steps),
     )
-    trainer = EvidenceSFTTrainer(
+    trainer = DialogueSFTTrainer(
         model=model,
         args=config,
         train_dataset=Dataset.from_dict({"sample": list(range(len(dialogues)))}),
         data_collator=collate_rows,
         processing_class=processor,
     )
-    trainer.decision_weight, trainer.decisions = settings.decision_weight, first_ids(processor.tokenizer, DECISIONS)
+    trainer.decision_weight, trainer.decisions = (
+        settings.decision_weight,
+        first_token_ids(processor.tokenizer, DECISIONS),
+    )
     trainer.dense_token_loss_weight = settings.dense_token_loss_weight
-    trainer.words = first_ids(processor.tokenizer, WORDS)
+    trainer.words = first_token_ids(processor.tokenizer, WORDS)
     trainer.image_token = processor.image_token_id
     return trainer

@@ -13,7 +13,7 @@ from transformers import PrinterCallback, TrainerCallback
 _LEFT_OUT = ("runtime", "per_second", "total_flos", "epoch", "num_tokens", "step_time", "profiling", "entropy/")
 
 
-def kept_metrics(logs: dict[str, Any]) -> dict[str, float]:
+def deterministic_metrics(logs: dict[str, Any]) -> dict[str, float]:
     """Return the numbers of one log line that depend on nothing but the inputs, rounded to 6 digits."""
     numbers = {key: value for key, value in logs.items() if isinstance(value, int | float) and key != "step"}
     kept = {key: float(v) for key, v in numbers.items() if not any(part in key for part in _LEFT_OUT)}
@@ -22,7 +22,9 @@ def kept_metrics(logs: dict[str, Any]) -> dict[str, float]:
 
 def write_history(log_history: list[dict[str, Any]], out: Path) -> None:
     """Write a trainer's log history as a JSON list, a row a logged step; the same training gives the same bytes."""
-    rows = [{"step": line["step"], **kept_metrics(line)} for line in log_history if "train_runtime" not in line]
+    rows = [
+        {"step": line["step"], **deterministic_metrics(line)} for line in log_history if "train_runtime" not in line
+    ]
     out.parent.mkdir(parents=True, exist_ok=True)
     lines = ",\n".join(json.dumps(row, sort_keys=True) for row in rows)
     out.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
@@ -45,7 +47,7 @@ class ProgressCallback(TrainerCallback):
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Print and send one log line."""
-        metrics = kept_metrics(logs or {})
+        metrics = deterministic_metrics(logs or {})
         if not metrics or "train_runtime" in (logs or {}) or not state.is_world_process_zero:
             return
         self.send(metrics, state.global_step)

@@ -17,7 +17,7 @@ from cac.io import distributed
 from cac.io.distributed import best_device
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
+from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
 from cac.params import Frames, Params, RejectionSampling, SftOptimisation
 from cac.paths import DATASET, HISTORIES, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip
@@ -26,7 +26,7 @@ from cac.schema.judgement import Judgement
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.dialogue_trainer import make_trainer
-from cac.training.rollouts import Drawn, chosen_clips, draw_all
+from cac.training.rollouts import Drawn, rollout_clips, sample_all_rollouts
 from cac.video.clip_store import ClipStore
 from cac.video.views import coarse_view, dense_view
 
@@ -52,12 +52,12 @@ def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
     """
     if not params.two_turn_grpo.rejection_sampling.clips:
         return policy
-    with distributed.main_first():
-        folder = checkpoints.prepare(root, NAME, _checkpoint_key(params, root, policy))
+    with distributed.main_process_first():
+        folder = checkpoints.prepare_folder(root, NAME, _checkpoint_key(params, root, policy))
     adapter = folder / "adapter"
     if not (folder / _DONE).exists():
-        clips = chosen_clips(params, root)
-        found = draw_all(params, root, policy, folder)
+        clips = rollout_clips(params, root)
+        found = sample_all_rollouts(params, root, policy, folder)
         best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
         log(_summary(found, len(best)), 0)
         own = params.two_turn_grpo.rejection_sampling
@@ -79,10 +79,10 @@ def finish(root: Path) -> None:
         shutil.copyfile(folder / _HISTORY, out)
     else:
         write_history([], out)
-    checkpoints.discard(folder)
+    checkpoints.remove(folder)
 
 
-def rollout_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
+def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
     """Return a rollout that can be read as a dialogue to learn from: what it was shown and what it answered."""
     video = store.video(clip)
     coarse, dense = coarse_view(video, frames), dense_view(video, rollout.windows, frames)
@@ -133,7 +133,7 @@ def _learn(
     log: Log,
 ) -> None:
     """Train the policy on the rollouts and save it."""
-    from cac.model.patches.trl_training_passes import make_lean
+    from cac.model.patches.trl_training_passes import speed_up_training_passes
     from cac.training.progress import report_progress, write_history
 
     policy, folder, adapter = places
@@ -145,18 +145,18 @@ def _learn(
     if not settings.train_vision:
         freeze_vision(model)
         if best_device() == "cpu":  # a GPU has other uses for its memory
-            encode_images_once(model, ImageMemory(MEMORY))
-    make_lean(model, params.adapter)
+            cache_image_encodings(model, ImageEncodingCache(MEMORY))
+    speed_up_training_passes(model, params.adapter)
     store = ClipStore(root / DATASET)
-    dialogues = [partial(rollout_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
+    dialogues = [partial(rollout_to_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
     trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
     report_progress(trainer, NAME, _SHOWN_METRICS, log)
     trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
-    if distributed.is_main():
+    if distributed.is_main_process():
         save_adapter(trainer.model, adapter, identity)
         write_history(trainer.state.log_history, folder / _HISTORY)
         (folder / _DONE).touch()
-    distributed.wait()
+    distributed.wait_for_everyone()
 
 
 def _optimisation(params: Params, count: int) -> SftOptimisation:

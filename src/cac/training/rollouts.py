@@ -21,17 +21,17 @@ from typing import Any
 from cac.io import distributed
 from cac.io.distributed import best_device
 from cac.io.parallel import spread
-from cac.model.constrained_decoding import drawn
+from cac.model.constrained_decoding import multinomial
 from cac.model.loading import make_deterministic
-from cac.model.patches.transformers_vision_cache import encode_images_once
-from cac.model.reward_model import RewardModel, Scanned, adapted_reward_model
+from cac.model.patches.transformers_vision_cache import cache_image_encodings
+from cac.model.reward_model import RewardModel, SampledScan, load_reward_model
 from cac.params import Grpo, Params
 from cac.paths import DATASET
 from cac.schema.annotations import Clip, read_clips
 from cac.schema.geometry import Window, temporal_iou
 from cac.schema.judgement import Judgement
 from cac.training.rewards import total_reward
-from cac.training.train_partition import reinforcement_clips
+from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
@@ -86,12 +86,12 @@ def draw(clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, set
     return [_drawn(clip, scans[i], looks[i], settings) for i, clip in enumerate(clips)]
 
 
-def _worth_trying(group: Sequence[Scanned], clip: Clip, settings: Grpo) -> list[Scanned]:
+def _worth_trying(group: Sequence[SampledScan], clip: Clip, settings: Grpo) -> list[SampledScan]:
     """Return one scan for each of the windows that earn most, the most frequent ones first."""
     readable = [(scanned, scanned.scan.windows) for scanned in group if scanned.scan is not None]
     earned = {windows: _overlap(windows, clip, settings) for _, windows in readable}
     best = [(scanned, windows) for scanned, windows in readable if earned[windows] == max(earned.values())]
-    firsts: dict[tuple[Window, ...], Scanned] = {}
+    firsts: dict[tuple[Window, ...], SampledScan] = {}
     for scanned, windows in best:
         firsts.setdefault(windows, scanned)
     often = Counter(windows for _, windows in best).most_common(settings.rejection_sampling.tries)
@@ -102,7 +102,7 @@ def _overlap(windows: Sequence[Window], clip: Clip, settings: Grpo) -> float:
     return 0.0 if clip.is_clean else settings.reward_weights.temporal_iou * temporal_iou(windows, clip.windows)
 
 
-def _drawn(clip: Clip, scans: Sequence[Scanned], looks: Sequence[Sequence[Judgement]], settings: Grpo) -> Drawn:
+def _drawn(clip: Clip, scans: Sequence[SampledScan], looks: Sequence[Sequence[Judgement]], settings: Grpo) -> Drawn:
     rewards = [tuple(total_reward(look, clip, settings) for look in group) for group in looks]
     worths = tuple(map(fmean, rewards))
     best = worths.index(max(worths)) if worths else None
@@ -137,11 +137,11 @@ class _Job:
         """Draw the rollouts and write them in one piece or not at all."""
         settings, compute = self.params.two_turn_grpo, self.params.compute
         make_deterministic(compute.model_copy(update={"seed": compute.seed + self.start}))
-        judge = adapted_reward_model(self.policy, self.params)
-        judge.generator.pick = drawn(settings.rejection_sampling.temperature)
+        judge = load_reward_model(self.policy, self.params)
+        judge.generator.sampler = multinomial(settings.rejection_sampling.temperature)
         judge.generator.max_turn_tokens = settings.max_turn_tokens
-        encode_images_once(judge.model.requires_grad_(False))
-        clips, store = chosen_clips(self.params, self.root)[self.start : self.stop], ClipStore(self.root / DATASET)
+        cache_image_encodings(judge.model.requires_grad_(False))
+        clips, store = rollout_clips(self.params, self.root)[self.start : self.stop], ClipStore(self.root / DATASET)
         at_once = max(1, settings.rejection_sampling.rollouts_at_once // settings.rejection_sampling.scans)
         rows: list[Drawn] = []
         for first in range(0, len(clips), at_once):
@@ -154,22 +154,22 @@ class _Job:
         print(f"rollouts  {self.stop}/{self.count} clips, {scans} scans of each", flush=True)
 
 
-def chosen_clips(params: Params, root: Path) -> list[Clip]:
+def rollout_clips(params: Params, root: Path) -> list[Clip]:
     """Return the clips that rollouts are drawn of: those of reinforcement, in an order that the seed draws."""
-    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
     random.Random(params.compute.seed).shuffle(clips)
     return clips[: params.two_turn_grpo.rejection_sampling.clips]
 
 
-def draw_all(params: Params, root: Path, policy: Path, folder: Path) -> list[Drawn]:
+def sample_all_rollouts(params: Params, root: Path, policy: Path, folder: Path) -> list[Drawn]:
     """Draw what is missing of all rollouts, which `folder` keeps, and return what was drawn of each chosen clip."""
     jobs = list(_jobs(params, root, policy, folder))
-    waiting = [job for job in jobs[distributed.rank() :: distributed.count()] if not job.out.is_file()]
+    waiting = [job for job in jobs[distributed.rank() :: distributed.world_size()] if not job.out.is_file()]
     if best_device() == "cpu":
         list(spread(methodcaller("run"), waiting, processes=params.compute.threads, at_once=1))
     else:
         list(map(methodcaller("run"), waiting))
-    distributed.wait()
+    distributed.wait_for_everyone()
     return [Drawn.from_dict(row) for job in jobs for row in json.loads(job.out.read_text(encoding="utf-8"))]
 
 
@@ -177,7 +177,7 @@ def _jobs(params: Params, root: Path, policy: Path, folder: Path) -> Iterator[_J
     """Yield the jobs; they are the same however many processes there are."""
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
-    count = len(chosen_clips(params, root))
+    count = len(rollout_clips(params, root))
     for start in range(0, count, CLIPS_PER_JOB):
         out = folder / f"rollouts-{start}.json"
         yield _Job(root, each, policy, out, start, min(start + CLIPS_PER_JOB, count), count)

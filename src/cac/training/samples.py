@@ -29,7 +29,7 @@ from cac.schema.dialogue import (
 )
 from cac.schema.geometry import Window
 from cac.schema.taxonomy import LEAVES, family_of
-from cac.training.collator import Dialogue, ImageEvidence
+from cac.training.collator import Dialogue, ImageLabel
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 from cac.video.views import View, coarse_view, dense_view, make_view, only_view
@@ -177,7 +177,7 @@ def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frame
     )
 
 
-def _evidence(clip: Clip, view: View) -> tuple[ImageEvidence, ...]:
+def _evidence(clip: Clip, view: View) -> tuple[ImageLabel, ...]:
     """Return what each frame of a view shows: its first anomaly's leaf and box, or None."""
     return tuple(next(iter(clip.boxes_at(index)), None) for index in view.indices)
 

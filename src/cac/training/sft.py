@@ -18,7 +18,7 @@ from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.dialogue_trainer import make_trainer
 from cac.training.samples import build_dialogue, draw_specs
-from cac.training.train_partition import supervised_clips
+from cac.training.train_partition import sft_clips
 from cac.video.clip_store import ClipStore
 
 SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
@@ -41,7 +41,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     Raises:
         CacError: the dataset, the base or the previous adapter is missing or does not fit.
     """
-    from cac.model.patches.trl_training_passes import make_lean
+    from cac.model.patches.trl_training_passes import speed_up_training_passes
     from cac.tracking.mlflow_runs import shared_run
     from cac.training.progress import report_progress, write_history
 
@@ -54,20 +54,20 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
     if not stage.settings.train_vision:
         freeze_vision(model)
-    make_lean(model, params.adapter)
-    with distributed.main_first():
-        folder = checkpoints.prepare(root, stage.name, _checkpoint_key(stage, params, root))
+    speed_up_training_passes(model, params.adapter)
+    with distributed.main_process_first():
+        folder = checkpoints.prepare_folder(root, stage.name, _checkpoint_key(stage, params, root))
     with shared_run(stage.name, params) as run:
         dialogues = _dialogues(stage.settings, params, root)
         trainer = make_trainer(stage.name, stage.settings, params, (model, processor, folder), dialogues)
         report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
-    weights = distributed.whole_weights(trainer)
-    if distributed.is_main():
+    weights = distributed.gathered_weights(trainer)
+    if distributed.is_main_process():
         save_adapter(trainer.model, root / MODELS / stage.name, identity, weights)
         write_history(trainer.state.log_history, root / HISTORIES / f"{stage.name}.json")
-        checkpoints.discard(folder)
-    distributed.wait()
+        checkpoints.remove(folder)
+    distributed.wait_for_everyone()
 
 
 def _checkpoint_key(stage: Stage, params: Params, root: Path) -> str:
@@ -80,7 +80,7 @@ def _checkpoint_key(stage: Stage, params: Params, root: Path) -> str:
 
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
     """Draw the samples of a stage from the annotated clips."""
-    clips = supervised_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    clips = sft_clips(read_clips(root / DATASET, "train"), params.train_partition)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

@@ -15,17 +15,17 @@ from trl import SFTTrainer
 
 from cac.model.adapters import without_wrapper
 from cac.training.collator import IGNORED, WORDS
-from cac.training.dense_token_loss import READ_LAYER, evidence_loss
+from cac.training.dense_token_loss import PROBED_LAYER, dense_token_loss
 
 DECISIONS = ("odd", "clear", "seen", *WORDS)
 
 
-def first_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
+def first_token_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:
     """Return the first token of each word, as it stands inside a line."""
     return [tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words]
 
 
-class EvidenceSFTTrainer(SFTTrainer):
+class DialogueSFTTrainer(SFTTrainer):
     """`SFTTrainer` that adds the loss of a batch's deciding tokens and of what its image tokens are read as.
 
     Attributes:
@@ -61,7 +61,9 @@ class EvidenceSFTTrainer(SFTTrainer):
         added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
         if self.dense_token_loss_weight and evidence is not None:
             image = inputs["input_ids"] == self.image_token
-            shown = evidence_loss(without_wrapper(self.model), states[0][image], evidence, self.words, self._over_all)
+            shown = dense_token_loss(
+                without_wrapper(self.model), states[0][image], evidence, self.words, self._over_all
+            )
             added = added + self.dense_token_loss_weight * shown
         # With a token count from outside, the caller leaves averaging over accumulated batches to the loss.
         parts = self.current_gradient_accumulation_steps if num_items_in_batch is not None else 1
@@ -94,7 +96,7 @@ class EvidenceSFTTrainer(SFTTrainer):
     def _read_layer(self) -> Iterator[list[torch.Tensor]]:
         """Collect what the layer gives that evidence is read off."""
         states: list[torch.Tensor] = []
-        layer = without_wrapper(self.model).model.language_model.layers[READ_LAYER]
+        layer = without_wrapper(self.model).model.language_model.layers[PROBED_LAYER]
         hook = layer.register_forward_hook(lambda _module, _inputs, output: states.append(output))
         try:
             yield states

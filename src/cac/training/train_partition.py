@@ -12,7 +12,7 @@ from cac.params import TrainPartition
 from cac.schema.annotations import Clip
 
 
-def supervised_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
+def sft_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     """Return the training clips of the supervised stages, in their order.
 
     Raises:
@@ -21,7 +21,7 @@ def supervised_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[C
     return _some([clip for clip in clips if not _is_kept(clip, partition)], "supervised learning", partition)
 
 
-def reinforcement_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
+def grpo_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     """Return the training clips of reinforcement, in their order: those kept for it, or all if none are.
 
     Raises:

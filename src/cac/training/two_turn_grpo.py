@@ -15,7 +15,7 @@ from cac.errors import CacError
 from cac.io import distributed
 from cac.model.adapters import forbidden_token_ids, freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.patches.transformers_vision_cache import encode_images_once
+from cac.model.patches.transformers_vision_cache import cache_image_encodings
 from cac.params import Frames, Params
 from cac.paths import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip, read_clips
@@ -23,10 +23,10 @@ from cac.schema.dialogue import look_content, tool_reply
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints, rejection_sampling
 from cac.training.advantages import turn_weights
-from cac.training.constrained_rollouts import generate_in_grammar
+from cac.training.constrained_rollouts import constrain_generation
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.rewards import Reward, reward_functions
-from cac.training.train_partition import reinforcement_clips
+from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
 
 SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
@@ -46,7 +46,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
 
     if params.frames.looks != 2:
         raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
-    if distributed.share_the_model():
+    if distributed.is_model_sharded():
         raise CacError(
             f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
             "compute.accelerate to conf/accelerate/ddp.yaml."
@@ -54,18 +54,18 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     with shared_run(TWO_TURN_GRPO, params) as run:
         start = rejection_sampling.improve(params, root, root / MODELS / previous, partial(_log_first_part, run))
         model, processor = load_policy(params, start)
-        with distributed.main_first():
-            folder = checkpoints.prepare(root, TWO_TURN_GRPO, _checkpoint_key(params, root, previous))
+        with distributed.main_process_first():
+            folder = checkpoints.prepare_folder(root, TWO_TURN_GRPO, _checkpoint_key(params, root, previous))
         trainer = make_trainer(params, root, (model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
-    if distributed.is_main():
+    if distributed.is_main_process():
         save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, base_identity(params.model))
         write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
-        checkpoints.discard(folder)
+        checkpoints.remove(folder)
         rejection_sampling.finish(root)
-    distributed.wait()
+    distributed.wait_for_everyone()
 
 
 def _log_first_part(run: Any, metrics: Mapping[str, float], step: int) -> None:
@@ -78,20 +78,20 @@ def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
     Raises:
         CacError: the base or the adapter is missing or does not fit.
     """
-    from cac.model.patches.transformers_kv_cache import generate_with_room
-    from cac.model.patches.trl_training_passes import make_lean
+    from cac.model.patches.transformers_kv_cache import use_preallocated_cache
+    from cac.model.patches.trl_training_passes import speed_up_training_passes
 
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     model = load_adapter(base, adapter, base_identity(params.model), trainable=True)
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
-        encode_images_once(model)
-    make_lean(model, params.adapter)
+        cache_image_encodings(model)
+    speed_up_training_passes(model, params.adapter)
     if params.two_turn_grpo.constrained_decoding:
-        generate_in_grammar(model, processor, params.two_turn_grpo)
+        constrain_generation(model, processor, params.two_turn_grpo)
     else:
-        generate_with_room(model)
+        use_preallocated_cache(model)
     return model, processor
 
 
@@ -117,14 +117,16 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
 
     model, processor, folder = parts
     settings = params.two_turn_grpo
-    clips = reinforcement_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
     rollouts = settings.prompts_per_step * settings.num_generations
     rewards = reward_functions(settings)
     weights = settings.reward_weights.model_dump()
     samples: list[str] = []
     config = GRPOConfig(
         max_steps=settings.max_steps,
-        per_device_train_batch_size=distributed.share(settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"),
+        per_device_train_batch_size=distributed.per_process_batch_size(
+            settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"
+        ),
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.num_generations,
         learning_rate=settings.learning_rate,

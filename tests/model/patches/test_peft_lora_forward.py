@@ -7,7 +7,7 @@ import torch
 
 from cac.model.adapters import freeze_vision, new_adapter
 from cac.model.loading import load_base
-from cac.model.patches.peft_lora_forward import compute_as_sum
+from cac.model.patches.peft_lora_forward import merge_lora_in_forward
 from cac.params import Model, Params
 
 
@@ -36,7 +36,7 @@ def test_values_and_gradients_are_those_of_an_adapter_beside(model) -> None:
     for name, layer in model.named_modules():
         if name.endswith("lora_A.default") and ".language_model." in name:
             layer.register_forward_hook(lambda *_: products.append(1))
-    compute_as_sum(model)
+    merge_lora_in_forward(model)
     logits, found = learned(model)
     assert products == []
     assert found.keys() == gradients.keys()
@@ -54,7 +54,7 @@ def test_what_is_merged_or_switched_off_is_not_added_again(model) -> None:
     with torch.no_grad(), model.disable_adapter():
         plain = model(**ids).logits
     merged = tower(**batch).pooler_output
-    compute_as_sum(model)
+    merge_lora_in_forward(model)
     assert torch.equal(tower(**batch).pooler_output, merged)
     with torch.no_grad(), model.disable_adapter():
         assert torch.equal(model(**ids).logits, plain)

@@ -9,7 +9,7 @@ from transformers.cache_utils import DynamicLayer
 
 from cac.model.adapters import new_adapter
 from cac.model.loading import load_base
-from cac.model.patches.transformers_kv_cache import ROOM, RoomyLayer, generate_with_room
+from cac.model.patches.transformers_kv_cache import ROOM, PreallocatedLayer, use_preallocated_cache
 from cac.params import Model, Params
 
 lengths = st.lists(st.integers(1, ROOM + 5), min_size=1, max_size=6)
@@ -22,7 +22,7 @@ def states(rows: int, columns: int, seed: int) -> torch.Tensor:
 @settings(deadline=None)
 @given(lengths, lengths, st.lists(st.integers(0, 2), min_size=1, max_size=3))
 def test_it_holds_what_the_plain_cache_does(before, after, chosen) -> None:
-    plain, roomy = DynamicLayer(), RoomyLayer()
+    plain, roomy = DynamicLayer(), PreallocatedLayer()
     for turn, columns_of_turn in enumerate((before, after)):
         rows = 3 if turn == 0 else len(chosen)
         for step, columns in enumerate(columns_of_turn):
@@ -36,14 +36,14 @@ def test_it_holds_what_the_plain_cache_does(before, after, chosen) -> None:
 
 
 def test_a_token_more_is_not_a_copy_of_all() -> None:
-    layer = RoomyLayer()
+    layer = PreallocatedLayer()
     first, _ = layer.update(states(2, 7, 0), states(2, 7, 1))
     second, _ = layer.update(states(2, 1, 2), states(2, 1, 3))
     assert second.data_ptr() == first.data_ptr()
 
 
 def test_what_was_cropped_is_written_over() -> None:
-    plain, roomy = DynamicLayer(), RoomyLayer()
+    plain, roomy = DynamicLayer(), PreallocatedLayer()
     for layer in (plain, roomy):
         layer.update(states(2, 7, 0), states(2, 7, 1))
         layer.crop(-3)
@@ -57,8 +57,8 @@ def test_a_model_generates_the_same_with_room(fresh_base: Path, project_params: 
     settings = {"max_new_tokens": 9, "do_sample": False, "return_dict_in_generate": True}
     plain = model.generate(ids, **settings)
     wrapped = new_adapter(model, project_params.adapter)
-    generate_with_room(wrapped)
+    use_preallocated_cache(wrapped)
     for _ in range(2):  # each call has a cache of its own
         roomy = wrapped.generate(input_ids=ids, **settings)
         assert torch.equal(roomy.sequences, plain.sequences)
-        assert all(isinstance(layer, RoomyLayer) for layer in roomy.past_key_values.layers)
+        assert all(isinstance(layer, PreallocatedLayer) for layer in roomy.past_key_values.layers)

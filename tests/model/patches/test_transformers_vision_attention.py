@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.model.loading import load_base
-from cac.model.patches.transformers_vision_attention import attend_in_blocks
+from cac.model.patches.transformers_vision_attention import batch_vision_attention
 from cac.params import Model
 
 
@@ -18,7 +18,7 @@ def towers(fresh_base: Path):
     from transformers import Qwen3VLForConditionalGeneration
 
     plain, blocked = (Qwen3VLForConditionalGeneration.from_pretrained(fresh_base) for _ in range(2))
-    attend_in_blocks(blocked)
+    batch_vision_attention(blocked)
     return plain.model.visual, blocked.model.visual
 
 

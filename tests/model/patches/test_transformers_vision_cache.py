@@ -5,7 +5,7 @@ import torch
 
 from cac.model.adapters import freeze_vision, new_adapter
 from cac.model.loading import load_base
-from cac.model.patches.transformers_vision_cache import ImageMemory, encode_images_once
+from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
 from cac.params import Model, Params
 
 
@@ -34,7 +34,7 @@ def test_equal_images_are_encoded_once_and_give_what_they_gave(model) -> None:
     expected = tower(**batch)
     rows: list[int] = []
     tower.patch_embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
-    encode_images_once(model)
+    cache_image_encodings(model)
     found = tower(**batch)
     assert rows == [64 + 144 + 64]
     torch.testing.assert_close(found.last_hidden_state, expected.last_hidden_state)
@@ -50,18 +50,18 @@ def test_a_memory_serves_models_whose_towers_are_equal_and_no_others(fresh_base:
     for model in (first, second, other):
         model.requires_grad_(False)
     expected, unlike = first.model.visual(**batch), other.model.visual(**batch)
-    memory, rows = ImageMemory(10**8), []
+    memory, rows = ImageEncodingCache(10**8), []
     for model in (first, second, other):
         embed = model.model.visual.patch_embed
         embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
-    encode_images_once(first, memory)
+    cache_image_encodings(first, memory)
     first.model.visual(**repeated(batch, [1, 2]))
     torch.testing.assert_close(first.model.visual(**batch).pooler_output, expected.pooler_output)
     assert rows == [144 + 64, 64]
-    encode_images_once(second, memory)
+    cache_image_encodings(second, memory)
     torch.testing.assert_close(second.model.visual(**batch).deepstack_features, expected.deepstack_features)
     assert rows == [144 + 64, 64]
-    encode_images_once(other, memory)
+    cache_image_encodings(other, memory)
     torch.testing.assert_close(other.model.visual(**batch).pooler_output, unlike.pooler_output)
     assert rows == [144 + 64, 64, 64 + 144 + 64]
 
@@ -71,7 +71,7 @@ def test_a_full_memory_forgets(fresh_base: Path) -> None:
     model.requires_grad_(False)
     batch, rows = images((1, 8, 8)), []
     model.model.visual.patch_embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
-    encode_images_once(model, ImageMemory(10))
+    cache_image_encodings(model, ImageEncodingCache(10))
     seen = [model.model.visual(**batch).pooler_output for _ in range(2)]
     assert rows == [64, 64]
     torch.testing.assert_close(*seen)
@@ -79,7 +79,7 @@ def test_a_full_memory_forgets(fresh_base: Path) -> None:
 
 def test_images_of_the_same_pixels_in_another_shape_are_not_the_same(model) -> None:
     freeze_vision(model)
-    encode_images_once(model)
+    cache_image_encodings(model)
     tower = model.get_base_model().model.visual
     pixels = images((1, 4, 16))["hidden_states"]
     both = {"hidden_states": torch.cat([pixels, pixels]), "grid_thw": torch.tensor([(1, 4, 16), (1, 16, 4)])}
@@ -89,4 +89,4 @@ def test_images_of_the_same_pixels_in_another_shape_are_not_the_same(model) -> N
 
 def test_a_tower_in_training_is_refused(model) -> None:
     with pytest.raises(ValueError, match="being trained"):
-        encode_images_once(model)
+        cache_image_encodings(model)

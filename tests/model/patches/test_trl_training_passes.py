@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cac.model.loading import load_base
-from cac.model.patches.trl_training_passes import make_lean, without_needless_mask
+from cac.model.patches.trl_training_passes import drop_redundant_mask, speed_up_training_passes
 from cac.params import Params
 from cac.training.collator import IGNORED
 
@@ -41,7 +41,7 @@ def test_the_mask_goes_only_where_nothing_would_see_padding(model, project_param
     with torch.no_grad():
         expected = model(**inputs).logits
         seen: list[bool] = []
-        make_lean(model, project_params.adapter)
+        speed_up_training_passes(model, project_params.adapter)
         layer = model.model.language_model.layers[0].self_attn
         layer.register_forward_pre_hook(lambda _m, _a, o: seen.append(o["attention_mask"] is None), with_kwargs=True)
         found = model(**inputs).logits
@@ -51,7 +51,7 @@ def test_the_mask_goes_only_where_nothing_would_see_padding(model, project_param
 
 def test_a_call_with_a_cache_keeps_its_mask() -> None:
     options = {"attention_mask": batch("right")["attention_mask"], "past_key_values": object()}
-    assert without_needless_mask(None, (), options) == ((), options)
+    assert drop_redundant_mask(None, (), options) == ((), options)
 
 
 def test_only_labelled_tokens_are_scored_with_the_values_of_all(model, project_params: Params) -> None:
@@ -62,7 +62,7 @@ def test_only_labelled_tokens_are_scored_with_the_values_of_all(model, project_p
     labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, IGNORED)
     labels[:, :6] = IGNORED
     expected = model(**inputs, labels=labels, fused_lm_head=True)
-    make_lean(model, project_params.adapter)
+    speed_up_training_passes(model, project_params.adapter)
     scored = _count_scored(model)
     found = model(**inputs, labels=labels, fused_lm_head=True)
     assert scored == [8 + 3]
@@ -93,6 +93,6 @@ def _count_scored(model) -> list[int]:
 def test_rollouts_of_one_clip_stay_side_by_side(model, project_params: Params) -> None:
     from trl.trainer import grpo_trainer
 
-    make_lean(model, project_params.adapter)
+    speed_up_training_passes(model, project_params.adapter)
     rollouts = {"advantages": torch.arange(16.0)}
     assert torch.equal(grpo_trainer.shuffle_sequence_dict(rollouts)["advantages"], torch.arange(16.0))

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 
-def compute_as_sum(model: Any) -> None:
+def merge_lora_in_forward(model: Any) -> None:
     """Let every linear LoRA layer of a model add its adapter to its weight; values differ in their last bits only.
 
     Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 ROOM = 64  # columns; about an answer
 
 
-class RoomyLayer(DynamicLayer):
+class PreallocatedLayer(DynamicLayer):
     """One layer's keys and values, each the beginning of a larger tensor."""
 
     _rooms: tuple["Tensor", "Tensor"] | None = None
@@ -32,20 +32,20 @@ class RoomyLayer(DynamicLayer):
         return self.keys, self.values
 
 
-def roomy_cache() -> Cache:
+def preallocated_cache() -> Cache:
     """Return an empty cache for one call of `generate` and those that go on from it."""
-    return Cache(layer_class_to_replicate=RoomyLayer)
+    return Cache(layer_class_to_replicate=PreallocatedLayer)
 
 
-def generate_with_room(model: Any) -> None:
+def use_preallocated_cache(model: Any) -> None:
     """Let `generate` of a model, as it is or wrapped by an adapter, begin with a roomy cache."""
     model = without_wrapper(model)
     generate = model.generate
 
-    def generate_roomily(*args: Any, **options: Any) -> Any:
-        return generate(*args, **{"past_key_values": roomy_cache(), **options})
+    def generate_preallocated(*args: Any, **options: Any) -> Any:
+        return generate(*args, **{"past_key_values": preallocated_cache(), **options})
 
-    model.generate = generate_roomily
+    model.generate = generate_preallocated
 
 
 def _append(held: Any, room: "Tensor | None", new: "Tensor") -> tuple["Tensor", "Tensor"]:

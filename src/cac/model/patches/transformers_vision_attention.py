@@ -10,7 +10,7 @@ from types import MethodType
 from typing import Any
 
 
-def attend_in_blocks(model: Any) -> None:
+def batch_vision_attention(model: Any) -> None:
     """Let the vision tower of a Qwen3-VL attend to all images of one size at once; other models are left alone."""
     if model.config.model_type != "qwen3_vl" or model.model.visual.config._attn_implementation != "sdpa":
         return

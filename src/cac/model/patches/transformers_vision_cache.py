@@ -1,7 +1,7 @@
 """A vision tower at rest need not see an image twice.
 
 Eight rollouts of one clip share all frames of the scan and most of the second look, and each of them is encoded when
-turn 1 is generated, again for turn 2, and again for the loss: equal images of a call are encoded once. An `ImageMemory`
+turn 1 is generated, again for turn 2, and again for the loss: equal images of a call are encoded once. An `ImageEncodingCache`
 keeps encodings from call to call: in `evaluate`, which judges the same clips with one checkpoint after another, for
 those whose towers are equal, and where own rollouts are learned from more than once. On the CPU that was tried an image
 is encoded to the same bits in any company (`docs/decisions.md`), so what is remembered changes nothing.
@@ -13,7 +13,7 @@ from typing import Any
 from cac.model.adapters import without_wrapper
 
 
-class ImageMemory:
+class ImageEncodingCache:
     """Encodings kept from call to call and from model to model, as long as their vision towers have equal weights.
 
     Args:
@@ -43,7 +43,7 @@ class ImageMemory:
             self._encodings.clear()
 
 
-def encode_images_once(model: Any, memory: ImageMemory | None = None) -> None:
+def cache_image_encodings(model: Any, memory: ImageEncodingCache | None = None) -> None:
     """Let a model's vision tower encode equal images once: those of a call, or all that a memory has room for.
 
     Args:

@@ -9,20 +9,20 @@ so import it inside functions only.
 from typing import Any
 
 from cac.model.adapters import without_wrapper
-from cac.model.patches.peft_lora_forward import compute_as_sum
+from cac.model.patches.peft_lora_forward import merge_lora_in_forward
 from cac.params import Adapter
 
 
-def make_lean(model: Any, settings: Adapter) -> None:
+def speed_up_training_passes(model: Any, settings: Adapter) -> None:
     """Arrange a model that a trainer is about to be made for, and TRL itself, for passes without needless work."""
-    _score_learned_tokens_only()
-    _keep_groups_together()
-    without_wrapper(model).model.language_model.register_forward_pre_hook(without_needless_mask, with_kwargs=True)
+    _score_labelled_tokens_only()
+    _keep_rollout_order()
+    without_wrapper(model).model.language_model.register_forward_pre_hook(drop_redundant_mask, with_kwargs=True)
     if settings.lora_forward == "merged":
-        compute_as_sum(model)
+        merge_lora_in_forward(model)
 
 
-def _score_learned_tokens_only() -> None:
+def _score_labelled_tokens_only() -> None:
     """Let TRL's fused output layer score only the positions that have a label: a tenth of a two-turn dialogue.
 
     TRL 1.16 does so where there is Triton, because elsewhere changing shapes might mean compiling anew; nothing is
@@ -33,14 +33,14 @@ def _score_learned_tokens_only() -> None:
     utils._use_triton = lambda device: True  # asked there for this choice alone; the kernels have a name of their own
 
 
-def _keep_groups_together() -> None:
+def _keep_rollout_order() -> None:
     """Let TRL share out a step's rollouts in their order, not shuffled: all of them are learned from in one step."""
     from trl.trainer import grpo_trainer
 
     grpo_trainer.shuffle_sequence_dict = lambda seq_dict: seq_dict
 
 
-def without_needless_mask(module: Any, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
+def drop_redundant_mask(module: Any, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
     """Take the mask out of a language model's arguments if all padding is on the right, where causality hides it.
 
     A forward pre-hook. Calls with a cache are left alone.
