@@ -1,0 +1,205 @@
+"""The pages name only what there is: links, paths, modules, commands with their options, and settings."""
+
+import argparse
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from helpers.markdown import Command, anchors, blocks, commands, links, read, spans, split_commands
+
+from cac.cli.main import build_parser
+from cac.params import Params
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+# Pages that say what was, not what is; only their links are checked.
+HISTORY = ("docs/decisions.md", "docs/experiments.md", "docs/experiments/", "CHANGELOG.md", "src/cac/model/NANO.md")
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md"), ROOT / "src/cac/model/NANO.md"])
+PRESENT = [page for page in PAGES if not str(page.relative_to(ROOT)).startswith(HISTORY)]
+HOW_TOS = sorted((DOCS / "how-to").glob("*.md"))
+COMMANDS = DOCS / "reference" / "commands.md"
+FOLDERS = ("src", "flows", "infra", "tests", "docs", "conf", "scripts", "benchmarks", "examples", "ablations", ".ci")
+# Dotted names that are no modules: Prefect's events and resources.
+EVENTS = ("cac.dataset", "cac.drift", "cac.model", "cac.retraining")
+COMMON = {"-h", "--help"}
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=name)
+every_present_page = pytest.mark.parametrize("page", PRESENT, ids=name)
+
+
+@every_page
+def test_links_lead_to_a_file_and_a_heading(page: Path) -> None:
+    broken = []
+    for link in links(page):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            broken.append(link)
+    assert not broken
+
+
+@every_present_page
+def test_paths_in_the_repository_exist(page: Path) -> None:
+    named = (span for span in spans(page) if re.fullmatch(r"[\w.*/-]+", span))
+    missing = [path for path in named if _is_repository_path(path) and not any(ROOT.glob(path.rstrip("/")))]
+    assert not missing
+
+
+@every_present_page
+def test_files_named_without_a_folder_exist(page: Path) -> None:
+    named = {span for span in spans(page) if re.fullmatch(r"\w+\.py", span)}
+    assert not named - {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+
+
+@every_present_page
+def test_modules_and_what_is_in_them_exist(page: Path) -> None:
+    named = [span for span in spans(page) if re.fullmatch(r"(cac|flows|infra|benchmarks)(\.\w+)+", span)]
+    for block in blocks(page, "python"):
+        named += _imports(block)
+    assert not [dotted for dotted in named if not _exists(dotted) and not dotted.startswith(EVENTS)]
+
+
+@every_present_page
+def test_commands_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Commands in blocks parse as they are; of those in sentences or with `…`, verb and options exist."""
+    wrong = []
+    in_sentences = [command for span in spans(page) for command in split_commands(span)]
+    for command, whole in [*((one, True) for one in commands(page)), *((one, False) for one in in_sentences)]:
+        problem = _problem(command, whole and not command.is_partial, capsys)
+        if problem:
+            wrong.append(f"{command}: {problem}")
+    assert not wrong
+
+
+@every_present_page
+def test_settings_exist(page: Path) -> None:
+    named = [match[1] for span in spans(page) if (match := re.fullmatch(r"(\w+(?:\.\w+)+)(?:: .*)?", span))]
+    sections = Params.model_fields.keys()
+    assert not [key for key in named if key.split(".")[0] in sections and not _is_setting(key)]
+
+
+@pytest.mark.parametrize("page", HOW_TOS, ids=name)
+def test_a_how_to_begins_with_when_to_use_it(page: Path) -> None:
+    assert re.match(r"# [^\n]+\n\nUse this (page )?when ", read(page))
+
+
+def test_the_index_names_every_page() -> None:
+    indexed = {(DOCS / link.partition("#")[0]).resolve() for link in links(DOCS / "README.md") if "://" not in link}
+    pages = {page for page in DOCS.rglob("*.md") if page.parent != DOCS / "experiments"} - {DOCS / "README.md"}
+    assert not pages - indexed
+
+
+def test_every_verb_is_in_the_reference() -> None:
+    assert set(_sections()) == set(_verbs(build_parser()))
+
+
+def test_the_reference_has_the_options_that_the_parser_has() -> None:
+    for verb, parser in _verbs(build_parser()).items():
+        there = {option for action in parser._actions for option in action.option_strings} - COMMON
+        assert set(re.findall(r"`(--[\w-]+)", _sections()[verb])) == there, verb
+
+
+def _is_repository_path(span: str) -> bool:
+    return span.split("/")[0] in FOLDERS and "/" in span
+
+
+def _exists(dotted: str) -> bool:
+    """Whether a dotted name is a module, or a name that one defines."""
+    *folders, last = dotted.split(".")
+    if _module(dotted):
+        return True
+    module = _module(".".join(folders))
+    return module is not None and re.search(rf"^(class |def )?{last}\b", module.read_text("utf-8"), re.M) is not None
+
+
+def _module(dotted: str) -> Path | None:
+    path = ROOT / ("src" if dotted.startswith("cac") else "") / dotted.replace(".", "/")
+    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
+
+
+def _imports(block: str) -> Iterator[str]:
+    for node in ast.walk(ast.parse(block)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cac"):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def _problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
+    """Return what is wrong with a command of this project; None for others."""
+    program, *words = command.words
+    if program == "make":
+        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
+        return None if not words or words[0] in targets else "no such target"
+    if program.startswith("python") and words[:1] == ["-m"] and words[1:]:
+        return _module_problem(words[1], words[2:], whole, capsys)
+    if program == "cac" and words:
+        return _cac_problem(command, words, whole, capsys)
+    return None
+
+
+def _module_problem(module: str, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
+    if module == "cac":
+        return _cac_problem(Command(("cac", *words)), words, whole, capsys)
+    if module.split(".")[0] in ("flows", "infra", "benchmarks") and not _module(module):
+        return "no such module"
+    return None
+
+
+def _cac_problem(command: Command, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
+    parser = build_parser()
+    if whole:
+        try:
+            parser.parse_args(words)
+        except SystemExit as done:
+            return capsys.readouterr().err.splitlines()[-1] if done.code else None
+        return None
+    verb = parser
+    for word in words:
+        choices = _subparsers(verb)
+        if choices and re.fullmatch(r"[a-z-]+", word) and not word.startswith("--"):
+            if word not in choices:
+                return f"no verb {word}"
+            verb = choices[word]
+    known = {*parser._option_string_actions, *verb._option_string_actions}
+    unknown = [option for option in command.options if option not in known]
+    return f"no option {', '.join(unknown)}" if unknown else None
+
+
+def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
+    return next((dict(a.choices) for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {})
+
+
+def _verbs(parser: argparse.ArgumentParser, prefix: str = "cac") -> dict[str, argparse.ArgumentParser]:
+    """Return the parsers of all commands by their words, such as "cac data build"."""
+    found: dict[str, argparse.ArgumentParser] = {}
+    for word, verb in _subparsers(parser).items():
+        found |= _verbs(verb, f"{prefix} {word}") if _subparsers(verb) else {f"{prefix} {word}": verb}
+    return found
+
+
+def _sections() -> dict[str, str]:
+    """Return the text below each command's heading in the reference."""
+    parts = re.split(r"^#{2,3} (.+)$", read(COMMANDS), flags=re.M)[1:]
+    return {
+        heading.strip("` "): text
+        for heading, text in zip(parts[::2], parts[1::2], strict=True)
+        if heading.startswith("`cac ")
+    }
+
+
+def _is_setting(key: str) -> bool:
+    model: object = Params
+    for part in key.split("."):
+        fields = getattr(model, "model_fields", {})
+        if part not in fields:
+            return False
+        model = fields[part].annotation
+    return True
