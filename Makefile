@@ -1,7 +1,7 @@
 # `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help install data run ingest monitor reproduce test lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
+.PHONY: help install data run ingest monitor reproduce test test-fast coverage lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -52,10 +52,19 @@ monitor: $(INSTALLED) ## compare recent clips with what the champion was measure
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
-lint: $(INSTALLED) ## lint, formatting and types
+test-fast: $(INSTALLED) ## the tests that take seconds, with their coverage (three minutes)
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile -m "not slow and not stack and not fault" --cov
+
+coverage: $(INSTALLED) ## the whole test suite with its coverage
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --cov
+
+lint: $(INSTALLED) ## style, formatting, types, import layers and declared dependencies
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/deptry .
+	$(BIN)/yamllint --strict .
 
 ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc --cd ablations repro
