@@ -19,7 +19,7 @@ from cac.data.sample.build import build_dataset
 from cac.errors import CacError
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
 from cac.evaluation.metrics import Facts, clip_facts
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 from cac.model.adapters import require_adapter
 from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
@@ -103,7 +103,7 @@ def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
     if not out.is_file():
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)
-        parts = spread(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, at_once=1)
+        parts = parallel_map(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, chunk_size=1)
         partial_out = out.with_suffix(".partial")
         partial_out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
         partial_out.rename(out)

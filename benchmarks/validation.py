@@ -4,7 +4,7 @@
 
 `--clips`: a manifest of so many invented clips (half of them clean, the others with one anomaly and ten boxes) is
 validated with `files=False`, in a process of its own, so that the peak of its memory is its own. `--looks`: so many
-random fingerprints are compared across splits, which is the only part whose time grows with the square of the clips.
+random hashes are compared across splits, which is the only part whose time grows with the square of the clips.
 Seconds are those of the processor, in one process, so that a busy machine counts for nothing. Left out: decoding, which
 takes what the videos take; `--decode DATASET` measures it on a real dataset.
 """
@@ -33,7 +33,9 @@ def main() -> int:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.validation", description="Measure data validation.")
     parser.add_argument("--clips", type=int, nargs="*", default=[], metavar="N", help="manifests of so many clips")
-    parser.add_argument("--looks", type=int, nargs="*", default=[], metavar="N", help="so many fingerprints compared")
+    parser.add_argument(
+        "--looks", type=int, nargs="*", default=[], metavar="N", help="number of perceptual hashes to compare"
+    )
     parser.add_argument("--decode", type=Path, metavar="DATASET", help="a whole validation of this dataset")
     args = parser.parse_args()
     params = load_params(Path("params.yaml")).validation
@@ -44,7 +46,7 @@ def main() -> int:
             write_clips(Path(scratch), invented_clips(count))
             _print("manifest only", count, *_measure(_validate, Path(scratch), params, Path(scratch, "out"), False))
     for count in args.looks:
-        _print("fingerprints compared", count, *_measure(_look, count, params.near_duplicate_distance))
+        _print("perceptual hashes compared", count, *_measure(_look, count, params.near_duplicate_distance))
     if args.decode:
         with TemporaryDirectory(prefix="cac-validation-") as scratch:
             _print(str(args.decode), 0, *_measure(_validate, args.decode, params, Path(scratch), True))

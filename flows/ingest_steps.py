@@ -12,13 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.data.ingest.deliveries import MOST_BYTES, Delivery, fetch, is_ingested, look, write_receipt
+from cac.data.ingest.deliveries import MAX_BYTES, Delivery, fetch_delivery, is_ingested, list_deliveries, write_receipt
 from cac.data.ingest.quarantine import Row, list_quarantine, quarantine
-from cac.data.ingest.screening import Intake, judge, write_accepted
+from cac.data.ingest.screening import Screening, screen_delivery, write_accepted
 from cac.data.validation.validate import DOCS_NAME
 from cac.data.versions.cards import read_card, write_card
-from cac.data.versions.diff import Comparison, compare
-from cac.data.versions.groups import Shares
+from cac.data.versions.diff import VersionDiff, diff_versions
+from cac.data.versions.groups import SplitRatios
 from cac.data.versions.merge import merge_datasets
 from cac.data.versions.revisions import read_version
 from cac.errors import CacError
@@ -46,7 +46,7 @@ class Ingestion:
     bucket: Bucket
     checkout: Checkout
     scratch: Path
-    shares: Shares | None
+    shares: SplitRatios | None
     say: Callable[[str], None]
 
 
@@ -67,7 +67,7 @@ class Announcement:
     branch: str
     revision: str
     previous: str
-    comparison: Comparison
+    comparison: VersionDiff
     deliveries: tuple[str, ...]
 
     def payload(self) -> dict[str, object]:
@@ -90,8 +90,8 @@ def waiting(ingestion: Ingestion) -> list[Delivery]:
         CacError: the landing place cannot be read.
     """
     bucket, say = ingestion.bucket, ingestion.say
-    landing = look(bucket)
-    for name in landing.strangers:
+    landing = list_deliveries(bucket)
+    for name in landing.unrecognised:
         say(f"{name!r} in {bucket.url()} is no delivery: a delivery is a folder named by letters, digits, dots, dashes")
     found = []
     for each in landing.deliveries:
@@ -118,14 +118,14 @@ def take_in(ingestion: Ingestion, delivery: Delivery) -> Taken:
     if revision:
         ingestion.say(f"{delivery.name}: was committed before, as {revision[:8]}")
     else:
-        fetch(ingestion.bucket, delivery, folder)
-        intake = check(ingestion, delivery, folder)
+        fetch_delivery(ingestion.bucket, delivery, folder)
+        screening = check(ingestion, delivery, folder)
         docs = _docs(ingestion, delivery)
-        if intake.new:
-            merge(ingestion, delivery, intake, folder)
+        if screening.new:
+            merge(ingestion, delivery, screening, folder)
             ingestion.checkout.add_data()
-            revision = commit(ingestion, delivery, intake)
-        ingestion.say(f"{delivery.name}: {_outcome(intake)}")
+            revision = commit(ingestion, delivery, screening)
+        ingestion.say(f"{delivery.name}: {_outcome(screening)}")
     receipt(ingestion, delivery, revision)
     shutil.rmtree(folder, ignore_errors=True)
     return Taken(delivery.name, revision, list_quarantine(ingestion.bucket, delivery.name), docs)
@@ -136,29 +136,29 @@ def committed(ingestion: Ingestion, delivery: Delivery) -> str | None:
     return next(iter(ingestion.checkout.commits(_trailer(delivery))), None)
 
 
-def check(ingestion: Ingestion, delivery: Delivery, folder: Path) -> Intake:
+def check(ingestion: Ingestion, delivery: Delivery, folder: Path) -> Screening:
     """Judge what was fetched against the newest version of the data; what is refused goes to quarantine."""
     checkout = ingestion.checkout
     checkout.bring_data()
     rules = (load_params(checkout.place / "params.yaml").validation, _shares(ingestion))
-    intake = judge(folder, read_clips(checkout.data), rules, _checks(ingestion, delivery))
-    quarantine(ingestion.bucket, delivery, intake, folder)
-    return intake
+    screening = screen_delivery(folder, read_clips(checkout.data), rules, _checks(ingestion, delivery))
+    quarantine(ingestion.bucket, delivery, screening, folder)
+    return screening
 
 
-def merge(ingestion: Ingestion, delivery: Delivery, intake: Intake, folder: Path) -> None:
+def merge(ingestion: Ingestion, delivery: Delivery, screening: Screening, folder: Path) -> None:
     """Merge what was accepted into the dataset of the checkout; the card keeps the shares."""
     accepted, data = ingestion.scratch / "accepted" / delivery.name, ingestion.checkout.data
     shares = _shares(ingestion)
-    write_accepted(intake, folder, accepted)
+    write_accepted(screening, folder, accepted)
     merge_datasets([data, accepted], data)
     write_card(data, read_card(data) | {"splits": {"val_ratio": shares.val, "test_ratio": shares.test}})
     shutil.rmtree(accepted)
 
 
-def commit(ingestion: Ingestion, delivery: Delivery, intake: Intake) -> str:
+def commit(ingestion: Ingestion, delivery: Delivery, screening: Screening) -> str:
     """Commit the new version and return the commit, which says what was delivered."""
-    return ingestion.checkout.commit(f"Data: {intake.new} clips of {delivery.name}\n\n{_trailer(delivery)}")
+    return ingestion.checkout.commit(f"Data: {screening.new} clips of {delivery.name}\n\n{_trailer(delivery)}")
 
 
 def receipt(ingestion: Ingestion, delivery: Delivery, revision: str | None) -> None:
@@ -183,22 +183,22 @@ def _docs(ingestion: Ingestion, delivery: Delivery) -> Path | None:
     return page.resolve() if page.is_file() else None
 
 
-def _outcome(intake: Intake) -> str:
-    if intake.unreadable:
-        return f"all of it is in quarantine: {intake.unreadable}"
-    there = len(intake.accepted) - intake.new
-    return f"{intake.new} clips added, {there} were there already, {len(intake.refused)} in quarantine"
+def _outcome(screening: Screening) -> str:
+    if screening.unreadable:
+        return f"all of it is in quarantine: {screening.unreadable}"
+    there = len(screening.accepted) - screening.new
+    return f"{screening.new} clips added, {there} were there already, {len(screening.rejected)} in quarantine"
 
 
-def _shares(ingestion: Ingestion) -> Shares:
+def _shares(ingestion: Ingestion) -> SplitRatios:
     """Return the shares asked for, or else those that the dataset's card remembers."""
     if ingestion.shares:
         return ingestion.shares
     match read_card(ingestion.checkout.data).get("splits"):
         case {"val_ratio": float() | int() as val, "test_ratio": float() | int() as test}:
-            return Shares(val, test)
+            return SplitRatios(val, test)
         case {"val_share": float() | int() as val, "test_share": float() | int() as test}:  # written before 0.2
-            return Shares(val, test)
+            return SplitRatios(val, test)
     raise CacError(
         "the dataset's card does not say which share of new clips goes to val and test. "
         "Give --val-ratio and --test-ratio this once; the card keeps them."
@@ -223,7 +223,7 @@ def unannounced(ingestion: Ingestion) -> Announcement | None:
         branch=checkout.branch,
         revision=made[0],
         previous=previous,
-        comparison=compare(read_version(previous, data), read_version(made[0], data)),
+        comparison=diff_versions(read_version(previous, data), read_version(made[0], data)),
         deliveries=tuple(_delivered(checkout.message(each)) for each in reversed(new)),
     )
 
@@ -242,7 +242,7 @@ def remember(ingestion: Ingestion, told: Announcement) -> None:
 
 def _announced(ingestion: Ingestion) -> dict[str, str]:
     try:
-        content = json.loads(ingestion.bucket.read(ANNOUNCED, MOST_BYTES) or b"{}")
+        content = json.loads(ingestion.bucket.read(ANNOUNCED, MAX_BYTES) or b"{}")
     except ValueError as error:
         raise CacError(
             f"{ingestion.bucket.url(ANNOUNCED)} is not JSON. Delete it; the last version is announced again."

@@ -17,8 +17,8 @@ from prefect.utilities.annotations import quote
 
 from cac.data.ingest.deliveries import Delivery
 from cac.data.ingest.quarantine import Row
-from cac.data.versions.diff import Comparison
-from cac.data.versions.groups import Shares
+from cac.data.versions.diff import VersionDiff
+from cac.data.versions.groups import SplitRatios
 from cac.errors import CacError
 from cac.io.s3 import Bucket
 from cac.paths import SCRATCH
@@ -56,14 +56,14 @@ def ingestion(
         return Cancelled(message="interrupted; the next run goes on")
 
 
-def _shares(val: float | None, test: float | None) -> Shares | None:
+def _shares(val: float | None, test: float | None) -> SplitRatios | None:
     if (val is None) != (test is None):
         raise CacError("val_ratio and test_ratio go together. Give both, or none to keep those of the dataset's card.")
-    return None if val is None or test is None else Shares(val, test)
+    return None if val is None or test is None else SplitRatios(val, test)
 
 
 @contextmanager
-def _opened(landing: str, branch: str, shares: Shares | None) -> Iterator[Ingestion]:
+def _opened(landing: str, branch: str, shares: SplitRatios | None) -> Iterator[Ingestion]:
     """Yield what a run works with, while no other ingestion works in this project."""
     root, scratch = Path.cwd(), Path.cwd() / SCRATCH / "ingestion"
     say = get_run_logger().info
@@ -139,7 +139,7 @@ def announce(work: Ingestion, tell: bool) -> State:
     return Completed(message=f"the branch {told.branch} is now {told.revision[:8]}{untold}")
 
 
-def show_comparison(found: Comparison) -> None:
+def show_comparison(found: VersionDiff) -> None:
     """Make an artifact of what changed, a row a clip."""
     rows = [_diff_row(one.clip_id, "added", f"{one.split}, {', '.join(one.leaves) or 'clean'}") for one in found.added]
     rows += [_diff_row(one.clip_id, "removed", one.split) for one in found.removed]

@@ -5,7 +5,7 @@ from pathlib import Path
 import yaml
 from prefect.artifacts import create_markdown_artifact
 
-from cac.data.versions.diff import Comparison, Listed, compare, count_changes
+from cac.data.versions.diff import ListedClip, VersionDiff, count_changes, diff_versions
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.paths import DATASET
@@ -46,7 +46,7 @@ def _difference(root: Path, trained_on: str | None, after: str, head: str) -> st
     if before is None:
         return "No earlier commit has the data of the last training, if there was one: all of it is new."
     try:
-        return _describe(compare(*(read_version(name, root / DATASET) for name in (before, after))))
+        return _describe(diff_versions(*(read_version(name, root / DATASET) for name in (before, after))))
     except CacError as error:
         return f"The versions cannot be compared: {error}"
 
@@ -58,7 +58,7 @@ def _commit_of(root: Path, md5: str | None, head: str) -> str | None:
     return next((commit for commit, pointer in pointers if pointer and md5_in(pointer) == md5), None)
 
 
-def _describe(found: Comparison) -> str:
+def _describe(found: VersionDiff) -> str:
     changed = (*found.replaced, *found.relabelled)
     lines = [
         f"From {found.before} to {found.after}: {len(found.added)} added, {len(found.removed)} removed, "
@@ -70,6 +70,6 @@ def _describe(found: Comparison) -> str:
     return "\n".join(lines)
 
 
-def _named(change: str, clips: tuple[Listed, ...]) -> list[str]:
+def _named(change: str, clips: tuple[ListedClip, ...]) -> list[str]:
     lines = [f"- {change}: {one.clip_id} ({one.split}, {', '.join(one.leaves) or 'clean'})" for one in clips[:_SHOWN]]
     return lines + ([f"- {change}: {len(clips) - _SHOWN} more"] if len(clips) > _SHOWN else [])

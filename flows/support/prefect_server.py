@@ -18,7 +18,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from cac.errors import CacError
-from cac.io.urls import why_silent, without_password
+from cac.io.urls import connection_error, without_password
 
 _START_SECONDS = 300  # the first start makes the database: 20 seconds, minutes where the cores are busy
 _STOP_SECONDS = 10
@@ -36,7 +36,7 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
         CacError: the server did not start, or the one that PREFECT_API_URL names does not answer.
     """
     if named := os.environ.get("PREFECT_API_URL"):
-        if silence := why_silent(named, _ANSWER_SECONDS):
+        if silence := connection_error(named, _ANSWER_SECONDS):
             raise CacError(
                 f"nothing answers at {without_password(named)}, which PREFECT_API_URL names ({silence}). Start that "
                 "server, `make stack` for the local one, or unset PREFECT_API_URL."

@@ -18,7 +18,7 @@ EXIT_INTERRUPTED = 130
 _MOST_SHOWN = 120
 
 
-def shown(text: str) -> str:
+def printable(text: str) -> str:
     """Return foreign text fit for a message: on one line, without control characters, and not endless."""
     plain = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return plain if len(plain) <= _MOST_SHOWN else plain[: _MOST_SHOWN - 1] + "…"

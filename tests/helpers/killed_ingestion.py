@@ -15,7 +15,7 @@ import boto3  # noqa: F401
 import dvc.api  # noqa: F401
 import great_expectations  # noqa: F401
 
-from cac.data.versions.groups import Shares
+from cac.data.versions.groups import SplitRatios
 from cac.io.s3 import Bucket
 from flows import ingest_steps as landing
 from flows.support.data_worktree import Checkout, open_checkout
@@ -35,7 +35,7 @@ def take_in(url: str, step: str) -> None:
             setattr(place, step, killing(getattr(place, step)))
     scratch = Path.cwd() / ".scratch" / "ingestion"
     checkout = open_checkout(Path.cwd(), scratch, "ingested", print)
-    work = landing.Ingestion(Bucket(url), checkout, scratch, Shares(0.2, 0.2), print)
+    work = landing.Ingestion(Bucket(url), checkout, scratch, SplitRatios(0.2, 0.2), print)
     for delivery in landing.waiting(work):
         landing.take_in(work, delivery)
     told = landing.unannounced(work)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 
 
 def doubled(number: int) -> int:
@@ -15,12 +15,12 @@ def doubled(number: int) -> int:
 
 
 def test_results_come_in_order() -> None:
-    assert list(spread(doubled, range(12))) == [2 * number for number in range(12)]
+    assert list(parallel_map(doubled, range(12))) == [2 * number for number in range(12)]
 
 
 def test_what_a_piece_raises_is_raised() -> None:
     with pytest.raises(ValueError, match="thirteen"):
-        list(spread(doubled, range(20)))
+        list(parallel_map(doubled, range(20)))
 
 
 def slow_but_first_fails(number: int) -> None:
@@ -31,21 +31,21 @@ def slow_but_first_fails(number: int) -> None:
 
 def test_a_failure_does_not_wait_for_what_the_others_are_at() -> None:
     with pytest.raises(ValueError, match="the first"):
-        list(spread(slow_but_first_fails, range(4), processes=2, at_once=1))
+        list(parallel_map(slow_but_first_fails, range(4), processes=2, chunk_size=1))
 
 
 LONG_WORK = """
 import os, sys, time
 from functools import partial
 from pathlib import Path
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 
 def note(folder, number):
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 if __name__ == "__main__":
-    list(spread(partial(note, Path(sys.argv[1])), range(64)))
+    list(parallel_map(partial(note, Path(sys.argv[1])), range(64)))
 """
 
 

@@ -146,7 +146,7 @@ def print_injection(report: "InjectionReport") -> None:
 
 def print_leaks(result: "LeakResult") -> None:
     """Print how well traces alone tell the twins apart, leaf by leaf and as a whole, and whether the bar is kept."""
-    from cac.data.injection.leak_check import BAR
+    from cac.data.injection.leak_check import MAX_AUROC
 
     table = _table("leaf", "AUROC")
     for leaf, value in result.by_leaf.items():
@@ -155,7 +155,7 @@ def print_leaks(result: "LeakResult") -> None:
     print("most telling by themselves: " + ", ".join(f"{name} {value:.2f}" for name, value in result.telling.items()))
     outcome = "is kept" if result.passed else "is MISSED: traces give the defects away"
     print(f"AUROC {result.auroc:.3f} [{result.low:.3f}, {result.high:.3f}], {result.classifier}, {result.pairs} pairs")
-    print(f"the bar of {BAR} {outcome}")
+    print(f"the bar of {MAX_AUROC} {outcome}")
 
 
 def print_summary(root: Path) -> None:

@@ -87,7 +87,7 @@ def _data_build(args: argparse.Namespace) -> int:
 
 
 def _data_validate(args: argparse.Namespace) -> int:
-    from cac.data.validation.drift import Reference, portrait_of
+    from cac.data.validation.drift import Reference, profile_of
     from cac.data.validation.validate import validate
     from cac.params import load_params
 
@@ -97,7 +97,7 @@ def _data_validate(args: argparse.Namespace) -> int:
         from cac.data.versions.revisions import open_version
 
         name, clips = open_version(named, args.data)
-        reference = Reference(name, portrait_of(clips))
+        reference = Reference(name, profile_of(clips))
     # Not where the pipeline looks: training goes on after a result that stands there.
     out = args.out or (VALIDATION.with_name("validation_manifest") if args.manifest_only else VALIDATION)
     validate(args.data, params, out, reference, files=not args.manifest_only)
@@ -116,11 +116,11 @@ def _data_show(args: argparse.Namespace) -> int:
 
 
 def _data_import(args: argparse.Namespace) -> int:
-    from cac.data.exchange.import_ import Import, import_dataset
+    from cac.data.exchange.import_ import ImportRequest, import_dataset
     from cac.data.exchange.report import REPORT_NAME, print_report
 
     shares = (args.val_ratio, args.test_ratio)
-    wanted = Import(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
+    wanted = ImportRequest(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
     print_report(import_dataset(wanted))
     print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
     return 0

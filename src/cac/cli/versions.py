@@ -14,8 +14,8 @@ from cac.errors import CacError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from cac.data.versions.diff import Change, ClipChange, Comparison, Listed
-    from cac.data.versions.groups import Shares
+    from cac.data.versions.diff import Change, ClipChange, ListedClip, VersionDiff
+    from cac.data.versions.groups import SplitRatios
     from cac.data.versions.split import SplitReport
 
 # (name, what it runs, its help) → its parser
@@ -51,14 +51,14 @@ def _add_shares(verb: argparse.ArgumentParser, what: str, required: bool = False
         verb.add_argument(option, type=float, required=required, metavar="X", help=what)
 
 
-def _shares(args: argparse.Namespace) -> "Shares | None":
-    from cac.data.versions.groups import Shares
+def _shares(args: argparse.Namespace) -> "SplitRatios | None":
+    from cac.data.versions.groups import SplitRatios
 
     if args.val_ratio is None and args.test_ratio is None:
         return None
     if args.val_ratio is None or args.test_ratio is None:
         raise CacError("--val-ratio and --test-ratio go together. Give both, or none to keep the splits as they are.")
-    return Shares(args.val_ratio, args.test_ratio)
+    return SplitRatios(args.val_ratio, args.test_ratio)
 
 
 def _merge(args: argparse.Namespace) -> int:
@@ -69,7 +69,7 @@ def _merge(args: argparse.Namespace) -> int:
     report = merge_datasets([args.first, *args.others], args.out, _shares(args))
     table = _table("dataset", "clips", "kept", "duplicates")
     for one in report.sources:
-        table.add_row(Text(one.source), str(one.came_in), str(one.kept), str(one.duplicates))
+        table.add_row(Text(one.source), str(one.received), str(one.kept), str(one.duplicates))
     _print(table)
     if report.joined_pairs:
         print(f"{len(report.joined_pairs)} pairs share a clip with another and became part of it")
@@ -82,10 +82,10 @@ def _merge(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace) -> int:
     from cac.data.versions.split import split_dataset
 
-    shares = _shares(args)
-    if shares is None:
-        raise TypeError("the parser requires shares")
-    report = split_dataset(args.dataset, shares, args.out)
+    ratios = _shares(args)
+    if ratios is None:
+        raise TypeError("the parser requires ratios")
+    report = split_dataset(args.dataset, ratios, args.out)
     _print(_split_table(report))
     moved = ", ".join(f"{count} from {a} to {b}" for (a, b), count in report.moved.items())
     print(f"wrote {args.out or args.dataset}; clips that moved: {moved or 'none'}")
@@ -112,10 +112,10 @@ def _stats(args: argparse.Namespace) -> int:
 
 
 def _diff(args: argparse.Namespace) -> int:
-    from cac.data.versions.diff import compare
+    from cac.data.versions.diff import diff_versions
     from cac.data.versions.revisions import read_version
 
-    found = compare(read_version(args.before, args.data), read_version(args.after, args.data))
+    found = diff_versions(read_version(args.before, args.data), read_version(args.after, args.data))
     if args.json:
         print(json.dumps(found.to_dict(), indent=2, sort_keys=True))
     else:
@@ -123,7 +123,7 @@ def _diff(args: argparse.Namespace) -> int:
     return 0
 
 
-def _print_comparison(found: "Comparison") -> None:
+def _print_comparison(found: "VersionDiff") -> None:
     from cac.data.versions.diff import count_changes
 
     counts = {kind: len(getattr(found, kind)) for kind in ("added", "removed", "replaced", "relabelled")}
@@ -151,7 +151,7 @@ def _add_rows(table: "Table", change: str, rows: Sequence[tuple[str, str]]) -> N
         table.add_row(f"and {len(rows) - _SHOWN} more", change, "--json lists all")
 
 
-def _describe_listed(one: "Listed") -> str:
+def _describe_listed(one: "ListedClip") -> str:
     return f"{one.split}, {', '.join(one.leaves) or 'clean'}"
 
 

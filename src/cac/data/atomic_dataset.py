@@ -39,7 +39,7 @@ def new_dataset(out: Path) -> Iterator[Path]:
             raise
 
 
-def check_shares(val_ratio: float, test_ratio: float) -> None:
+def check_ratios(val_ratio: float, test_ratio: float) -> None:
     """Hold shares against their bounds.
 
     Raises:
@@ -65,7 +65,7 @@ def restore(dataset: Path) -> None:
         old.rename(place)
 
 
-def refuse_nesting(dataset: Path, out: Path) -> None:
+def check_not_nested(dataset: Path, out: Path) -> None:
     """Make sure that a dataset that is read and the place of a new one are the same folder or lie apart.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from cac.evaluation.baselines import FrameDifference, Majority
 from cac.io.distributed import best_device
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 from cac.model.loading import make_deterministic
 from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
 from cac.model.reward_model import RewardModel, load_reward_model
@@ -135,7 +135,7 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     waiting = [job for job in jobs if not job.is_done()]
     run = methodcaller("run")
     if best_device() == "cpu":
-        list(spread(run, waiting, processes=params.compute.threads, at_once=1))
+        list(parallel_map(run, waiting, processes=params.compute.threads, chunk_size=1))
     else:
         list(map(run, waiting))
     judged: Judgements = {row: {split: work.read(row, split) for split in splits} for row in (*CHECKPOINTS, *BASELINES)}

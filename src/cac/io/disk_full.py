@@ -14,7 +14,7 @@ _ADVICE = "Make room and run the same command again; what was finished is kept, 
 
 def explain_full_disk(error: BaseException) -> str | None:
     """Return what to tell the user if a full disk is behind `error`; None if none is."""
-    if told := _told(error):
+    if told := _find_system_error(error):
         return f"no space left on the disk{f' of {told.filename}' if told.filename else ''}. {_ADVICE}"
     for folder in (Path.cwd(), Path(tempfile.gettempdir())):
         if shutil.disk_usage(folder).free < _NOTHING:
@@ -22,7 +22,7 @@ def explain_full_disk(error: BaseException) -> str | None:
     return None
 
 
-def _told(error: BaseException | None) -> OSError | None:
+def _find_system_error(error: BaseException | None) -> OSError | None:
     """Return the system's own error from the chain of causes, if it is there."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):

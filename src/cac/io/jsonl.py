@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cac.errors import CacError
 
-MOST_BYTES = 16 * 1024 * 1024  # of one line; parsed, it takes about ten times as much memory
+MAX_BYTES = 16 * 1024 * 1024  # of one line; parsed, it takes about ten times as much memory
 
 
 def iter_lines(path: Path, doing: str) -> Iterator[tuple[int, bytes | None]]:
-    """Yield (number from 1, line) of a file, None instead of a line larger than `MOST_BYTES`.
+    """Yield (number from 1, line) of a file, None instead of a line larger than `MAX_BYTES`.
 
     A progress bar on stderr says what is being done.
 
@@ -25,13 +25,13 @@ def iter_lines(path: Path, doing: str) -> Iterator[tuple[int, bytes | None]]:
     try:
         with progress.open(path, "rb", description=doing, console=Console(stderr=True)) as file:
             number = 0
-            while line := file.readline(MOST_BYTES + 1):
+            while line := file.readline(MAX_BYTES + 1):
                 number += 1
-                if len(line) <= MOST_BYTES:
+                if len(line) <= MAX_BYTES:
                     yield number, line
                     continue
                 while line and not line.endswith(b"\n"):
-                    line = file.readline(MOST_BYTES)
+                    line = file.readline(MAX_BYTES)
                 yield number, None
     except OSError as error:
         raise CacError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error

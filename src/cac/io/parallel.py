@@ -16,14 +16,14 @@ from typing import TypeVar
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-PIECES_AT_ONCE = 8  # handed to a process together
+CHUNK_SIZE = 8  # handed to a process together
 
 
-def spread(
+def parallel_map(
     work: Callable[[Piece], Result],
     pieces: Iterable[Piece],
     processes: int | None = None,
-    at_once: int = PIECES_AT_ONCE,
+    chunk_size: int = CHUNK_SIZE,
 ) -> Iterator[Result]:
     """Yield `work(piece)` of each piece, in order; `work`, pieces and results must be picklable.
 
@@ -33,14 +33,14 @@ def spread(
         work: a function that the processes can import.
         pieces: what it is called with.
         processes: how many; as many as there are cores by default.
-        at_once: pieces that a process is handed together.
+        chunk_size: pieces that a process is handed together.
     """
     context = multiprocessing.get_context("spawn")
     told, tell = context.Pipe(duplex=False)
     count = processes or len(os.sched_getaffinity(0))
     pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(told,))
     try:
-        yield from pool.map(work, pieces, chunksize=at_once)
+        yield from pool.map(work, pieces, chunksize=chunk_size)
     except BaseException:
         tell.close()
         raise

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from cac.errors import BeyondLimitsError, CacError, shown
+from cac.errors import BeyondLimitsError, CacError, printable
 
 SCHEME = "s3://"
 PART_SIZE = 16 * 1024**2  # bytes; S3 wants 5 MiB or more for all parts but the last, and at most 10,000 of them
 _COPY_AT_ONCE = 4 * 1024**3  # bytes; S3 copies objects of up to 5 GB in one call
 _ATTEMPTS = 8  # of a call, over a minute or so; AWS_MAX_ATTEMPTS says otherwise
-_ATTEMPTS_FOR_ONE = 4  # seconds: somebody may be waiting for this one object
+_ATTEMPTS_FOR_ONE_OBJECT = 4  # seconds: somebody may be waiting for this one object
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 _ADVICE = {
     "NoSuchKey": "It is not there.",
@@ -40,7 +40,7 @@ class StoreUnreachableError(CacError):
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object: its key, relative to the folder it was listed in, its size in bytes, and its ETag without quotes."""
 
     key: str
@@ -75,8 +75,8 @@ class Bucket:
         self.prefix = f"{folder}/" if (folder := (found["prefix"] or "").strip("/")) else ""
         self.part_size = part_size
         self.tick = tick
-        with self.explained(""):
-            self.client = _client(attempts(tries))
+        with self.explain_errors(""):
+            self.client = _client(max_attempts(tries))
 
     def url(self, key: str = "") -> str:
         """Return an object's address."""
@@ -85,19 +85,19 @@ class Bucket:
     def folders(self) -> tuple[list[str], list[str]]:
         """Return the names of what lies directly in the folder: folders, and loose objects; each sorted."""
         folders, loose = [], []
-        with self.explained(""):
+        with self.explain_errors(""):
             for page in self._pages("", Delimiter="/"):
                 folders += [each["Prefix"][len(self.prefix) : -1] for each in page.get("CommonPrefixes", ())]
                 loose += [each["Key"][len(self.prefix) :] for each in page.get("Contents", ())]
         return sorted(folders), sorted(key for key in loose if key)
 
-    def objects(self, folder: str = "") -> list[Stored]:
+    def objects(self, folder: str = "") -> list[StoredObject]:
         """Return all objects under `folder/`, sorted by key; keys are relative to it, and whatever was put there."""
         under = f"{folder}/" if folder else ""
         start = len(self.prefix) + len(under)
-        with self.explained(folder):
+        with self.explain_errors(folder):
             found = [each for page in self._pages(under) for each in page.get("Contents", ())]
-        stored = [Stored(each["Key"][start:], each["Size"], each["ETag"].strip('"')) for each in found]
+        stored = [StoredObject(each["Key"][start:], each["Size"], each["ETag"].strip('"')) for each in found]
         return sorted((each for each in stored if each.key), key=lambda each: each.key)
 
     def _pages(self, under: str, **options: str) -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ class Bucket:
             BeyondLimitsError: it is larger than `most` bytes; it is not fetched then.
             CacError: it cannot be read.
         """
-        with self.explained(key):
+        with self.explain_errors(key):
             try:
                 return self._content(key, most)
             except self.client.exceptions.NoSuchKey:
@@ -125,11 +125,11 @@ class Bucket:
             StoreUnreachableError: the store does not answer, or there are no keys.
             CacError: it is not there, or may not be read.
         """
-        with self.explained(key):
+        with self.explain_errors(key):
             return self._content(key, most)
 
     def _content(self, key: str, most: int | None) -> bytes:
-        answer = self.client.get_object(**self.at(key))
+        answer = self.client.get_object(**self.location(key))
         size = answer["ContentLength"]
         if most is not None and size > most:
             raise BeyondLimitsError(f"{self.url(key)} has {size} bytes, of {most} allowed. Give a smaller file.")
@@ -137,34 +137,34 @@ class Bucket:
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small object, in one step."""
-        with self.explained(key):
-            self.client.put_object(**self.at(key), Body=content, ContentMD5=md5_of(content)[0])
+        with self.explain_errors(key):
+            self.client.put_object(**self.location(key), Body=content, ContentMD5=md5_of(content)[0])
 
     def copy(self, key: str, to: str) -> None:
         """Copy an object within the folder; the server does it."""
         from boto3.s3.transfer import TransferConfig
 
         config = TransferConfig(multipart_threshold=_COPY_AT_ONCE)
-        with self.explained(key):
-            self.client.copy(self.at(key), self.name, self.prefix + to, Config=config)
+        with self.explain_errors(key):
+            self.client.copy(self.location(key), self.name, self.prefix + to, Config=config)
 
     def delete(self, keys: Sequence[str]) -> None:
         """Delete objects; one that is not there is no error."""
         for key in keys:
-            with self.explained(key):
-                self.client.delete_object(**self.at(key))
+            with self.explain_errors(key):
+                self.client.delete_object(**self.location(key))
 
-    def at(self, key: str) -> dict[str, str]:
+    def location(self, key: str) -> dict[str, str]:
         """Return an object's place as boto3 wants it."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     @contextmanager
-    def explained(self, key: str) -> Iterator[None]:
+    def explain_errors(self, key: str) -> Iterator[None]:
         """Turn what boto3 and the disk raise into a message with the address and what to do."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
-        url = shown(self.url(key))
+        url = printable(self.url(key))
         try:
             yield
         except ClientError as error:
@@ -186,8 +186,8 @@ def read_object(address: str, most: int | None = None) -> bytes:
     """Return the content of the object at `s3://BUCKET/KEY`; errors as `Bucket.fetch`, and if it is no address."""
     found = _URL.fullmatch(address)
     if not found or not found["prefix"]:
-        raise CacError(f"{shown(address)!r} is no address of an S3 object. Give s3://BUCKET/KEY.")
-    return Bucket(f"{SCHEME}{found['bucket']}", tries=_ATTEMPTS_FOR_ONE).fetch(found["prefix"], most)
+        raise CacError(f"{printable(address)!r} is no address of an S3 object. Give s3://BUCKET/KEY.")
+    return Bucket(f"{SCHEME}{found['bucket']}", tries=_ATTEMPTS_FOR_ONE_OBJECT).fetch(found["prefix"], most)
 
 
 def _client(tries: int) -> Any:
@@ -209,7 +209,7 @@ def _client(tries: int) -> Any:
     return boto3.session.Session().client("s3", config=config)  # the default session keeps the first credentials
 
 
-def attempts(usual: int = _ATTEMPTS) -> int:
+def max_attempts(usual: int = _ATTEMPTS) -> int:
     """Return how often a call is made before it counts as failed."""
     value = os.environ.get("AWS_MAX_ATTEMPTS", str(usual))
     if not re.fullmatch(r"[1-9]\d?", value):

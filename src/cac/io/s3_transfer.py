@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cac.errors import CacError
-from cac.io.s3 import Bucket, attempts, md5_of
+from cac.io.s3 import Bucket, max_attempts, md5_of
 
-_MOST_PARTS = 10_000
+_MAX_PARTS = 10_000
 _CHUNK = 1024**2
 _LONGEST_PAUSE = 20.0  # seconds
 
@@ -47,7 +47,7 @@ def digest_of(path: Path) -> str:
 def _fetch(bucket: Bucket, key: str, target: Path) -> str:
     partial = target.with_name(f".{target.name}.partial")
     note = target.with_name(f".{target.name}.etag")
-    with bucket.explained(key):
+    with bucket.explain_errors(key):
         _persist(bucket, key, partial, note)
         digest = digest_of(partial)
         partial.replace(target)
@@ -66,7 +66,7 @@ def _persist(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
             return _fetch_rest(bucket, key, partial, note)
         except (HTTPClientError, IncompleteReadError):
             failures = 0 if _size(partial) > before else failures + 1
-            if failures >= attempts():
+            if failures >= max_attempts():
                 raise
             bucket.tick()
             time.sleep(min(_LONGEST_PAUSE, 0.25 * 2**failures))
@@ -78,7 +78,7 @@ def _fetch_rest(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
     if start is None:
         return None
     asked = {"Range": f"bytes={start}-"} if start else {}
-    answer = bucket.client.get_object(**bucket.at(key), **asked)
+    answer = bucket.client.get_object(**bucket.location(key), **asked)
     if start and not (answer["ETag"] == note.read_text() and answer["ContentRange"].startswith(f"bytes {start}-")):
         partial.unlink()  # it was replaced since `_usable` looked
         return _fetch_rest(bucket, key, partial, note)
@@ -97,7 +97,7 @@ def _usable(bucket: Bucket, key: str, partial: Path, note: Path) -> int | None:
     """Return how many bytes of an earlier attempt can be used; None if that is all of them."""
     if not (_size(partial) and note.is_file()):
         return 0
-    there = bucket.client.head_object(**bucket.at(key))
+    there = bucket.client.head_object(**bucket.location(key))
     if there["ETag"] != note.read_text() or _size(partial) > there["ContentLength"]:
         return 0
     return None if _size(partial) == there["ContentLength"] else _size(partial)
@@ -111,16 +111,16 @@ def upload(bucket: Bucket, source: Path, key: str) -> bool:
     Raises:
         CacError: it cannot be read or sent, or the server has another size afterwards.
     """
-    with bucket.explained(key):
+    with bucket.explain_errors(key):
         size = source.stat().st_size
-        length = max(bucket.part_size, -(-size // _MOST_PARTS))
+        length = max(bucket.part_size, -(-size // _MAX_PARTS))
         if _is_there(bucket, key, source, length):
             return False
         if size <= length:
             bucket.write(key, source.read_bytes())
         else:
             _upload_parts(bucket, source, key, length)
-        if bucket.client.head_object(**bucket.at(key))["ContentLength"] != size:
+        if bucket.client.head_object(**bucket.location(key))["ContentLength"] != size:
             raise CacError(f"{bucket.url(key)} has another size than {source} after the upload. Run again.")
     return True
 
@@ -130,7 +130,7 @@ def _is_there(bucket: Bucket, key: str, source: Path, length: int) -> bool:
     from botocore.exceptions import ClientError
 
     try:
-        there = bucket.client.head_object(**bucket.at(key))
+        there = bucket.client.head_object(**bucket.location(key))
     except ClientError as error:
         if error.response["Error"]["Code"] in ("404", "NoSuchKey"):
             return False
@@ -150,18 +150,18 @@ def _etags(source: Path, length: int) -> set[str]:
 def _upload_parts(bucket: Bucket, source: Path, key: str, length: int) -> None:
     failures = 0
     while True:
-        number = _unfinished(bucket, key) or bucket.client.create_multipart_upload(**bucket.at(key))["UploadId"]
+        number = _unfinished(bucket, key) or bucket.client.create_multipart_upload(**bucket.location(key))["UploadId"]
         try:
-            return _send_parts(bucket, source, bucket.at(key) | {"UploadId": number}, length)
+            return _send_parts(bucket, source, bucket.location(key) | {"UploadId": number}, length)
         except bucket.client.exceptions.NoSuchUpload:  # a server that was started again may have forgotten it
             failures += 1
-            if failures >= attempts():
+            if failures >= max_attempts():
                 raise
 
 
 def _unfinished(bucket: Bucket, key: str) -> str | None:
     """Return an upload of this object that was begun and neither completed nor given up."""
-    wanted = bucket.at(key)
+    wanted = bucket.location(key)
     try:
         answer = bucket.client.list_multipart_uploads(Bucket=wanted["Bucket"], Prefix=wanted["Key"])
     except bucket.client.exceptions.NoSuchUpload:  # what rclone says in a bucket that never had one

@@ -12,7 +12,7 @@ def without_password(uri: str) -> str:
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
-def why_silent(uri: str, seconds: float) -> OSError | None:
+def connection_error(uri: str, seconds: float) -> OSError | None:
     """Return why nothing answers at an address within `seconds`; None if something does, or it names no machine."""
     parts = urlsplit(uri)
     port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.io.urls import why_silent, without_password
+from cac.io.urls import connection_error, without_password
 from cac.params import Params
 from cac.tracking.mlflow_runs import tracking_uri
 
@@ -49,7 +49,7 @@ def store_is_made() -> bool:
         return Path(uri.removeprefix(_SQLITE)).is_file()
     for name, value in _PATIENCE.items():
         os.environ.setdefault(name, value)
-    if silence := why_silent(uri, _SECONDS):
+    if silence := connection_error(uri, _SECONDS):
         raise CacError(
             f"the MLflow store at {without_password(uri)} does not answer ({silence}). Start it, or unset "
             "MLFLOW_TRACKING_URI."

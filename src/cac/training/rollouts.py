@@ -20,7 +20,7 @@ from typing import Any
 
 from cac.io import distributed
 from cac.io.distributed import best_device
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 from cac.model.constrained_decoding import multinomial
 from cac.model.loading import make_deterministic
 from cac.model.patches.transformers_vision_cache import cache_image_encodings
@@ -166,7 +166,7 @@ def sample_all_rollouts(params: Params, root: Path, policy: Path, folder: Path) 
     jobs = list(_jobs(params, root, policy, folder))
     waiting = [job for job in jobs[distributed.rank() :: distributed.world_size()] if not job.out.is_file()]
     if best_device() == "cpu":
-        list(spread(methodcaller("run"), waiting, processes=params.compute.threads, at_once=1))
+        list(parallel_map(methodcaller("run"), waiting, processes=params.compute.threads, chunk_size=1))
     else:
         list(map(methodcaller("run"), waiting))
     distributed.wait_for_everyone()

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from helpers.exchange_cases import LABELS, UNICODE, Imported, Importer, small_video
 
-from cac.data.exchange.import_ import Import, import_dataset
+from cac.data.exchange.import_ import ImportRequest, import_dataset
 from cac.data.exchange.report import REPORT_NAME
 from cac.schema.annotations import read_clips
 from cac.video.encode import encode
@@ -30,7 +30,7 @@ def take(videos: Path, tmp_path: Path) -> Importer:
         label_file = tmp_path / "labels.yaml"
         label_file.write_text(labels, encoding="utf-8")
         settings = {"videos": videos, "out": tmp_path / "out", "val_ratio": 0.15, "test_ratio": 0.2} | others
-        import_dataset(Import(name, source, labels=label_file, **settings))  # type: ignore[arg-type]
+        import_dataset(ImportRequest(name, source, labels=label_file, **settings))  # type: ignore[arg-type]
         out = settings["out"]
         assert isinstance(out, Path)
         report = json.loads((out / REPORT_NAME).read_text())

@@ -230,7 +230,7 @@ def test_files_that_are_something_else_are_one_clear_error(
 
 def test_a_file_too_large_to_read_is_refused(take: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = skyra_file(tmp_path, *[record()] * 200)
-    monkeypatch.setattr(reading, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(reading, "MAX_BYTES", 10_000)
     with pytest.raises(CacError, match="is larger than"):
         take("skyra", source)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from cac.data.exchange.export import export_dataset
-from cac.data.exchange.import_ import Import, import_dataset
+from cac.data.exchange.import_ import ImportRequest, import_dataset
 from cac.errors import CacError
 from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
 from cac.schema.geometry import Box
@@ -57,7 +57,7 @@ def plain(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     source = folder / "skyra.json"
     records = [{"video": name, "text": "fine", "generator": "Wan2.1", "pair_id": "p1"} for name in ("a.mp4", "b.mp4")]
     source.write_text(json.dumps(records))
-    import_dataset(Import("skyra", source, videos, None, folder / "out", 0.15, 0.2))
+    import_dataset(ImportRequest("skyra", source, videos, None, folder / "out", 0.15, 0.2))
     return read_clips(folder / "out")
 
 
@@ -80,7 +80,7 @@ def test_annotations_survive_export_and_import(name: str, plain: list[Clip], vid
 def there_and_back(name: str, clips: list[Clip], videos: Path, folder: Path) -> list[Clip]:
     write_clips(folder, clips)
     export_dataset(name, folder, folder / "exported")
-    import_dataset(Import(name, folder / "exported", videos, None, folder / "again", 0.15, 0.2))
+    import_dataset(ImportRequest(name, folder / "exported", videos, None, folder / "again", 0.15, 0.2))
     return read_clips(folder / "again")
 
 
@@ -160,9 +160,9 @@ def twice(
     form: str, source: Path, name: str, videos: Path, folder: Path
 ) -> tuple[tuple[Anomaly, ...], tuple[Anomaly, ...]]:
     """Import the one clip of a source, and again by way of an export; return its anomalies after each import."""
-    import_dataset(Import(form, source, videos, None, folder / "first", 0.15, 0.2))
+    import_dataset(ImportRequest(form, source, videos, None, folder / "first", 0.15, 0.2))
     export_dataset(name, folder / "first", folder / "exported")
-    import_dataset(Import(name, folder / "exported", folder / "first/clips", None, folder / "second", 0.15, 0.2))
+    import_dataset(ImportRequest(name, folder / "exported", folder / "first/clips", None, folder / "second", 0.15, 0.2))
     (first,), (second,) = read_clips(folder / "first"), read_clips(folder / "second")
     return first.anomalies, second.anomalies
 

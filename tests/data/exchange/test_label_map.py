@@ -1,11 +1,11 @@
-"""The label map: what a mark becomes, and messages from which a person can mend the file."""
+"""The label map: what an annotation becomes, and messages from which a person can mend the file."""
 
 from pathlib import Path
 
 import pytest
 from helpers.exchange_cases import FILES, Importer
 
-from cac.data.exchange.interchange import NORMALISED, Mark, Track
+from cac.data.exchange.interchange import NORMALISED, ImportedAnnotation, Track
 from cac.data.exchange.label_map import LabelMap, load_label_map, require_all_mapped
 from cac.errors import CacError
 from cac.schema.taxonomy import LEAVES
@@ -13,8 +13,8 @@ from cac.schema.taxonomy import LEAVES
 NOWHERE = Track((), NORMALISED)
 
 
-def mark(label: str | None, **attributes: str) -> Mark:
-    return Mark(label, NOWHERE, attributes)
+def mark(label: str | None, **attributes: str) -> ImportedAnnotation:
+    return ImportedAnnotation(label, NOWHERE, attributes)
 
 
 def test_a_line_with_an_attribute_goes_before_the_label_alone() -> None:
@@ -40,9 +40,9 @@ def test_the_default_is_for_marks_without_a_label_only() -> None:
 
 
 def test_all_unknown_labels_are_named_at_once_with_counts_and_lines_to_add() -> None:
-    marks = [mark("Head"), mark("Extra leg"), mark("yes"), mark("Head")]
+    annotations = [mark("Head"), mark("Extra leg"), mark("yes"), mark("Head")]
     with pytest.raises(CacError) as caught:
-        require_all_mapped(LabelMap(labels={"Extra leg": "extra_limb"}), marks, Path("map.yaml"))
+        require_all_mapped(LabelMap(labels={"Extra leg": "extra_limb"}), annotations, Path("map.yaml"))
     message = str(caught.value)
 
     assert "2 labels are not in the label map: 'Head' (2), 'yes' (1)" in message

@@ -9,10 +9,10 @@ from cac.data.ingest.deliveries import (
     MARKER,
     RECEIPT,
     deliver,
-    fetch,
+    fetch_delivery,
     is_clip_path,
     is_ingested,
-    look,
+    list_deliveries,
     write_receipt,
 )
 from cac.errors import CacError
@@ -34,23 +34,23 @@ def bucket(s3):
 
 def test_a_delivery_arrives_as_it_was_sent(bucket, dataset, tmp_path):
     assert deliver(dataset, bucket, "monday") == 6
-    [delivery] = look(bucket).deliveries
+    [delivery] = list_deliveries(bucket).deliveries
     assert (delivery.name, delivery.is_complete, delivery.hostile) == ("monday", True, ())
-    fetch(bucket, delivery, tmp_path / "here")
+    fetch_delivery(bucket, delivery, tmp_path / "here")
     assert files(tmp_path / "here") == files(dataset)
 
 
 def test_delivering_twice_sends_nothing_and_is_the_same_delivery(bucket, dataset):
     deliver(dataset, bucket, "monday")
-    [first] = look(bucket).deliveries
+    [first] = list_deliveries(bucket).deliveries
     assert deliver(dataset, bucket, "monday") == 0
-    assert look(bucket).deliveries == (first,)
+    assert list_deliveries(bucket).deliveries == (first,)
 
 
 def test_a_delivery_without_its_marker_is_not_complete(bucket, dataset):
     deliver(dataset, bucket, "monday")
     bucket.delete([f"monday/{MARKER}"])
-    assert not look(bucket).deliveries[0].is_complete
+    assert not list_deliveries(bucket).deliveries[0].is_complete
 
 
 def test_while_a_delivery_is_replaced_it_is_not_complete(bucket, dataset, monkeypatch):
@@ -63,20 +63,20 @@ def test_while_a_delivery_is_replaced_it_is_not_complete(bucket, dataset, monkey
     (dataset / "clips" / "one-bad.mp4").write_bytes((dataset / "clips" / "one-bad.mp4").read_bytes() + b"changed")
     with pytest.raises(KeyboardInterrupt):
         deliver(dataset, bucket, "monday")
-    assert not look(bucket).deliveries[0].is_complete
+    assert not list_deliveries(bucket).deliveries[0].is_complete
     path = dataset / "clips" / "one-bad.mp4"
     path.write_bytes(path.read_bytes().removesuffix(b"changed"))
 
 
 def test_a_receipt_is_for_one_content(bucket, dataset):
     deliver(dataset, bucket, "monday")
-    [delivery] = look(bucket).deliveries
+    [delivery] = list_deliveries(bucket).deliveries
     assert not is_ingested(bucket, delivery)
     write_receipt(bucket, delivery, {"revision": None})
-    [same] = look(bucket).deliveries
+    [same] = list_deliveries(bucket).deliveries
     assert is_ingested(bucket, same)
     bucket.write("monday/clips/more.mp4", b"more")
-    [changed] = look(bucket).deliveries
+    [changed] = list_deliveries(bucket).deliveries
     assert not is_ingested(bucket, changed)
     bucket.write(f"monday/{RECEIPT}", b"no JSON")
     assert not is_ingested(bucket, same)
@@ -95,13 +95,13 @@ def test_keys_that_could_leave_the_folder_are_never_fetched(bucket, s3, dataset,
     for key in hostile:
         bucket.write(f"monday/{key}", b"evil")
     bucket.write("monday/import_report.json", b"{}")
-    [delivery] = look(bucket).deliveries
+    [delivery] = list_deliveries(bucket).deliveries
     assert {each.key for each in delivery.hostile} == set(hostile)
     assert [each.key for each in delivery.others] == ["import_report.json"]
     manifest = (dataset / MANIFEST_NAME).read_text().replace("clips/one-bad.mp4", "clips/../../evil.mp4")
     bucket.write(f"monday/{MANIFEST_NAME}", manifest.encode())
     bucket.write(f"monday/{MARKER}", b"{}")
-    fetch(bucket, look(bucket).deliveries[0], tmp_path / "in" / "here")
+    fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "in" / "here")
     assert set(files(tmp_path / "in")) == {f"here/{name}" for name in files(dataset)} - {"here/clips/one-bad.mp4"}
 
 
@@ -124,30 +124,30 @@ def test_what_is_a_clips_place(path):
 def test_folders_and_files_that_are_no_delivery_are_named(bucket):
     for key in ("Mo nday/x", "-a/x", "loose.mp4", "_quarantine/x/y", "_announced.json", "ok/x"):
         bucket.write(key, b"")
-    landing = look(bucket)
+    landing = list_deliveries(bucket)
     assert [each.name for each in landing.deliveries] == ["ok"]
-    assert set(landing.strangers) == {"Mo nday", "-a", "loose.mp4"}
+    assert set(landing.unrecognised) == {"Mo nday", "-a", "loose.mp4"}
 
 
 def test_a_manifest_that_is_not_what_the_marker_says_is_refused(bucket, dataset, tmp_path):
     deliver(dataset, bucket, "monday")
     bucket.write(f"monday/{CARD_NAME}", b"{}")
     with pytest.raises(CacError, match="is not what delivered"):
-        fetch(bucket, look(bucket).deliveries[0], tmp_path / "here")
+        fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "here")
 
 
 def test_what_was_fetched_before_and_is_gone_by_now_is_removed(bucket, dataset, tmp_path):
     deliver(dataset, bucket, "monday")
-    fetch(bucket, look(bucket).deliveries[0], tmp_path / "here")
+    fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "here")
     bucket.delete(["monday/clips/two-bad.mp4"])
-    fetch(bucket, look(bucket).deliveries[0], tmp_path / "here")
+    fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "here")
     assert not (tmp_path / "here" / "clips" / "two-bad.mp4").exists()
 
 
 def test_a_delivery_without_anything_readable_is_fetched_as_far_as_it_goes(bucket, tmp_path):
     bucket.write(f"monday/{MARKER}", b"")
     bucket.write(f"monday/{MANIFEST_NAME}", b"\xff\n")
-    fetch(bucket, look(bucket).deliveries[0], tmp_path / "here")
+    fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "here")
     assert set(files(tmp_path / "here")) == {MANIFEST_NAME}
 
 

@@ -5,12 +5,12 @@ import json
 import pytest
 from helpers.delivery_cases import change, change_lines, files, make_clip, make_dataset
 
-from cac.data.ingest.screening import judge, write_accepted
+from cac.data.ingest.screening import screen_delivery, write_accepted
 from cac.data.validation.validate import DOCS_NAME
-from cac.data.versions.groups import Shares
+from cac.data.versions.groups import SplitRatios
 from cac.schema.annotations import read_clips, write_clips
 
-SHARES = Shares(0.2, 0.2)
+RATIOS = SplitRatios(0.2, 0.2)
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +51,8 @@ def delivery(tmp_path):
 
 def test_each_fault_keeps_its_own_clip_out(delivery, dataset, validation, tmp_path):
     out = tmp_path / "out"
-    intake = judge(delivery, dataset, (validation, SHARES), out)
-    reasons = {one.clip_id: " | ".join(one.reasons) for one in intake.refused}
+    screening = screen_delivery(delivery, dataset, (validation, RATIOS), out)
+    reasons = {one.clip_id: " | ".join(one.reasons) for one in screening.rejected}
     said = {
         "sum": "sha256", "gone": "clips/gone.mp4: No such file", "cut": "decodable", "away": "path", "fps": "fps",
         "box": "boxes_complete", "line": "manifest_line", "leaf": "manifest_line",
@@ -61,16 +61,16 @@ def test_each_fault_keeps_its_own_clip_out(delivery, dataset, validation, tmp_pa
     }  # fmt: skip
     assert set(reasons) == set(said)
     assert not [name for name, words in said.items() if words not in reasons[name]], reasons
-    assert [clip.clip_id for clip in intake.accepted] == ["good", "twin-a", "twin-b", "old-bad"]
-    assert intake.new == 3
-    splits = {clip.clip_id: clip.split for clip in intake.accepted}
+    assert [clip.clip_id for clip in screening.accepted] == ["good", "twin-a", "twin-b", "old-bad"]
+    assert screening.new == 3
+    splits = {clip.clip_id: clip.split for clip in screening.accepted}
     assert splits["twin-a"] == splits["twin-b"]
     assert splits["old-bad"] == "train"
     assert (out / DOCS_NAME / "index.html").is_file()
 
-    write_accepted(intake, delivery, tmp_path / "accepted")
-    write_accepted(intake, delivery, tmp_path / "accepted")
-    assert read_clips(tmp_path / "accepted") == intake.accepted
+    write_accepted(screening, delivery, tmp_path / "accepted")
+    write_accepted(screening, delivery, tmp_path / "accepted")
+    assert read_clips(tmp_path / "accepted") == screening.accepted
     assert (tmp_path / "accepted" / "clips" / "good.mp4").is_file()
 
 
@@ -90,8 +90,8 @@ def test_a_delivery_that_cannot_be_read_is_kept_out_as_a_whole(tmp_path, validat
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    intake = judge(folder, [], (validation, SHARES), tmp_path / "out")
-    assert said in str(intake.unreadable)
-    assert str(tmp_path) not in str(intake.unreadable)
-    assert (intake.accepted, intake.refused) == ([], [])
+    screening = screen_delivery(folder, [], (validation, RATIOS), tmp_path / "out")
+    assert said in str(screening.unreadable)
+    assert str(tmp_path) not in str(screening.unreadable)
+    assert (screening.accepted, screening.rejected) == ([], [])
     assert files(folder)

@@ -4,28 +4,28 @@ from helpers.version_cases import anomaly, clip
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cac.data.ingest.split_assignment import clashing, place_new
-from cac.data.versions.groups import Shares, torn_groups
+from cac.data.ingest.split_assignment import assign_new_splits, find_contradicting
+from cac.data.versions.groups import SplitRatios, groups_across_splits
 
-SHARES = Shares(0.3, 0.3)
+RATIOS = SplitRatios(0.3, 0.3)
 SPLITS = ("train", "val", "test")
 
 
 def test_a_new_twin_takes_the_split_of_the_one_that_is_there():
     old = clip("a", split="test", pair_id="pair")
-    [placed], reasons = place_new([old], [clip("b", split="train", pair_id="pair")], SHARES)
+    [placed], reasons = assign_new_splits([old], [clip("b", split="train", pair_id="pair")], RATIOS)
     assert (placed.split, dict(reasons)) == ("test", {})
 
 
 def test_a_clip_that_links_two_splits_is_kept_out():
     dataset = [clip("a", split="test", pair_id="p"), clip("b", "word", split="train", pair_id="q")]
-    _, reasons = place_new(dataset, [clip("c", "word", pair_id="p"), clip("d")], SHARES)
+    _, reasons = assign_new_splits(dataset, [clip("c", "word", pair_id="p"), clip("d")], RATIOS)
     assert set(reasons) == {0}
     assert "different splits: test, train" in reasons[0][0]
 
 
 def test_clips_partly_in_test_shifted_are_kept_out():
-    _, reasons = place_new([], [clip("a", pair_id="p"), clip("b", pair_id="p", split="test_shifted")], SHARES)
+    _, reasons = assign_new_splits([], [clip("a", pair_id="p"), clip("b", pair_id="p", split="test_shifted")], RATIOS)
     assert set(reasons) == {0, 1}
 
 
@@ -38,16 +38,16 @@ def test_whatever_is_delivered_no_group_is_torn_and_earlier_deliveries_stay(told
     cut = data.draw(st.integers(0, len(clips)))
     dataset: list = []
     for part in (clips[:cut], clips[cut:]):
-        placed, reasons = place_new(dataset, part, SHARES)
+        placed, reasons = assign_new_splits(dataset, part, RATIOS)
         assert len(placed) == len(part)
         dataset += [one for place, one in enumerate(placed) if place not in reasons]
-    assert torn_groups(dataset) == []
+    assert groups_across_splits(dataset) == []
 
 
 def test_clips_that_contradict_the_dataset_are_named_with_the_reason():
     dataset = [clip("a"), clip("b", anomalies=(anomaly(),))]
     delivered = [clip("a", "other"), clip("b2", "b"), clip("b3", "b"), clip("fine"), clip("c", "c", path="clips/a.mp4")]
-    reasons = clashing(dataset, delivered)
+    reasons = find_contradicting(dataset, delivered)
     assert set(reasons) == {0, 1, 2, 4}
     assert "the same id, other content as a (dataset)" in reasons[0]
     assert reasons[1] == ["the same content, annotated differently as b (dataset)"]
@@ -55,8 +55,8 @@ def test_clips_that_contradict_the_dataset_are_named_with_the_reason():
 
 
 def test_of_clips_that_contradict_one_another_none_is_chosen():
-    assert set(clashing([], [clip("a", "1"), clip("a", "2"), clip("b")])) == {0, 1}
+    assert set(find_contradicting([], [clip("a", "1"), clip("a", "2"), clip("b")])) == {0, 1}
 
 
 def test_the_same_clip_once_more_is_no_contradiction():
-    assert not clashing([clip("a")], [clip("a"), clip("a2", "a")])
+    assert not find_contradicting([clip("a")], [clip("a"), clip("a2", "a")])

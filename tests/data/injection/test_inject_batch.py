@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cac.cli import main as cli
-from cac.data.injection.batch import deal_splits, draw_view, inject_folder, list_files, split_notes
+from cac.data.injection.batch import assign_splits_to_videos, draw_crop, inject_folder, list_files, split_notes
 from cac.data.injection.pair import video_of
 from cac.data.injection.report import InjectionReport
-from cac.data.injection.segments import segments
+from cac.data.injection.segments import cut_segments
 from cac.data.injection.settings import InjectionSettings
 from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
@@ -109,10 +109,10 @@ def test_the_same_folder_and_seed_give_the_same_bytes(folder, made, tmp_path):
 
 def test_splits_are_dealt_by_videos():
     names = [f"v{number}" for number in range(20)]
-    splits = deal_splits(names * 3, SETTINGS)
+    splits = assign_splits_to_videos(names * 3, SETTINGS)
     assert [list(splits.values()).count(split) for split in ("test", "val", "train")] == [4, 3, 13]
-    assert set(deal_splits(names[:3], SETTINGS).values()) == {"train", "val", "test"}
-    assert set(deal_splits(names[:2], SETTINGS).values()) == {"train"}
+    assert set(assign_splits_to_videos(names[:3], SETTINGS).values()) == {"train", "val", "test"}
+    assert set(assign_splits_to_videos(names[:2], SETTINGS).values()) == {"train"}
 
 
 def test_a_small_train_split_is_told(made):
@@ -129,9 +129,9 @@ def test_a_small_train_split_is_told(made):
 
 def test_the_first_pair_shows_the_whole_frame_and_others_parts_of_it():
     rng = np.random.default_rng(0)
-    assert draw_view((96, 128), 0, rng) == (slice(None), slice(None))
+    assert draw_crop((96, 128), 0, rng) == (slice(None), slice(None))
     for number in range(1, 20):
-        for side, part in zip((96, 128), draw_view((96, 128), number, rng), strict=True):
+        for side, part in zip((96, 128), draw_crop((96, 128), number, rng), strict=True):
             assert 0 <= part.start < part.stop <= side
             assert 0.75 * side <= part.stop - part.start <= 0.95 * side
             assert (part.stop - part.start) % 2 == 0
@@ -190,7 +190,10 @@ def test_a_folder_of_which_nothing_can_be_used_is_a_mistake_that_leaves_the_data
 def test_a_change_of_the_frames_size_ends_a_segment(make_moving):
     frames = make_moving(40, 1)
     changing = [*frames[:20], *frames[20:, :, :64]]
-    assert [part.shape[:3] for part in segments(changing, 100)] == [(20, *frames.shape[1:3]), (20, frames.shape[1], 64)]
+    assert [part.shape[:3] for part in cut_segments(changing, 100)] == [
+        (20, *frames.shape[1:3]),
+        (20, frames.shape[1], 64),
+    ]
 
 
 def test_a_folder_that_is_missing_or_empty_is_named(tmp_path):

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cac.data.injection.fill import filled
-from cac.data.injection.layers import Layer, blend, layer_box, mixed, moved_mask, shifted
+from cac.data.injection.fill import fill_hole
+from cac.data.injection.layers import Layer, blend, layer_box, mix_textures, shift_image, shift_mask
 
 RNG = np.random.default_rng(0)
 FRAME = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)
@@ -34,7 +34,7 @@ def test_a_box_holds_what_is_seen():
 def test_pixels_and_masks_move_alike(offset):
     x, y = offset
     mask = mask_of(slice(10, 20), slice(30, 45))
-    there, moved = moved_mask(mask, offset) > 0, shifted(FRAME, (x % 20, y % 20))
+    there, moved = shift_mask(mask, offset) > 0, shift_image(FRAME, (x % 20, y % 20))
     assert there.sum() == (150 if abs(x) < 20 else 0)
     assert np.array_equal(moved[y % 20 :, x % 20 :], FRAME[: 40 - y % 20, : 60 - x % 20])
 
@@ -44,8 +44,8 @@ def test_mixing_keeps_the_grain_that_a_mean_would_lose():
     half = np.full((40, 60), 0.5, np.float32)
     plain = FRAME / 2 + other / 2
     assert plain.std() < 0.75 * FRAME.std()
-    assert mixed(FRAME, other, half).std() > 0.9 * FRAME.std()
-    assert np.allclose(mixed(FRAME, other, 0 * half), FRAME, atol=0.01)
+    assert mix_textures(FRAME, other, half).std() > 0.9 * FRAME.std()
+    assert np.allclose(mix_textures(FRAME, other, 0 * half), FRAME, atol=0.01)
 
 
 def test_a_hole_takes_the_colour_around_and_the_texture_beside():
@@ -53,6 +53,6 @@ def test_a_hole_takes_the_colour_around_and_the_texture_beside():
     frame[30:50, 30:50] = (250, 20, 20)
     hole = np.zeros((80, 80), np.float32)
     hole[28:52, 28:52] = 1
-    done = filled(frame, hole, (26, 0))[32:48, 32:48]
+    done = fill_hole(frame, hole, (26, 0))[32:48, 32:48]
     assert np.abs(done.mean(axis=(0, 1)) - 120).max() < 10
     assert 6 < done.std() < 18

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cac.data.injection.catalogue import INJECTABLE, REGION_DEFECTS, TEXT_DEFECTS
-from cac.data.injection.effect import Stage
+from cac.data.injection.effect import EffectInput
 from cac.data.injection.layers import blend, layer_box
 from cac.data.injection.motion import measure_motion
-from cac.data.injection.pair import Order, Pair, make_pair
+from cac.data.injection.pair import DefectRequest, Pair, make_pair
 from cac.data.injection.region import NoRegionError, choose_region
 from cac.schema.taxonomy import LEAVES, Family, family_of
 
@@ -23,7 +23,7 @@ def pair_of(moving):
 
     @cache
     def make(leaf: str, severity: float, seed: int = 1) -> Pair:
-        return make_pair(moving, motion, FPS, Order(leaf, severity), np.random.default_rng(seed))
+        return make_pair(moving, motion, FPS, DefectRequest(leaf, severity), np.random.default_rng(seed))
 
     return make
 
@@ -65,7 +65,7 @@ def test_severity_orders_the_change(pair_of, leaf):
 
 @pytest.mark.parametrize("leaf", INJECTABLE)
 def test_the_same_seed_gives_the_same_pixels_and_another_gives_others(moving, pair_of, leaf):
-    again = make_pair(moving, measure_motion(moving), FPS, Order(leaf, 0.6), np.random.default_rng(1))
+    again = make_pair(moving, measure_motion(moving), FPS, DefectRequest(leaf, 0.6), np.random.default_rng(1))
     assert np.array_equal(again.clean, pair_of(leaf, 0.6).clean)
     assert np.array_equal(again.defective, pair_of(leaf, 0.6).defective)
     assert again.anomaly == pair_of(leaf, 0.6).anomaly
@@ -86,8 +86,8 @@ def test_only_pixels_of_the_region_and_of_where_it_goes_are_touched(moving, leaf
     first, last = 14, 22
     rng = np.random.default_rng(3)
     region = choose_region(moving, measure_motion(moving), (first, last), 0.3, rng)
-    stage = Stage(moving, region, first, last, 1.0, rng)
-    for t, layer in zip(stage.times, REGION_DEFECTS[leaf].make(stage), strict=True):
+    inputs = EffectInput(moving, region, first, last, 1.0, rng)
+    for t, layer in zip(inputs.times, REGION_DEFECTS[leaf].make(inputs), strict=True):
         changed = (blend(moving[t], layer) != moving[t]).any(axis=-1)
         x1, y1, x2, y2 = layer_box(layer)
         allowed = region.mask(t) > 0
@@ -121,4 +121,6 @@ def test_a_reversed_thing_goes_back_and_a_fast_one_ahead(pair_of):
 
 def test_too_short_a_segment_is_refused_with_its_reason(moving):
     with pytest.raises(NoRegionError, match="no room"):
-        make_pair(moving[:10], measure_motion(moving[:10]), FPS, Order("teleport", 1.0), np.random.default_rng(0))
+        make_pair(
+            moving[:10], measure_motion(moving[:10]), FPS, DefectRequest("teleport", 1.0), np.random.default_rng(0)
+        )

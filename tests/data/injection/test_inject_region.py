@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from cac.data.injection.motion import camera_flow, measure_motion
-from cac.data.injection.region import NoRegionError, Region, choose_region, place
-from cac.data.injection.segments import segments
+from cac.data.injection.region import NoRegionError, Region, choose_region, paste_shape
+from cac.data.injection.segments import cut_segments
 
 WINDOW = (8, 24)
 
@@ -21,7 +21,7 @@ def test_a_region_lies_on_what_moves_and_follows_it(moving, motion, where, seed)
     away = np.array([region.centres[t] - np.array(where(t)) for t in range(WINDOW[0], WINDOW[1] + 1)])
     assert np.linalg.norm(away[0]) < 22, "it starts on the disc"
     assert np.linalg.norm(away - away[0], axis=1).max() < 5, "and keeps its place on it"
-    assert region.reach(*WINDOW) == pytest.approx(1.5 * 16, abs=6)
+    assert region.travel(*WINDOW) == pytest.approx(1.5 * 16, abs=6)
 
 
 def test_the_cameras_share_of_the_flow_is_taken_off(moving):
@@ -46,8 +46,8 @@ def test_what_does_not_get_far_enough_is_refused_with_its_reason(moving):
 
 def test_a_shape_is_cut_where_the_frame_ends():
     shape = np.ones((5, 7), np.float32)
-    assert place(shape, (10, 10), (20, 20)).sum() == 35
-    assert place(shape, (0, 0), (20, 20)).sum() == 3 * 4
+    assert paste_shape(shape, (10, 10), (20, 20)).sum() == 35
+    assert paste_shape(shape, (0, 0), (20, 20)).sum() == 3 * 4
     region = Region(shape, np.array([[0, 10], [40, 10]]), (20, 20))
     assert region.visible(0) == pytest.approx(4 / 7)
     assert region.visible(1) == 0
@@ -55,5 +55,5 @@ def test_a_shape_is_cut_where_the_frame_ends():
 
 def test_a_scene_cut_and_the_length_end_a_segment(moving):
     frames = [*moving[:30], *(255 - moving[:12])]
-    assert [len(cut) for cut in segments(frames, 20)] == [20, 10, 12]
-    assert np.array_equal(np.concatenate(list(segments(frames, 20))), np.stack(frames))
+    assert [len(cut) for cut in cut_segments(frames, 20)] == [20, 10, 12]
+    assert np.array_equal(np.concatenate(list(cut_segments(frames, 20))), np.stack(frames))

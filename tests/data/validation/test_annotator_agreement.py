@@ -8,7 +8,7 @@ from helpers.invented_clips import invented_clips
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cac.data.validation.annotator_agreement import OPINIONS_NAME, agreement, take_opinions
+from cac.data.validation.annotator_agreement import OPINIONS_NAME, agreement, record_agreement
 from cac.data.validation.clip_facts import ClipFacts
 from cac.data.validation.facts_table import FactsTable
 from cac.schema.annotations import Clip
@@ -52,7 +52,7 @@ def test_disagreement_is_noted_on_the_clip_and_bad_lines_on_themselves(tmp_path:
     with FactsTable() as table:
         for number, clip in enumerate(clips, start=1):
             table.add(ClipFacts(number, clip, clip.clip_id, clip.path, clip.pair_id))
-        counted = take_opinions(tmp_path, table, least=0.5)
+        counted = record_agreement(tmp_path, table, min_agreement=0.5)
         noted = dict(table.problems("annotators"))
         bad = dict(table.select("SELECT line, opinion_problem FROM opinions WHERE opinion_problem IS NOT NULL"))
     assert counted == {"opinions": 10, "annotators": 4, "clips_with_several": 2, "mean_agreement": 0.2,
@@ -69,4 +69,4 @@ def test_disagreement_is_noted_on_the_clip_and_bad_lines_on_themselves(tmp_path:
 
 def test_a_dataset_without_opinions_has_none(tmp_path: Path) -> None:
     with FactsTable() as table:
-        assert take_opinions(tmp_path, table, least=0.5) is None
+        assert record_agreement(tmp_path, table, min_agreement=0.5) is None

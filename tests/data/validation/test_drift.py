@@ -5,14 +5,22 @@ from helpers.invented_clips import invented_clips
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cac.data.validation.drift import MEASURES, Portrait, Reference, Spread, distance, drifts, portrait_of
+from cac.data.validation.drift import (
+    MEASURES,
+    DatasetProfile,
+    Histogram,
+    Reference,
+    largest_gap,
+    measure_drift,
+    profile_of,
+)
 from cac.errors import CacError
 
 NUMBERS = st.lists(st.floats(0, 1e6), min_size=1, max_size=50)
 
 
-def spread_of(values: list[float]) -> Spread:
-    spread = Spread()
+def spread_of(values: list[float]) -> Histogram:
+    spread = Histogram()
     for value in values:
         spread.add(value)
     return spread
@@ -20,17 +28,17 @@ def spread_of(values: list[float]) -> Spread:
 
 @given(NUMBERS, NUMBERS)
 def test_distance_is_symmetric_bounded_and_zero_of_the_same(a: list[float], b: list[float]) -> None:
-    assert distance(spread_of(a), spread_of(a)) == 0
-    found = distance(spread_of(a), spread_of(b))
-    assert found == distance(spread_of(b), spread_of(a))
+    assert largest_gap(spread_of(a), spread_of(a)) == 0
+    found = largest_gap(spread_of(a), spread_of(b))
+    assert found == largest_gap(spread_of(b), spread_of(a))
     assert found is not None
     assert 0 <= found <= 1
 
 
 def test_distance_is_the_share_that_is_elsewhere() -> None:
-    assert distance(spread_of([1.0] * 10), spread_of([1.0] * 7 + [3.0] * 3)) == pytest.approx(0.3)
-    assert distance(spread_of([1.0, 2.0]), spread_of([10.0])) == 1
-    assert distance(spread_of([1.0]), Spread()) is None
+    assert largest_gap(spread_of([1.0] * 10), spread_of([1.0] * 7 + [3.0] * 3)) == pytest.approx(0.3)
+    assert largest_gap(spread_of([1.0, 2.0]), spread_of([10.0])) == 1
+    assert largest_gap(spread_of([1.0]), Histogram()) is None
 
 
 def test_quantiles_are_right_to_half_a_per_cent() -> None:
@@ -42,10 +50,10 @@ def test_quantiles_are_right_to_half_a_per_cent() -> None:
 
 def test_shares_and_numbers_say_before_after_and_how_far() -> None:
     clips = list(invented_clips(80))
-    before = portrait_of(clips)
-    assert all(one.drift == 0 for one in drifts(before, portrait_of(clips)))
+    before = profile_of(clips)
+    assert all(one.drift == 0 for one in measure_drift(before, profile_of(clips)))
     slower = [clip.model_copy(update={"fps": clip.fps / 4}) for clip in clips if clip.is_clean]
-    found = {one.measure: one for one in drifts(before, portrait_of(slower))}
+    found = {one.measure: one for one in measure_drift(before, profile_of(slower))}
     assert tuple(found) == MEASURES
     assert (found["clean"].before, found["clean"].after, found["clean"].drift) == (0.5, 1.0, 0.5)
     assert found["duration"].drift == 1
@@ -55,4 +63,4 @@ def test_shares_and_numbers_say_before_after_and_how_far() -> None:
 
 def test_a_reference_without_clips_is_a_mistake() -> None:
     with pytest.raises(CacError, match="old has no clip"):
-        Reference("old", Portrait())
+        Reference("old", DatasetProfile())

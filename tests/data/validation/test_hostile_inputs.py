@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from helpers import hostile_files as hostile
 
-from cac.data.exchange.import_ import Import, import_dataset
+from cac.data.exchange.import_ import ImportRequest, import_dataset
 from cac.data.validation.validate import validate
 from cac.errors import CacError
 from cac.params import Validation
@@ -121,7 +121,7 @@ def test_an_import_keeps_what_can_be_mended_and_refuses_the_rest(tmp_path: Path)
     listed = [{"id": number, "name": name} for number, name in enumerate((*names, *filter(nameable, hostile.PATHS)))]
     source = tmp_path / "source.json"
     source.write_text(json.dumps({"videos": listed, "images": [], "annotations": [], "categories": []}))
-    report = import_dataset(Import("coco", source, tmp_path / "videos", None, tmp_path / "out", 0.0, 0.0))
+    report = import_dataset(ImportRequest("coco", source, tmp_path / "videos", None, tmp_path / "out", 0.0, 0.0))
     refused = {video for videos in report.refused_videos.values() for video in videos}
     kept = {name for video, name in names.items() if video not in refused}
     assert kept >= {name for name in names.values() if name.startswith(("uneven", "turned", "resized"))}
@@ -149,6 +149,6 @@ def test_a_hostile_export_is_a_mistake_with_a_reason(form: str, suffix: str, con
     source.write_bytes(content)
     (tmp_path / "videos").mkdir()
     with pytest.raises(CacError) as raised:
-        import_dataset(Import(form, source, tmp_path / "videos", None, tmp_path / "out", 0.1, 0.1))
+        import_dataset(ImportRequest(form, source, tmp_path / "videos", None, tmp_path / "out", 0.1, 0.1))
     assert 20 < len(str(raised.value)) < 1000
     assert not (tmp_path / "out").exists()

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cac.data.validation import perceptual_hash
-from cac.data.validation.perceptual_hash import BITS, FRAMES, HEIGHT, WIDTH, fingerprint, nearest_of_other_splits
+from cac.data.validation import perceptual_hash as hashing
+from cac.data.validation.perceptual_hash import BITS, FRAMES, HEIGHT, WIDTH, nearest_of_other_splits, perceptual_hash
 
 
 def grey(seed: int) -> np.ndarray:
@@ -19,18 +19,18 @@ def bits_of(hashed: bytes) -> np.ndarray:
 
 def test_brightness_and_faint_noise_do_not_matter_and_a_mirror_image_does() -> None:
     frames = grey(1) // 2
-    hashed = fingerprint(list(frames))
+    hashed = perceptual_hash(list(frames))
     assert len(hashed) * 8 == BITS
-    assert fingerprint(list(frames + 100)) == hashed
-    assert (bits_of(hashed) != bits_of(fingerprint(list(frames[:, :, ::-1])))).mean() > 0.4
+    assert perceptual_hash(list(frames + 100)) == hashed
+    assert (bits_of(hashed) != bits_of(perceptual_hash(list(frames[:, :, ::-1])))).mean() > 0.4
     noise = np.random.default_rng(2).integers(0, 6, frames.shape, dtype=np.uint8)
     flat = np.full_like(frames, 128)
-    assert fingerprint(list(flat + noise)) == fingerprint(list(flat))
+    assert perceptual_hash(list(flat + noise)) == perceptual_hash(list(flat))
 
 
 def test_a_clip_of_few_frames_repeats_its_last() -> None:
     frames = list(grey(3))
-    assert fingerprint(frames[:1]) == fingerprint(frames[:1] * FRAMES)
+    assert perceptual_hash(frames[:1]) == perceptual_hash(frames[:1] * FRAMES)
 
 
 @settings(deadline=None, max_examples=25)
@@ -50,7 +50,7 @@ def test_nearest_are_those_of_a_plain_search(chosen: list[tuple[str, int]]) -> N
         if others and min(others) <= 0.02:
             expected[number] = min(others)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(perceptual_hash, "_BLOCK", 4)
+        patch.setattr(hashing, "_BLOCK", 4)
         found = {a: (b, distance) for a, b, distance in nearest_of_other_splits(clips, 0.02)}
     assert {a: distance for a, (_, distance) in found.items()} == pytest.approx(expected)
     assert all(chosen[a][0] != chosen[b][0] for a, (b, _) in found.items())

@@ -12,7 +12,7 @@ from helpers.validation_cases import BOUNDS, FPS, GOOD, failures, hash_of, make_
 
 from cac.cli.main import main
 from cac.data.validation.annotator_agreement import OPINIONS_NAME
-from cac.data.validation.drift import Reference, portrait_of
+from cac.data.validation.drift import Reference, profile_of
 from cac.data.validation.validate import validate
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
@@ -78,7 +78,7 @@ def test_drift_is_measured_only_from_a_reference_that_is_named(
     validate(dataset, BOUNDS, tmp_path / "out", files=False)
     assert result(tmp_path / "out")["drift"]["reference"] is None
     assert "--reference" in result(tmp_path / "out")["drift"]["skipped"]
-    before = Reference("before", portrait_of(read_clips(dataset)))
+    before = Reference("before", profile_of(read_clips(dataset)))
     for clip in clips[1::2]:
         clip["anomalies"][0]["boxes"] = [box | {"box": [0, 0, 1, 1]} for box in clip["anomalies"][0]["boxes"]]
     write(dataset, clips)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.cli import main as cli
-from cac.data.versions.diff import changes_of, compare, count_changes, version_of
+from cac.data.versions.diff import count_changes, diff_clips, diff_versions, make_version
 from cac.errors import CacError
 from cac.schema.annotations import Clip
 
@@ -19,7 +19,7 @@ def test_clips_are_added_removed_replaced_and_relabelled() -> None:
         clip("new", split="val", anomalies=(anomaly(), anomaly("teleport"))), clip("same"),
         clip("cut", "other", frame_count=12), clip("said"),
     ]  # fmt: skip
-    found = compare(version_of("1", before), version_of("2", after))
+    found = diff_versions(make_version("1", before), make_version("2", after))
 
     assert [(one.clip_id, one.split, one.leaves) for one in found.added] == [("new", "val", ("vanishing", "teleport"))]
     assert [one.clip_id for one in found.removed] == ["gone"]
@@ -43,7 +43,7 @@ def test_clips_are_added_removed_replaced_and_relabelled() -> None:
     ],
 )
 def test_what_changed_is_named_with_both_values(changed, what, before, after) -> None:
-    (found,) = changes_of(clip("x", anomalies=(anomaly(),)), clip("x", **{"anomalies": (anomaly(),)} | changed)).items()
+    (found,) = diff_clips(clip("x", anomalies=(anomaly(),)), clip("x", **{"anomalies": (anomaly(),)} | changed)).items()
 
     assert (found[0], found[1].before, found[1].after) == (what, before, after)
 
@@ -51,7 +51,7 @@ def test_what_changed_is_named_with_both_values(changed, what, before, after) ->
 def test_only_the_boxes_that_differ_are_listed() -> None:
     whole = anomaly()
     moved = whole.model_copy(update={"boxes": (whole.boxes[0], anomaly(shift=0.1).boxes[1])})
-    changes = changes_of(clip("x", anomalies=(whole,)), clip("x", anomalies=(moved,)))
+    changes = diff_clips(clip("x", anomalies=(whole,)), clip("x", anomalies=(moved,)))
 
     assert changes.keys() == {"boxes"}
     assert (changes["boxes"].before, changes["boxes"].after) == (
@@ -63,10 +63,10 @@ def test_only_the_boxes_that_differ_are_listed() -> None:
 def test_the_order_of_anomalies_and_boxes_is_no_change_but_how_they_go_together_is() -> None:
     one, two = anomaly(), anomaly("teleport", (1.0, 1.5), 0.2)
     turned = one.model_copy(update={"boxes": one.boxes[::-1]})
-    assert changes_of(clip("x", anomalies=(one, two)), clip("x", anomalies=(two, turned))) == {}
+    assert diff_clips(clip("x", anomalies=(one, two)), clip("x", anomalies=(two, turned))) == {}
 
     swapped = (one.model_copy(update={"window": two.window}), two.model_copy(update={"window": one.window}))
-    assert changes_of(clip("x", anomalies=(one, two)), clip("x", anomalies=swapped)).keys() == {"anomalies"}
+    assert diff_clips(clip("x", anomalies=(one, two)), clip("x", anomalies=swapped)).keys() == {"anomalies"}
 
 
 clips = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("12")), unique_by=lambda said: said[0]).map(
@@ -77,17 +77,17 @@ clips = st.lists(st.tuples(st.sampled_from("abcdef"), st.sampled_from("12")), un
 @settings(max_examples=50, deadline=None)
 @given(clips, clips)
 def test_both_ways_say_the_same_and_every_clip_is_counted_once(old: list[Clip], new: list[Clip]) -> None:
-    there, back = (compare(version_of("a", a), version_of("b", b)) for a, b in ((old, new), (new, old)))
+    there, back = (diff_versions(make_version("a", a), make_version("b", b)) for a, b in ((old, new), (new, old)))
 
     assert (there.added, there.removed, there.unchanged) == (back.removed, back.added, back.unchanged)
     assert len(there.removed) + len(there.replaced) + len(there.relabelled) + there.unchanged == len(old)
     assert len(there.added) + len(there.replaced) + len(there.relabelled) + there.unchanged == len(new)
-    assert compare(version_of("a", old), version_of("a", old)).unchanged == len(old)
+    assert diff_versions(make_version("a", old), make_version("a", old)).unchanged == len(old)
 
 
 def test_an_id_that_is_there_twice_is_a_mistake() -> None:
     with pytest.raises(CacError, match="more than one of a, b"):
-        version_of("data", [clip(name) for name in "abcab"])
+        make_version("data", [clip(name) for name in "abcab"])
 
 
 def test_the_command_says_it_in_words_and_exits_0_either_way(tmp_path: Path, capsys) -> None:

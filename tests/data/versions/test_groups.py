@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from cac.data.atomic_dataset import split_of
 from cac.data.injection.pair import name_pair, video_of
-from cac.data.versions.groups import Shares, assign_splits, group_clips, torn_groups
+from cac.data.versions.groups import SplitRatios, assign_splits, group_clips, groups_across_splits
 from cac.errors import CacError
 from cac.schema.annotations import Clip
 
-SHARES = Shares(0.25, 0.25)
+RATIOS = SplitRatios(0.25, 0.25)
 TOWARDS_TRAIN = ("test", "val", "train")
 
 names = st.integers(0, 30).map(lambda n: f"pair{n}")
@@ -27,7 +27,7 @@ def clip_lists(draw: st.DrawFn) -> list[Clip]:
 
 
 def splits(clips: list[Clip]) -> dict[str, str]:
-    return {one.clip_id: one.split for one in assign_splits(clips, SHARES)}
+    return {one.clip_id: one.split for one in assign_splits(clips, RATIOS)}
 
 
 def linked_pairs(clips: list[Clip]) -> dict[str, set[str]]:
@@ -48,7 +48,7 @@ def test_clips_that_the_injector_cut_from_one_video_stay_together() -> None:
     clips = [clip(f"{pair}-{kind}", pair_id=pair) for pair in pairs for kind in ("clean", "anomalous")]
 
     assert [len(group) for group in group_clips(clips)] == [40, 40]
-    assert len({one.split for one in assign_splits(clips[:40], SHARES)}) == 1
+    assert len({one.split for one in assign_splits(clips[:40], RATIOS)}) == 1
     assert video_of(pairs[0]) == "walk-abababab"
     assert video_of("scene0001") is None
 
@@ -56,10 +56,10 @@ def test_clips_that_the_injector_cut_from_one_video_stay_together() -> None:
 @settings(max_examples=60, deadline=None)
 @given(clip_lists())
 def test_no_group_is_parted_and_splitting_again_changes_nothing(clips: list[Clip]) -> None:
-    placed = assign_splits(clips, SHARES)
+    placed = assign_splits(clips, RATIOS)
 
-    assert torn_groups(placed) == []
-    assert assign_splits(placed, SHARES) == placed
+    assert groups_across_splits(placed) == []
+    assert assign_splits(placed, RATIOS) == placed
     assert [one.model_copy(update={"split": "train"}) for one in placed] == clips
 
 
@@ -80,14 +80,14 @@ def test_added_clips_move_old_ones_only_by_linking_groups_and_only_towards_train
 def test_a_pair_that_is_linked_to_no_other_has_the_split_of_its_name(clips: list[Clip]) -> None:
     alone = [clip(one.clip_id, one.clip_id, pair_id=one.pair_id) for one in clips]
 
-    assert splits(alone) == {one.clip_id: split_of(one.pair_id, SHARES.val, SHARES.test) for one in alone}
+    assert splits(alone) == {one.clip_id: split_of(one.pair_id, RATIOS.val, RATIOS.test) for one in alone}
 
 
 def test_many_groups_get_about_the_shares() -> None:
     counted = Counter(splits([clip(f"c{i}") for i in range(1000)]).values())
 
-    assert counted["test"] / 1000 == pytest.approx(SHARES.test, abs=0.05)
-    assert counted["val"] / 1000 == pytest.approx(SHARES.val, abs=0.05)
+    assert counted["test"] / 1000 == pytest.approx(RATIOS.test, abs=0.05)
+    assert counted["val"] / 1000 == pytest.approx(RATIOS.val, abs=0.05)
 
 
 def test_shifted_clips_stay_and_a_group_that_is_partly_shifted_is_named() -> None:
@@ -95,10 +95,10 @@ def test_shifted_clips_stay_and_a_group_that_is_partly_shifted_is_named() -> Non
     assert set(splits(shifted).values()) == {"test_shifted"}
 
     with pytest.raises(CacError, match=r"(?s)2 groups are partly in test_shifted.*test_shifted: s0, s1; train: t0.*t9"):
-        assign_splits([*shifted, clip("t0", pair_id="p0"), clip("t9", pair_id="p9")], SHARES)
+        assign_splits([*shifted, clip("t0", pair_id="p0"), clip("t9", pair_id="p9")], RATIOS)
 
 
 @pytest.mark.parametrize(("val", "test"), [(-0.1, 0.2), (0.5, 0.5), (float("nan"), 0.1)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(val: float, test: float) -> None:
     with pytest.raises(CacError, match="--val-ratio and --test-ratio"):
-        Shares(val, test)
+        SplitRatios(val, test)

@@ -11,16 +11,16 @@ from cac.cli import main as cli
 from cac.data.validation.annotator_agreement import OPINIONS_NAME
 from cac.data.validation.facts_table import gather_facts
 from cac.data.versions.cards import read_card
-from cac.data.versions.diff import compare, version_of
-from cac.data.versions.groups import Shares
+from cac.data.versions.diff import diff_versions, make_version
+from cac.data.versions.groups import SplitRatios
 from cac.data.versions.merge import REPORT_NAME, merge_datasets
 from cac.errors import CacError
 from cac.schema.annotations import Clip, Distractor, read_clips, write_clips
 
 
-def merged(*folders: Path, shares: Shares | None = None) -> tuple[dict[str, Clip], dict]:
+def merged(*folders: Path, ratios: SplitRatios | None = None) -> tuple[dict[str, Clip], dict]:
     out = folders[0].parent / "merged"
-    merge_datasets(folders, out, shares)
+    merge_datasets(folders, out, ratios)
     return {one.clip_id: one for one in read_clips(out)}, json.loads((out / REPORT_NAME).read_text())
 
 
@@ -34,7 +34,7 @@ def test_merging_two_real_datasets_adds_exactly_the_others_clips(small_dataset: 
             write_clips(folder, part)
         parts.append(folder)
     kept, report = merged(*parts)
-    found = compare(version_of("a", clips[:20]), version_of("merged", kept.values()))
+    found = diff_versions(make_version("a", clips[:20]), make_version("merged", kept.values()))
 
     assert [one.clip_id for one in found.added] == sorted(one.clip_id for one in clips[20:])
     assert (found.removed, found.replaced, found.relabelled, found.unchanged) == ((), (), (), 20)
@@ -112,7 +112,7 @@ def test_a_group_that_two_datasets_put_into_different_splits_is_refused_unless_a
 
     with pytest.raises(CacError, match=r"(?s)1 groups .*--val-ratio .*train: y \(.*b\); val: x \(.*a\)$"):
         merge_datasets([a, b], tmp_path / "merged")
-    kept, _ = merged(a, b, shares=Shares(0.0, 0.0))
+    kept, _ = merged(a, b, ratios=SplitRatios(0.0, 0.0))
     assert {one.split for one in kept.values()} == {"train"}
     assert read_card(tmp_path / "merged")["splits"] == {"val_ratio": 0.0, "test_ratio": 0.0}
 

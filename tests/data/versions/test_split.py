@@ -9,12 +9,12 @@ from helpers.version_cases import clip, dataset, files
 from cac.cli import main as cli
 from cac.data.atomic_dataset import split_of
 from cac.data.versions.cards import read_card
-from cac.data.versions.groups import Shares
+from cac.data.versions.groups import SplitRatios
 from cac.data.versions.split import split_dataset
 from cac.errors import CacError
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 
-SHARES = Shares(0.3, 0.3)
+RATIOS = SplitRatios(0.3, 0.3)
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_pair_has_the_split_of_its_name_and_the_report_counts_what_moved(folder: Path) -> None:
-    report = split_dataset(folder, SHARES, None)
+    report = split_dataset(folder, RATIOS, None)
     clips = read_clips(folder)
 
     assert all(one.split == split_of(one.pair_id, 0.3, 0.3) for one in clips if one.pair_id.startswith("p"))
@@ -40,9 +40,9 @@ def test_every_pair_has_the_split_of_its_name_and_the_report_counts_what_moved(f
 
 
 def test_splitting_twice_changes_nothing_and_leaves_nothing_behind(folder: Path, tmp_path: Path) -> None:
-    split_dataset(folder, SHARES, None)
+    split_dataset(folder, RATIOS, None)
     before = files(tmp_path)
-    report = split_dataset(folder, SHARES, None)
+    report = split_dataset(folder, RATIOS, None)
 
     assert report.moved == {}
     assert files(tmp_path) == before
@@ -51,10 +51,10 @@ def test_splitting_twice_changes_nothing_and_leaves_nothing_behind(folder: Path,
 
 def test_a_new_dataset_holds_all_of_the_old_one_which_stays_as_it_was(folder: Path, tmp_path: Path) -> None:
     before = files(folder)
-    split_dataset(folder, SHARES, tmp_path / "new")
+    split_dataset(folder, RATIOS, tmp_path / "new")
     assert files(folder) == before
 
-    split_dataset(folder, SHARES, None)
+    split_dataset(folder, RATIOS, None)
     assert files(tmp_path / "new") == files(folder)
     assert "import_report.json" in files(folder)
 
@@ -75,12 +75,12 @@ def test_an_interrupted_split_leaves_whole_files_and_the_next_completes_it(
     with monkeypatch.context() as patched:
         patched.setattr(Path, "replace", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            split_dataset(folder, SHARES, None)
+            split_dataset(folder, RATIOS, None)
     assert {name for name, content in files(folder).items() if content != before[name]} == set(replaced)
     assert replaced == [MANIFEST_NAME][:survives]
     assert len(read_clips(folder)) == 26
 
-    split_dataset(folder, SHARES, None)
+    split_dataset(folder, RATIOS, None)
     assert {name for name, content in files(folder).items() if content != before[name]} == {MANIFEST_NAME, CARD_NAME}
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
 
@@ -91,7 +91,7 @@ def test_what_is_linked_to_a_cache_is_replaced_and_the_cache_kept(folder: Path, 
     cached.chmod(0o444)
     os.link(cached, folder / MANIFEST_NAME)
     before = cached.read_bytes()
-    split_dataset(folder, SHARES, None)
+    split_dataset(folder, RATIOS, None)
 
     assert cached.read_bytes() == before
     assert (folder / MANIFEST_NAME).read_bytes() != before
@@ -99,7 +99,7 @@ def test_what_is_linked_to_a_cache_is_replaced_and_the_cache_kept(folder: Path, 
 
 def test_a_folder_inside_the_dataset_is_refused(folder: Path) -> None:
     with pytest.raises(CacError, match="one lies in the other"):
-        split_dataset(folder, SHARES, folder / "new")
+        split_dataset(folder, RATIOS, folder / "new")
     assert not (folder / "new").exists()
 
 

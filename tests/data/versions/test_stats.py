@@ -8,7 +8,7 @@ from helpers.version_cases import anomaly, clip, dataset, files
 from PIL import Image
 
 from cac.cli import main as cli
-from cac.data.versions.stats import PICTURE_NAME, STATS_NAME, gather_stats, spread
+from cac.data.versions.stats import PICTURE_NAME, STATS_NAME, gather_stats, summarise
 from cac.data.versions.stats_report import most_frequent, write_stats
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
@@ -38,8 +38,8 @@ def test_clips_are_counted_by_what_they_show_and_where_they_are() -> None:
 
 
 def test_the_spread_of_numbers_is_their_extremes_mean_and_quantiles() -> None:
-    assert spread([]) is None
-    assert spread(range(101)) == {"count": 101, "min": 0, "max": 100, "mean": 50,
+    assert summarise([]) is None
+    assert summarise(range(101)) == {"count": 101, "min": 0, "max": 100, "mean": 50,
                                   "p05": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}  # fmt: skip
 
 

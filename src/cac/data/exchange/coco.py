@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from cac.data.exchange.interchange import ForeignClip, Mark, Size, Track, Unusable, single_frames
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, Size, Track, UnusableError, single_keyframes
 from cac.data.exchange.parse import as_box, as_frame, as_list, as_number, as_text, read_json, source_files
-from cac.data.exchange.runs import SALIENCY, Run, runs_of, video_name
+from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, video_name
 from cac.errors import CacError
 from cac.schema.annotations import Clip
 from cac.schema.geometry import Box
@@ -50,7 +50,7 @@ class _Video:
     mixed: set[tuple[str, str | None]] = field(default_factory=set)  # label and track with two boxes in a frame
 
 
-def read(source: Path) -> list[ForeignClip]:
+def read(source: Path) -> list[ImportedClip]:
     """Return the clips of a JSON file or of a folder of them.
 
     Raises:
@@ -59,7 +59,7 @@ def read(source: Path) -> list[ForeignClip]:
     return [clip for path in source_files(source, ".json") for clip in _read_file(path)]
 
 
-def _read_file(path: Path) -> Iterator[ForeignClip]:
+def _read_file(path: Path) -> Iterator[ImportedClip]:
     content = read_json(path)
     if not isinstance(content, dict) or "images" not in content or "annotations" not in content:
         raise CacError(f"{path}: no `images` and `annotations`. Is this a COCO file of instances?")
@@ -72,7 +72,7 @@ def _read_file(path: Path) -> Iterator[ForeignClip]:
         try:
             frames[row["id"]] = frame = _frame(row, names, path)
             videos.setdefault(frame.video, _Video())
-        except Unusable:
+        except UnusableError:
             unnamed += 1  # what is on it is refused below, but a frame alone says nothing
     if unnamed and not frames:
         raise CacError(f"{path}: no image says which frame of a video it is. Give each a video_id and a frame_id.")
@@ -125,7 +125,7 @@ def _frame(image: Mapping[str, Any], names: Mapping[Any, str], path: Path) -> _F
     if image.get("video_id") is not None:
         video = names.get(image["video_id"]) if _is_id(image["video_id"]) else None
         if video is None:
-            raise Unusable("no such video")
+            raise UnusableError("no such video")
     else:
         video = str(file.parent) if file.name and str(file.parent) != "." else path.stem
     return _Frame(video, as_frame(number), _size(image))
@@ -137,7 +137,7 @@ def _size(image: Mapping[str, Any]) -> Size | None:
         return None
     width, height = as_number(sides[0]), as_number(sides[1])
     if width <= 0 or height <= 0:
-        raise Unusable("an image without a size")
+        raise UnusableError("an image without a size")
     return width, height
 
 
@@ -158,7 +158,7 @@ def _gather(
             continue
         try:
             _add(row, frame, labels, videos[frame.video])
-        except Unusable as error:
+        except UnusableError as error:
             videos[frame.video].refused.append(str(error))
     if lost:
         raise CacError(f"{path}: {lost} annotations are on no image that says its frame. Mend `image_id` or `images`.")
@@ -168,12 +168,12 @@ def _add(row: Mapping[str, Any], frame: _Frame, labels: Mapping[Any, Any], video
     category = row.get("category_id")
     label = as_text(labels.get(category)) if _is_id(category) else None
     if label is None:
-        raise Unusable("an annotation without a known category")
+        raise UnusableError("an annotation without a known category")
     if "bbox" not in row:
-        raise Unusable("an annotation without a bbox")
+        raise UnusableError("an annotation without a bbox")
     x, y, width, height = as_box(row["bbox"])
     if width < 0 or height < 0:
-        raise Unusable("a box with a negative side")
+        raise UnusableError("a box with a negative side")
     given = row.get("attributes")
     attributes = {str(name): _plain(value) for name, value in given.items()} if isinstance(given, dict) else {}
     if attributes.pop("outside", "") == "true":
@@ -191,16 +191,18 @@ def _plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _clip(name: str, video: _Video, where: str) -> ForeignClip:
-    marks = []
+def _clip(name: str, video: _Video, where: str) -> ImportedClip:
+    annotations = []
     for key, boxes in video.boxes.items():
         if (key.label, key.track) in video.mixed:
             continue
-        place = Track(single_frames(boxes), key.size)
-        marks.append(Mark(key.label, place, dict(key.attributes), track=(where, key.label, key.track)))
+        place = Track(single_keyframes(boxes), key.size)
+        annotations.append(
+            ImportedAnnotation(key.label, place, dict(key.attributes), track=(where, key.label, key.track))
+        )
     video.refused += ["a label with several boxes in one frame, and no track_id to tell them apart"] * len(video.mixed)
     facts = {"generator": as_text(video.facts.get("generator")), "pair_id": as_text(video.facts.get("pair_id"))}
-    return ForeignClip(name, tuple(marks), tuple(video.refused), **facts)
+    return ImportedClip(name, tuple(annotations), tuple(video.refused), **facts)
 
 
 def write(clips: Sequence[Clip], path: Path) -> None:
@@ -211,7 +213,7 @@ def write(clips: Sequence[Clip], path: Path) -> None:
         content["videos"].append(_video_row(number, clip))
         first = len(content["images"]) + 1
         content["images"] += [_image_row(first + frame, number, frame, clip) for frame in range(clip.frame_count)]
-        for track, run in enumerate(runs_of(clip)):
+        for track, run in enumerate(frame_runs(clip)):
             content["annotations"] += _box_rows(len(content["annotations"]) + 1, first, track, run, clip)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
@@ -227,7 +229,7 @@ def _image_row(image: int, video: int, frame: int, clip: Clip) -> dict[str, Any]
     return {"id": image, "video_id": video, "frame_id": frame, "file_name": name} | sizes
 
 
-def _box_rows(number: int, first: int, track: int, run: Run, clip: Clip) -> Iterator[dict[str, Any]]:
+def _box_rows(number: int, first: int, track: int, run: FrameRun, clip: Clip) -> Iterator[dict[str, Any]]:
     category = list(LEAVES).index(run.leaf) + 1
     for offset, (frame, box) in enumerate(sorted(run.boxes.items())):
         x, y = box[0] * clip.width, box[1] * clip.height

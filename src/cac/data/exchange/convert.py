@@ -1,4 +1,4 @@
-"""From the marks of a foreign clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
+"""From the annotations of a foreign clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
 
 An anomaly is one run of consecutive frames with boxes, its window those frames. What does not fit is refused with a
 reason, and what was changed is named; nothing is dropped silently. Left out: how often each happened (`report.py`).
@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from cac.data.exchange.interchange import ForeignClip, Mark, Track, Unusable
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, Track, UnusableError
 from cac.data.exchange.label_map import IGNORE, LabelMap
 from cac.data.exchange.parse import as_number
 from cac.data.exchange.runs import SALIENCY, split_runs
@@ -24,7 +24,7 @@ _SLACK = 1e-6  # of a frame's side that a box may stick out by mere rounding
 
 @dataclass
 class Conversion:
-    """What became of a clip's marks; `changed` and `refused` hold a sentence for each time it happened."""
+    """What became of a clip's annotations; `changed` and `refused` hold a sentence for each time it happened."""
 
     anomalies: tuple[Anomaly, ...] = ()
     kept: int = 0
@@ -33,20 +33,20 @@ class Conversion:
     refused: list[str] = field(default_factory=list)
 
 
-def convert(clip: ForeignClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
+def convert(clip: ImportedClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
     """Return the clip's anomalies, sorted, and what was refused and changed on the way."""
     done = Conversion(refused=list(clip.refused))
     found: dict[tuple[Hashable, str, float], dict[int, Box]] = defaultdict(dict)
-    for number, mark in enumerate(clip.marks):
-        leaf = label_map.leaf_of(mark)
+    for number, annotation in enumerate(clip.annotations):
+        leaf = label_map.leaf_of(annotation)
         assert leaf is not None, "unknown labels were refused before"
         if leaf == IGNORE:
             done.ignored += 1
             continue
         try:
-            boxes, changes = _fit(mark, info)
-            found[number if mark.track is None else mark.track, leaf, _saliency(mark)] |= boxes
-        except Unusable as error:
+            boxes, changes = _fit(annotation, info)
+            found[number if annotation.track is None else annotation.track, leaf, _saliency(annotation)] |= boxes
+        except UnusableError as error:
             done.refused.append(str(error))
         else:
             done.kept += 1
@@ -58,28 +58,29 @@ def convert(clip: ForeignClip, info: VideoInfo, label_map: LabelMap) -> Conversi
     return done
 
 
-def _fit(mark: Mark, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
+def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
     """Return the mark's boxes that lie in the clip and the frame, and what had to be changed.
 
     Raises:
-        Unusable: nothing of it does.
+        UnusableError: nothing of it does.
     """
-    given = mark.place.boxes(info)
+    given = annotation.location.boxes(info)
     if not given:
-        raise Unusable("shown in no frame")
+        raise UnusableError("shown in no frame")
     inside = {frame: box for frame, box in given.items() if 0 <= frame < info.frame_count}
     if not inside:
-        raise Unusable("outside the clip: all its frames or its window")
+        raise UnusableError("outside the clip: all its frames or its window")
     cut = {frame: _cut(box) for frame, box in inside.items()}
     boxes = {frame: box for frame, box in cut.items() if box is not None}
     if not boxes:
-        raise Unusable("no box with an area inside the frame")
+        raise UnusableError("no box with an area inside the frame")
     changes = {
         "frames outside the clip left out": len(inside) < len(given),
         "frames left out whose box has no area inside the frame": len(boxes) < len(inside),
         "boxes cut to the frame": any(_sticks_out(inside[frame]) for frame in boxes),
-        "frame numbers rescaled to the file's": isinstance(mark.place, Track) and mark.place.rescales(info),
-        "whole frame taken for a range of time": mark.boxless,
+        "frame numbers rescaled to the file's": isinstance(annotation.location, Track)
+        and annotation.location.is_rescaled(info),
+        "whole frame taken for a range of time": annotation.has_no_box,
     }
     return boxes, [change for change, happened in changes.items() if happened]
 
@@ -96,10 +97,10 @@ def _sticks_out(box: Box) -> bool:
     return min(box) < -_SLACK or max(box) > 1 + _SLACK
 
 
-def _saliency(mark: Mark) -> float:
-    saliency = as_number(mark.attributes.get(SALIENCY, 1.0))
+def _saliency(annotation: ImportedAnnotation) -> float:
+    saliency = as_number(annotation.attributes.get(SALIENCY, 1.0))
     if not 0 < saliency <= 1:
-        raise Unusable("a saliency that is not above 0 and at most 1")
+        raise UnusableError("a saliency that is not above 0 and at most 1")
     return saliency
 
 

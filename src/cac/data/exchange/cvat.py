@@ -12,10 +12,10 @@ from itertools import groupby
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from cac.data.exchange.interchange import ForeignClip, Key, Mark, Size, Track, Unusable
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, Keyframe, Size, Track, UnusableError
 from cac.data.exchange.parse import as_box, as_frame, as_number, read_bytes, source_files
-from cac.data.exchange.runs import SALIENCY, Run, keyframes, runs_of, video_name
-from cac.errors import CacError, shown
+from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, keyframes, video_name
+from cac.errors import CacError, printable
 from cac.schema.annotations import Clip
 from cac.schema.geometry import Box
 from cac.schema.taxonomy import LEAVES
@@ -27,7 +27,7 @@ class _NoDoctype(ET.TreeBuilder):
     """Builds the tree of a document without a DTD: entities that blow up need one, and CVAT never writes one."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> None:
-        raise CacError(f"it has a document type declaration ({shown(name)}), which CVAT never writes")
+        raise CacError(f"it has a document type declaration ({printable(name)}), which CVAT never writes")
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class _Task:
         """Return (offset, step) that turn the file's frame numbers into the video's.
 
         Raises:
-            Unusable: the numbers are neither the video's frames nor the task's.
+            UnusableError: the numbers are neither the video's frames nor the task's.
         """
         numbers = list(frames)
         if all(frame >= self.start and (frame - self.start) % self.step == 0 for frame in numbers):
@@ -53,10 +53,10 @@ class _Task:
         # One more than the task has: where a track ends after its last frame.
         if self.count is None or max(numbers) <= self.count:
             return self.start, self.step
-        raise Unusable("its frame numbers fit neither the video nor the task's frame step")
+        raise UnusableError("its frame numbers fit neither the video nor the task's frame step")
 
 
-def read(source: Path) -> list[ForeignClip]:
+def read(source: Path) -> list[ImportedClip]:
     """Return the clips of an XML file or of a folder of them.
 
     Raises:
@@ -65,7 +65,7 @@ def read(source: Path) -> list[ForeignClip]:
     return [_read_file(path) for path in source_files(source, ".xml")]
 
 
-def _read_file(path: Path) -> ForeignClip:
+def _read_file(path: Path) -> ImportedClip:
     root = _parse(path)
     if root.tag != "annotations" or root.find("image") is not None or root.find("meta/project") is not None:
         raise CacError(f'{path} is no export of a video task. In CVAT, export each task as "CVAT for video 1.1".')
@@ -73,16 +73,16 @@ def _read_file(path: Path) -> ForeignClip:
     tracks = root.findall("track")
     try:
         offset, step = task.to_video(_frames(tracks))
-    except Unusable as error:
-        return ForeignClip(task.video, unusable=str(error))
-    marks: list[Mark] = []
+    except UnusableError as error:
+        return ImportedClip(task.video, unusable=str(error))
+    annotations: list[ImportedAnnotation] = []
     refused: list[str] = []
     for number, track in enumerate(tracks):
         try:
-            marks += _read_track(track, task, (str(path), number), (offset, step))
-        except Unusable as error:
+            annotations += _read_track(track, task, (str(path), number), (offset, step))
+        except UnusableError as error:
             refused.append(str(error))
-    return ForeignClip(task.video, tuple(marks), tuple(refused))
+    return ImportedClip(task.video, tuple(annotations), tuple(refused))
 
 
 def _parse(path: Path) -> ET.Element:
@@ -108,7 +108,7 @@ def _read_task(root: ET.Element, path: Path) -> _Task:
         count = as_frame(texts["size"]) if texts.get("size") else None
         step = as_frame(texts.get("frame_filter", "").replace(" ", "").removeprefix("step=") or 1)
         size = _size(meta)
-    except Unusable as error:
+    except UnusableError as error:
         raise CacError(f"{path}: its meta part cannot be read ({error}). Export it again from CVAT.") from error
     if step < 1 or start < 0:
         raise CacError(f"{path}: start_frame {start} and step {step} are impossible. Export it again from CVAT.")
@@ -122,7 +122,7 @@ def _size(meta: ET.Element | None) -> Size | None:
         return None
     width, height = as_number(size.findtext("width")), as_number(size.findtext("height"))
     if width <= 0 or height <= 0:
-        raise Unusable("original_size is not positive")
+        raise UnusableError("original_size is not positive")
     return width, height
 
 
@@ -131,35 +131,37 @@ def _frames(tracks: Sequence[ET.Element]) -> list[int]:
     for shape in (shape for track in tracks for shape in track if "frame" in shape.attrib):
         try:
             frames.append(as_frame(shape.attrib["frame"]))
-        except Unusable:
+        except UnusableError:
             continue  # counted where its track is read
     return frames
 
 
-def _read_track(track: ET.Element, task: _Task, name: tuple[str, int], to_video: tuple[int, int]) -> list[Mark]:
-    """Return the marks of a track: one for each stretch in which its attributes stay the same."""
+def _read_track(
+    track: ET.Element, task: _Task, name: tuple[str, int], to_video: tuple[int, int]
+) -> list[ImportedAnnotation]:
+    """Return the annotations of a track: one for each stretch in which its attributes stay the same."""
     label = track.get("label")
     if not label:
-        raise Unusable("a track without a label")
+        raise UnusableError("a track without a label")
     other = next((shape.tag for shape in track if shape.tag != "box"), None)
     if other:
-        raise Unusable(f"a {shown(other)}, not a box")
+        raise UnusableError(f"a {printable(other)}, not a box")
     keys = sorted((_read_key(box, to_video) for box in track if box.get("keyframe", "1") == "1"), key=_frame_of)
     if not keys:
-        raise Unusable("a track without a keyframe")
-    marks, done = [], 0
+        raise UnusableError("a track without a keyframe")
+    annotations, done = [], 0
     for attributes, group in groupby(keys, key=lambda entry: entry[1]):
         stretch = [key for key, _ in group]
         done += len(stretch)
         if any(key.shown for key in stretch):
             place = Track((*stretch, *_closing(keys[done:])), task.size, task.stop)
-            marks.append(Mark(label, place, dict(attributes), track=name))
-    if not marks:
-        raise Unusable("a track that is never shown")
-    return marks
+            annotations.append(ImportedAnnotation(label, place, dict(attributes), track=name))
+    if not annotations:
+        raise UnusableError("a track that is never shown")
+    return annotations
 
 
-_Entry = tuple[Key, tuple[tuple[str, str], ...]]
+_Entry = tuple[Keyframe, tuple[tuple[str, str], ...]]
 
 
 def _frame_of(entry: _Entry) -> int:
@@ -168,18 +170,18 @@ def _frame_of(entry: _Entry) -> int:
 
 def _read_key(box: ET.Element, to_video: tuple[int, int]) -> _Entry:
     if as_number(box.get("rotation", "0")) != 0:
-        raise Unusable("a rotated box")
+        raise UnusableError("a rotated box")
     corners: Box = as_box([box.get(side) for side in ("xtl", "ytl", "xbr", "ybr")])
     seen = box.get("outside", "0") != "1"
     offset, step = to_video
     attributes = sorted((each.get("name", ""), each.text or "") for each in box.iter("attribute"))
-    key = Key(offset + step * as_frame(box.get("frame")), corners, shown=seen, goes_on=seen)
+    key = Keyframe(offset + step * as_frame(box.get("frame")), corners, shown=seen, continues=seen)
     return key, tuple(attributes)
 
 
-def _closing(rest: Sequence[_Entry]) -> list[Key]:
+def _closing(rest: Sequence[_Entry]) -> list[Keyframe]:
     """Return what ends a stretch: the keyframe after it, towards which its boxes move but which is not its own."""
-    return [Key(rest[0][0].frame, rest[0][0].box, shown=False, goes_on=False)] if rest else []
+    return [Keyframe(rest[0][0].frame, rest[0][0].box, shown=False, continues=False)] if rest else []
 
 
 def write(clips: Sequence[Clip], folder: Path) -> None:
@@ -188,7 +190,7 @@ def write(clips: Sequence[Clip], folder: Path) -> None:
         root = ET.Element("annotations")
         ET.SubElement(root, "version").text = "1.1"
         _write_meta(root, clip)
-        for number, run in enumerate(runs_of(clip)):
+        for number, run in enumerate(frame_runs(clip)):
             _write_track(root, clip, number, run)
         ET.indent(root)
         name = video_name(clip).removesuffix(".mp4").replace("/", "--") + ".xml"
@@ -220,7 +222,7 @@ def _write_meta(root: ET.Element, clip: Clip) -> None:
     ET.SubElement(meta, "source").text = video_name(clip)
 
 
-def _write_track(root: ET.Element, clip: Clip, number: int, run: Run) -> None:
+def _write_track(root: ET.Element, clip: Clip, number: int, run: FrameRun) -> None:
     track = ET.SubElement(root, "track", id=str(number), label=run.leaf, source="file")
     shapes = [(frame, box, "0") for frame, box in keyframes(run.boxes)]
     last = max(run.boxes)

@@ -1,8 +1,8 @@
 """What a foreign annotation file says, in one shape for all formats, before it is held against the video file.
 
-A reader of a format turns its source into `ForeignClip`s; nothing is cut, renamed or judged here. Where a mark lies is
+A reader of a format turns its source into `ImportedClip`s; nothing is cut, renamed or judged here. Where an annotation lies is
 asked once the video's rate and size are known, so that a reader never opens a video. Left out: the meaning of labels
-(`label_map.py`) and what becomes of a mark that does not fit its clip (`convert.py`).
+(`label_map.py`) and what becomes of an annotation that does not fit its clip (`convert.py`).
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -20,45 +20,45 @@ PERCENT: Size = (100.0, 100.0)
 WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
 
 
-class Unusable(Exception):
-    """A mark that cannot be used; the message is the reason, for the report."""
+class UnusableError(Exception):
+    """An annotation that cannot be used; the message is the reason, for the report."""
 
 
-class Place(Protocol):
-    """When and where a mark is."""
+class Location(Protocol):
+    """When and where an annotation is."""
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
         """Return frame → box, normalised to the video's sides; frames and boxes may still lie outside.
 
         Raises:
-            Unusable: the mark makes no sense in any video.
+            UnusableError: the annotation makes no sense in any video.
         """
 
 
 @dataclass(frozen=True)
-class Mark:
+class ImportedAnnotation:
     """One annotation. `label` is None where the format has none.
 
-    A track whose attributes change is several marks of one `track`; they are one anomaly again if they get one leaf.
+    A track whose attributes change is several annotations of one `track`; they are one anomaly again if they get one leaf.
     """
 
     label: str | None
-    place: Place
+    place: Location
     attributes: Mapping[str, str] = field(default_factory=dict)
     track: Hashable = None
-    boxless: bool = False  # a range of time only: the box is the whole frame
+    has_no_box: bool = False  # a range of time only: the box is the whole frame
 
 
 @dataclass(frozen=True)
-class ForeignClip:
-    """One video as the source names it, with all its marks; no marks and no refusals make it a clean clip.
+class ImportedClip:
+    """One video as the source names it, with all its annotations; no annotations and no refusals make it a clean clip.
 
-    `refused` holds the reason for each mark that could not be read; `unusable` says why the clip as a whole cannot be
+    `refused` holds the reason for each annotation that could not be read; `unusable` says why the clip as a whole cannot be
     used, if so.
     """
 
     video: str
-    marks: tuple[Mark, ...] = ()
+    annotations: tuple[ImportedAnnotation, ...] = ()
     refused: tuple[str, ...] = ()
     generator: str | None = None
     pair_id: str | None = None
@@ -66,13 +66,13 @@ class ForeignClip:
 
 
 @dataclass(frozen=True)
-class Key:
+class Keyframe:
     """A keyframe: the box in `frame`, whether it is shown there, and whether it goes on to the next keyframe."""
 
     frame: int
     box: Box
     shown: bool = True
-    goes_on: bool = True
+    continues: bool = True
 
 
 @dataclass(frozen=True)
@@ -83,10 +83,10 @@ class Track:
     many frames the tool counted in the whole video, if it says so; `stop` is exclusive.
     """
 
-    keys: tuple[Key, ...]
+    keys: tuple[Keyframe, ...]
     unit: Size | None = None
     stop: int | None = None
-    counted: int | None = None
+    tool_frame_count: int | None = None
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
         """Return frame → box. Only keyframes may lie outside the clip, so that huge frame numbers cost nothing."""
@@ -96,49 +96,49 @@ class Track:
         for key, after in zip_longest(keys, keys[1:]):
             if key.shown:
                 found[key.frame] = key.box
-            if key.goes_on:
+            if key.continues:
                 until = after.frame if after else end
                 for frame in range(max(0, key.frame + 1), min(until, info.frame_count)):
                     found[frame] = _between(key, after, frame)
         width, height = self.unit or (info.width, info.height)
         return {frame: (b[0] / width, b[1] / height, b[2] / width, b[3] / height) for frame, b in found.items()}
 
-    def rescales(self, info: VideoInfo) -> bool:
+    def is_rescaled(self, info: VideoInfo) -> bool:
         """Whether the tool counted the video's frames differently: one more or less is how players round."""
-        return self.counted is not None and abs(self.counted - info.frame_count) > 1
+        return self.tool_frame_count is not None and abs(self.tool_frame_count - info.frame_count) > 1
 
-    def _in_clip(self, info: VideoInfo) -> list[Key]:
+    def _in_clip(self, info: VideoInfo) -> list[Keyframe]:
         """Return the keyframes by the file's frames, in order; of several in one frame the last holds."""
-        scale = info.frame_count / self.counted if self.counted and self.rescales(info) else None
+        scale = info.frame_count / self.tool_frame_count if self.tool_frame_count and self.is_rescaled(info) else None
         frames = [key.frame if scale is None else round(key.frame * scale) for key in self.keys]
         placed = {frame: replace(key, frame=frame) for frame, key in zip(frames, self.keys, strict=True)}
         return [placed[frame] for frame in sorted(placed)]
 
 
-def _between(key: Key, after: Key | None, frame: int) -> Box:
+def _between(key: Keyframe, after: Keyframe | None, frame: int) -> Box:
     if after is None:
         return key.box
     return interpolate_box(key.box, after.box, (frame - key.frame) / (after.frame - key.frame))
 
 
-def single_frames(boxes: Mapping[int, Box]) -> tuple[Key, ...]:
+def single_keyframes(boxes: Mapping[int, Box]) -> tuple[Keyframe, ...]:
     """Return a keyframe for each box that holds in its own frame only."""
-    return tuple(Key(frame, box, goes_on=False) for frame, box in sorted(boxes.items()))
+    return tuple(Keyframe(frame, box, continues=False) for frame, box in sorted(boxes.items()))
 
 
-def merge_clips(clips: Iterable[ForeignClip]) -> list[ForeignClip]:
+def merge_clips(clips: Iterable[ImportedClip]) -> list[ImportedClip]:
     """Return one clip a video: what several entries of a source say of the same video is put together."""
-    merged: dict[str, ForeignClip] = {}
+    merged: dict[str, ImportedClip] = {}
     for clip in clips:
         known = merged.get(clip.video)
-        merged[clip.video] = clip if known is None else _joined(known, clip)
+        merged[clip.video] = clip if known is None else _merge_two(known, clip)
     return list(merged.values())
 
 
-def _joined(a: ForeignClip, b: ForeignClip) -> ForeignClip:
-    return ForeignClip(
+def _merge_two(a: ImportedClip, b: ImportedClip) -> ImportedClip:
+    return ImportedClip(
         a.video,
-        a.marks + b.marks,
+        a.annotations + b.annotations,
         a.refused + b.refused,
         a.generator or b.generator,
         a.pair_id or b.pair_id,

@@ -5,7 +5,7 @@ labels:
   Extra leg: extra_limb            # a foreign label: a leaf, or `ignore`
   Person.fused=true: melted_body   # a label with an attribute; goes before the label alone
   Car: ignore
-default: melted_body               # for marks of formats without labels (masks)
+default: melted_body               # for annotations of formats without labels (masks)
 videos:                            # what the source does not say of a video; every key is optional
   a.mp4: {generator: Wan2.1, pair_id: scene-7}
 ```
@@ -21,9 +21,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cac.data.exchange.interchange import Mark
+from cac.data.exchange.interchange import ImportedAnnotation
 from cac.data.exchange.parse import read_bytes
-from cac.errors import CacError, shown
+from cac.errors import CacError, printable
 from cac.schema.taxonomy import LEAVES
 
 IGNORE = "ignore"
@@ -60,18 +60,18 @@ class LabelMap(_Strict):
     def _default_exists(cls, leaf: str | None) -> str | None:
         return None if leaf is None else cls._leaves_exist({"default": leaf})["default"]
 
-    def leaf_of(self, mark: Mark) -> str | None:
-        """Return the leaf of a mark, `ignore`, or None if the map does not know its label.
+    def leaf_of(self, annotation: ImportedAnnotation) -> str | None:
+        """Return the leaf of an annotation, `ignore`, or None if the map does not know its label.
 
         A line with an attribute goes before the label alone; of several that fit, the first in the file.
         """
-        if mark.label is None:
+        if annotation.label is None:
             return self.default
-        with_attribute = {f"{mark.label}.{name}={value}" for name, value in mark.attributes.items()}
+        with_attribute = {f"{annotation.label}.{name}={value}" for name, value in annotation.attributes.items()}
         for label, leaf in self.labels.items():
             if label in with_attribute:
                 return leaf
-        return self.labels.get(mark.label, mark.label if mark.label in LEAVES else None)
+        return self.labels.get(annotation.label, annotation.label if annotation.label in LEAVES else None)
 
 
 def load_label_map(path: Path) -> LabelMap:
@@ -87,26 +87,26 @@ def load_label_map(path: Path) -> LabelMap:
         values = yaml.safe_load(content)
         return LabelMap.model_validate({} if values is None else values)
     except (yaml.YAMLError, RecursionError, UnicodeDecodeError) as error:
-        raise CacError(f"{path} is no valid YAML: {shown(str(error))}") from error
+        raise CacError(f"{path} is no valid YAML: {printable(str(error))}") from error
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
         raise CacError(f"{path}: {problems}. A line is `'Their label': our_leaf`, with the quotes.") from error
 
 
-def require_all_mapped(label_map: LabelMap, marks: Iterable[Mark], path: Path | None) -> None:
-    """Check that the map knows the label of every mark.
+def require_all_mapped(label_map: LabelMap, annotations: Iterable[ImportedAnnotation], path: Path | None) -> None:
+    """Check that the map knows the label of every annotation.
 
     Raises:
         CacError: some are unknown; the message names them all with their counts and shows the lines to add.
     """
-    unknown = Counter(mark.label for mark in marks if label_map.leaf_of(mark) is None)
+    unknown = Counter(annotation.label for annotation in annotations if label_map.leaf_of(annotation) is None)
     if not unknown:
         return
     place = path or "a file of your own and name it with --labels"
     if None in unknown:
-        raise CacError(f"{unknown[None]} marks have no label of their own. Add `default: LEAF` to {place}.")
+        raise CacError(f"{unknown[None]} annotations have no label of their own. Add `default: LEAF` to {place}.")
     counted = [(label, number) for label, number in unknown.most_common() if label is not None]
-    found = ", ".join(f"{shown(label)!r} ({number})" for label, number in counted)
+    found = ", ".join(f"{printable(label)!r} ({number})" for label, number in counted)
     lines = "\n".join(f"  {json.dumps(label, ensure_ascii=False)}: {IGNORE}  # or a leaf" for label, _ in counted)
     raise CacError(
         f"{len(unknown)} labels are not in the label map: {found}. Add them to {place}:\nlabels:\n{lines}\n"

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cac.data.exchange.interchange import PERCENT, ForeignClip, Key, Mark, Track, Unusable
+from cac.data.exchange.interchange import PERCENT, ImportedAnnotation, ImportedClip, Keyframe, Track, UnusableError
 from cac.data.exchange.parse import as_frame, as_list, as_number, as_text, read_records, source_files
-from cac.data.exchange.runs import SALIENCY, Run, keyframes, runs_of, video_name
-from cac.errors import CacError, shown
+from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, keyframes, video_name
+from cac.errors import CacError, printable
 from cac.schema.annotations import Clip
 
 _VIDEO_NAME = re.compile(r"\.(mp4|mov|webm|mkv|avi|m4v|gif)$", re.IGNORECASE)
@@ -27,7 +27,7 @@ _ATTRIBUTES = {"choices", "number", "rating", "textarea"}
 _NO_REGIONS = _ATTRIBUTES | {"labels", "relation", "taxonomy", "pairwise"}
 
 
-def read(source: Path) -> list[ForeignClip]:
+def read(source: Path) -> list[ImportedClip]:
     """Return a clip for each task of a JSON export or of a folder of them.
 
     Raises:
@@ -45,7 +45,7 @@ def read(source: Path) -> list[ForeignClip]:
     return [clip if len(urls[clip.video]) == 1 else replace(clip, unusable=mixed) for _, clip in tasks]
 
 
-def _read_task(task: Any, where: str) -> tuple[str, ForeignClip]:
+def _read_task(task: Any, where: str) -> tuple[str, ImportedClip]:
     """Return the task's URL of its video, and the clip by the name in it."""
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
         raise CacError(f"{where}: no `data` and `annotations`. Export the project as JSON, not as JSON-MIN or CSV.")
@@ -57,10 +57,10 @@ def _read_task(task: Any, where: str) -> tuple[str, ForeignClip]:
     facts = {"generator": as_text(data.get("generator")), "pair_id": as_text(data.get("pair_id"))}
     try:
         results = _results(as_list(task["annotations"], "annotations", Path(where)))
-    except Unusable as error:
-        return url, ForeignClip(video, (), (), unusable=str(error), **facts)
-    marks, refused = _read_results(results)
-    return url, ForeignClip(video, tuple(marks), tuple(refused), **facts)
+    except UnusableError as error:
+        return url, ImportedClip(video, (), (), unusable=str(error), **facts)
+    annotations, refused = _read_results(results)
+    return url, ImportedClip(video, tuple(annotations), tuple(refused), **facts)
 
 
 def _url_of(data: Mapping[str, Any]) -> str | None:
@@ -83,23 +83,23 @@ def _results(annotations: Sequence[Any]) -> list[dict]:
     """Return the results of the one annotation that counts.
 
     Raises:
-        Unusable: there is none, or more than one.
+        UnusableError: there is none, or more than one.
     """
     done = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
     truth = [one for one in done if one.get("ground_truth")]
     if not done:
-        raise Unusable("not annotated yet")
+        raise UnusableError("not annotated yet")
     if len(done) > 1 and len(truth) != 1:
-        raise Unusable("several annotations, and not one of them is marked as ground truth")
+        raise UnusableError("several annotations, and not one of them is marked as ground truth")
     results = (truth or done)[0].get("result")
     if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
-        raise Unusable("its results are no list of objects")
+        raise UnusableError("its results are no list of objects")
     return results
 
 
-def _read_results(results: Sequence[dict]) -> tuple[list[Mark], list[str]]:
+def _read_results(results: Sequence[dict]) -> tuple[list[ImportedAnnotation], list[str]]:
     attributes, counted = _attributes(results), _counted(results)
-    marks: list[Mark] = []
+    annotations: list[ImportedAnnotation] = []
     refused: list[str] = []
     for number, result in enumerate(results):
         kind, value = str(result.get("type")), result.get("value")
@@ -107,14 +107,16 @@ def _read_results(results: Sequence[dict]) -> tuple[list[Mark], list[str]]:
             continue
         try:
             if kind not in _PLACES or not isinstance(value, dict):
-                raise Unusable(f"a {shown(kind)} is neither a box nor a range of time")
+                raise UnusableError(f"a {printable(kind)} is neither a box nor a range of time")
             own = attributes[str(result.get("id", number))]
-            boxless = kind == "timelinelabels"
+            has_no_box = kind == "timelinelabels"
             for place in _PLACES[kind](value, counted):
-                marks += [Mark(label, place, own, boxless=boxless) for label in _labels(value, kind)]
-        except Unusable as error:
+                annotations += [
+                    ImportedAnnotation(label, place, own, has_no_box=has_no_box) for label in _labels(value, kind)
+                ]
+        except UnusableError as error:
             refused.append(str(error))
-    return marks, refused
+    return annotations, refused
 
 
 def _attributes(results: Iterable[dict]) -> dict[str, dict[str, str]]:
@@ -142,39 +144,41 @@ def _counted(results: Iterable[dict]) -> int | None:
 def _labels(value: Mapping[str, Any], kind: str) -> list[str]:
     labels = value.get("timelinelabels" if kind == "timelinelabels" else "labels")
     if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
-        raise Unusable("a region without a label")
+        raise UnusableError("a region without a label")
     return labels
 
 
 def _rectangles(value: Mapping[str, Any], counted: int | None) -> list[Track]:
     sequence = value.get("sequence")
     if not isinstance(sequence, list) or not sequence:
-        raise Unusable("a region without keyframes")
-    return [Track(tuple(_read_key(key) for key in sequence), PERCENT, counted=counted)]
+        raise UnusableError("a region without keyframes")
+    return [Track(tuple(_read_key(key) for key in sequence), PERCENT, tool_frame_count=counted)]
 
 
-def _read_key(key: Any) -> Key:
+def _read_key(key: Any) -> Keyframe:
     if not isinstance(key, dict):
-        raise Unusable("a keyframe is no object")
+        raise UnusableError("a keyframe is no object")
     if as_number(key.get("rotation") or 0) != 0:
-        raise Unusable("a rotated box")
+        raise UnusableError("a rotated box")
     x, y, width, height = (as_number(key.get(name)) for name in ("x", "y", "width", "height"))
     box = (x, y, x + width, y + height)
-    return Key(as_frame(key.get("frame")) - 1, box, goes_on=key.get("enabled", True) is True)
+    return Keyframe(as_frame(key.get("frame")) - 1, box, continues=key.get("enabled", True) is True)
 
 
 def _ranges(value: Mapping[str, Any], counted: int | None) -> list[Track]:
     ranges = value.get("ranges")
     if not isinstance(ranges, list) or not ranges or not all(isinstance(one, dict) for one in ranges):
-        raise Unusable("a range of time without start and end")
+        raise UnusableError("a range of time without start and end")
     return [_range(as_frame(one.get("start")) - 1, as_frame(one.get("end")) - 1, counted) for one in ranges]
 
 
 def _range(first: int, last: int, counted: int | None) -> Track:
     if last < first:
-        raise Unusable("a range of time ends before it starts")
+        raise UnusableError("a range of time ends before it starts")
     everywhere = (0.0, 0.0, 100.0, 100.0)
-    return Track((Key(first, everywhere), Key(last, everywhere, goes_on=False)), PERCENT, counted=counted)
+    return Track(
+        (Keyframe(first, everywhere), Keyframe(last, everywhere, continues=False)), PERCENT, tool_frame_count=counted
+    )
 
 
 _PLACES = {"videorectangle": _rectangles, "timelinelabels": _ranges}
@@ -187,7 +191,9 @@ def write(clips: Sequence[Clip], path: Path) -> None:
 
 
 def _task(number: int, clip: Clip) -> dict[str, Any]:
-    results = [result for index, run in enumerate(runs_of(clip)) for result in _region(clip, f"{number}-{index}", run)]
+    results = [
+        result for index, run in enumerate(frame_runs(clip)) for result in _region(clip, f"{number}-{index}", run)
+    ]
     return {
         "id": number,
         "data": {"video": video_name(clip), "generator": clip.generator, "pair_id": clip.pair_id},
@@ -195,7 +201,7 @@ def _task(number: int, clip: Clip) -> dict[str, Any]:
     }
 
 
-def _region(clip: Clip, region: str, run: Run) -> list[dict[str, Any]]:
+def _region(clip: Clip, region: str, run: FrameRun) -> list[dict[str, Any]]:
     last = max(run.boxes)
     sequence = [
         {

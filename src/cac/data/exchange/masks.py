@@ -13,14 +13,21 @@ from pathlib import Path
 
 import numpy as np
 
-from cac.data.exchange.interchange import NORMALISED, ForeignClip, Mark, Track, Unusable, single_frames
-from cac.data.exchange.parse import MOST_FILES, as_text, read_json
-from cac.errors import CacError, shown
+from cac.data.exchange.interchange import (
+    NORMALISED,
+    ImportedAnnotation,
+    ImportedClip,
+    Track,
+    UnusableError,
+    single_keyframes,
+)
+from cac.data.exchange.parse import MAX_FILES, as_text, read_json
+from cac.errors import CacError, printable
 from cac.schema.geometry import Box
 from cac.video.decode import VideoInfo
 
 LABELS_FILE = "labels.json"
-_MOST_PIXELS = 64_000_000  # of one mask: a PNG of some kilobytes may unpack to gigabytes
+_MAX_PIXELS = 64_000_000  # of one mask: a PNG of some kilobytes may unpack to gigabytes
 _LAST_DIGITS = re.compile(r"(\d{1,15})\D*$", re.ASCII)
 
 
@@ -35,10 +42,10 @@ class MaskBoxes:
         """Return frame → box."""
         in_order = len(self.numbers) == info.frame_count
         placed = {place if in_order else self.numbers[place]: box for place, box in self.by_place.items()}
-        return Track(single_frames(placed), NORMALISED).boxes(info)
+        return Track(single_keyframes(placed), NORMALISED).boxes(info)
 
 
-def read(source: Path) -> list[ForeignClip]:
+def read(source: Path) -> list[ImportedClip]:
     """Return a clip for each folder of masks in the source folder.
 
     Raises:
@@ -52,7 +59,7 @@ def read(source: Path) -> list[ForeignClip]:
     labels = _read_labels(source / LABELS_FILE)
     unknown = sorted(set(labels) - {folder.name for folder in folders})
     if unknown:
-        raise CacError(f"{source / LABELS_FILE} names {shown(', '.join(unknown))}, but no such folder is there.")
+        raise CacError(f"{source / LABELS_FILE} names {printable(', '.join(unknown))}, but no such folder is there.")
     return [_read_folder(folder, labels.get(folder.name)) for folder in folders]
 
 
@@ -65,28 +72,28 @@ def _read_labels(path: Path) -> dict[str, str]:
     return labels
 
 
-def _read_folder(folder: Path, label: str | None) -> ForeignClip:
+def _read_folder(folder: Path, label: str | None) -> ImportedClip:
     try:
         masks = _numbered(folder)
         found = {place: _box_of(path) for place, (_, path) in enumerate(masks)}
-    except Unusable as error:
-        return ForeignClip(folder.name, unusable=str(error))
+    except UnusableError as error:
+        return ImportedClip(folder.name, unusable=str(error))
     boxes = {place: box for place, box in found.items() if box is not None}
     place = MaskBoxes(boxes, tuple(number for number, _ in masks))
-    return ForeignClip(folder.name, (Mark(label, place),) if boxes else ())
+    return ImportedClip(folder.name, (ImportedAnnotation(label, place),) if boxes else ())
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
     """Return the masks by the number in their names, in order."""
     paths = [path for path in folder.iterdir() if path.suffix.lower() == ".png"]
     numbers = [_LAST_DIGITS.search(path.stem) for path in paths]
-    if not paths or len(paths) > MOST_FILES:
-        raise Unusable("its folder holds no masks (PNG)" if not paths else "its folder holds too many masks")
+    if not paths or len(paths) > MAX_FILES:
+        raise UnusableError("its folder holds no masks (PNG)" if not paths else "its folder holds too many masks")
     if None in numbers:
-        raise Unusable("a mask without a frame number in its name")
+        raise UnusableError("a mask without a frame number in its name")
     masks = sorted((int(number[1]), path) for number, path in zip(numbers, paths, strict=True) if number)
     if len({number for number, _ in masks}) < len(masks):
-        raise Unusable("two masks with the same frame number")
+        raise UnusableError("two masks with the same frame number")
     return masks
 
 
@@ -106,10 +113,10 @@ def _read_mask(path: Path) -> np.ndarray:
 
     try:
         with Image.open(path, formats=("PNG",)) as image:
-            if image.width * image.height > _MOST_PIXELS:
-                raise Unusable("a mask is too large")
+            if image.width * image.height > _MAX_PIXELS:
+                raise UnusableError("a mask is too large")
             pixels = np.asarray(image)
             colours = len([band for band in image.getbands() if band != "A"])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise Unusable(f"a mask cannot be read: {shown(path.name)} ({shown(str(error))})") from error
+        raise UnusableError(f"a mask cannot be read: {printable(path.name)} ({printable(str(error))})") from error
     return np.any(pixels[..., :colours], axis=2) if pixels.ndim == 3 else np.not_equal(pixels, 0)

@@ -12,20 +12,20 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from cac.data.exchange.interchange import Unusable
-from cac.data.validation.probe import Pace
-from cac.errors import CacError, shown
+from cac.data.exchange.interchange import UnusableError
+from cac.data.validation.probe import FrameTiming
+from cac.errors import CacError, printable
 from cac.video.decode import VideoInfo, decode, probe
 from cac.video.encode import encode
 
-_MOST_DECODED = 2 * 1024**3  # bytes of frames held at once when encoding anew
+_MAX_DECODED = 2 * 1024**3  # bytes of frames held at once when encoding anew
 
 
-def take_video(source: Path, target: Path) -> tuple[VideoInfo, bool]:
+def copy_or_encode(source: Path, target: Path) -> tuple[VideoInfo, bool]:
     """Copy or encode `source` to the mp4 `target`; return what the new file says of itself, and whether it is a copy.
 
     Raises:
-        Unusable: the file is no whole video, or too long to be encoded anew.
+        UnusableError: the file is no whole video, or too long to be encoded anew.
         CacError: `target` cannot be written.
     """
     import av
@@ -37,13 +37,13 @@ def take_video(source: Path, target: Path) -> tuple[VideoInfo, bool]:
             shutil.copyfile(source, target)
             return info, True
         size = info.frame_count * info.width * info.height * 3
-        if size > _MOST_DECODED:
-            raise Unusable("too long to be encoded anew: make it an mp4 of constant rate first")
+        if size > _MAX_DECODED:
+            raise UnusableError("too long to be encoded anew: make it an mp4 of constant rate first")
         video = decode(source)
         encode(target, np.ascontiguousarray(np.rot90(video.frames, turned, axes=(1, 2))), video.fps)
         return probe(target), False
     except (CacError, ValueError, av.FFmpegError) as error:
-        raise Unusable(f"unreadable: {shown(str(error).replace(str(source), source.name))}") from error
+        raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error
     except OSError as error:
         raise CacError(f"cannot write {target}: {error.strerror}. Make room, or name another --out.") from error
 
@@ -52,7 +52,7 @@ def _inspect(path: Path) -> tuple[bool, int]:
     """Return whether a video file is plain, and by how many quarter turns anticlockwise players show it.
 
     Raises:
-        Unusable: frames that the header promises are not there.
+        UnusableError: frames that the header promises are not there.
     """
     import av
 
@@ -61,7 +61,7 @@ def _inspect(path: Path) -> tuple[bool, int]:
         is_mp4 = path.suffix.lower() == ".mp4" and "mp4" in container.format.name
         times = [packet.pts for packet in container.demux(stream) if packet.size]
         if is_mp4 and len(times) < stream.frames:
-            raise Unusable(f"unreadable: cut short, {len(times)} of {stream.frames} frames are there")
+            raise UnusableError(f"unreadable: cut short, {len(times)} of {stream.frames} frames are there")
         container.seek(0)
         turned = round(next(container.decode(stream)).rotation / 90) % 4
     return is_mp4 and not turned and _is_constant(times), turned
@@ -69,14 +69,14 @@ def _inspect(path: Path) -> tuple[bool, int]:
 
 def _is_constant(times: list[int | None]) -> bool:
     """Whether frames follow one another evenly, by their times in ticks of the file's clock."""
-    pace = Pace()
+    timing = FrameTiming()
     for time in sorted(times, key=lambda time: time or 0):
-        pace.see(time)
-    return pace.constant
+        timing.add(time)
+    return timing.is_constant
 
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".webm", ".mkv", ".avi", ".gif")
-_LONGEST_ID = 120  # characters; file systems allow 255 bytes
+_MAX_ID = 120  # characters; file systems allow 255 bytes
 _UNFIT = re.compile(r"[^\w.-]+")
 
 
@@ -98,20 +98,20 @@ class VideoFolder:
         """Return the path in the folder of the video that `name` names; its suffix may be missing.
 
         Raises:
-            Unusable: the name leaves the folder, or there is no such file, or several are.
+            UnusableError: the name leaves the folder, or there is no such file, or several are.
         """
         path = PurePosixPath(name)
         # A backslash and a colon name other places on Windows.
         if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or "\0" in name:
-            raise Unusable("the name leaves the folder of videos")
+            raise UnusableError("the name leaves the folder of videos")
         wanted = _composed(path.as_posix())
         if wanted in self._files:
             return wanted
         found = [wanted + suffix for suffix in VIDEO_SUFFIXES if wanted + suffix in self._files]
         if len(found) > 1:
-            raise Unusable("several videos have this name with different suffixes")
+            raise UnusableError("several videos have this name with different suffixes")
         if not found:
-            raise Unusable("no such file in the folder of videos")
+            raise UnusableError("no such file in the folder of videos")
         return found[0]
 
     def path(self, key: str) -> Path:
@@ -133,9 +133,9 @@ def clip_id(key: str) -> str:
     It depends on nothing else, so that a clip keeps its id and its split when the data grows.
     """
     plain = key.removesuffix(".mp4")
-    fit = _UNFIT.sub("_", plain)[:_LONGEST_ID].lstrip(".-")
-    if fit == plain and len(fit.encode()) <= _LONGEST_ID:
+    fit = _UNFIT.sub("_", plain)[:_MAX_ID].lstrip(".-")
+    if fit == plain and len(fit.encode()) <= _MAX_ID:
         return fit
     digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    short = fit.encode()[: _LONGEST_ID - 9].decode(errors="ignore")
+    short = fit.encode()[: _MAX_ID - 9].decode(errors="ignore")
     return f"{short}-{digest}"

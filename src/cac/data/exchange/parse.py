@@ -10,29 +10,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cac.data.exchange.interchange import Unusable
-from cac.errors import CacError, shown
+from cac.data.exchange.interchange import UnusableError
+from cac.errors import CacError, printable
 from cac.schema.geometry import Box
 
-MOST_BYTES = 256 * 1024 * 1024  # of one file; parsed, it takes about ten times as much memory
-MOST_FILES = 100_000
+MAX_BYTES = 256 * 1024 * 1024  # of one file; parsed, it takes about ten times as much memory
+MAX_FILES = 100_000
 
 
 def read_bytes(path: Path) -> bytes:
     """Return a file's content.
 
     Raises:
-        CacError: it is missing, unreadable, or larger than `MOST_BYTES`.
+        CacError: it is missing, unreadable, or larger than `MAX_BYTES`.
     """
     try:
         if not path.is_file():
             raise CacError(f"no file at {path}. Name the file that the other tool exported.")
         with path.open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+            content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise CacError(f"{path} cannot be read: {error.strerror}. Check its permissions.") from error
-    if len(content) > MOST_BYTES:
-        raise CacError(f"{path} is larger than {MOST_BYTES >> 20} MiB. Split the export into several files.")
+    if len(content) > MAX_BYTES:
+        raise CacError(f"{path} is larger than {MAX_BYTES >> 20} MiB. Split the export into several files.")
     return content
 
 
@@ -62,7 +62,7 @@ def _parse(content: bytes, where: str) -> Any:
     try:
         return json.loads(content)
     except (ValueError, RecursionError) as error:  # besides bad JSON: not UTF-8, numbers too long, nesting too deep
-        raise CacError(f"{where}: not valid JSON ({shown(str(error))}). Export it again.") from error
+        raise CacError(f"{where}: not valid JSON ({printable(str(error))}). Export it again.") from error
 
 
 def source_files(source: Path, *suffixes: str) -> Iterator[Path]:
@@ -77,8 +77,8 @@ def source_files(source: Path, *suffixes: str) -> Iterator[Path]:
     files = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     if not files:
         raise CacError(f"{source} holds no {' or '.join(suffixes)} file. Name the file or folder that was exported.")
-    if len(files) > MOST_FILES:
-        raise CacError(f"{source} holds more than {MOST_FILES} files. Import it in parts.")
+    if len(files) > MAX_FILES:
+        raise CacError(f"{source} holds more than {MAX_FILES} files. Import it in parts.")
     yield from files
 
 
@@ -86,16 +86,16 @@ def as_number(value: object) -> float:
     """Return a finite number, given as a number or as text.
 
     Raises:
-        Unusable: it is none.
+        UnusableError: it is none.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise Unusable("a coordinate or time is no number")
+        raise UnusableError("a coordinate or time is no number")
     try:
         number = float(value)
     except (ValueError, OverflowError):  # no number; an integer beyond what a float holds
-        raise Unusable("a coordinate or time is no number") from None
+        raise UnusableError("a coordinate or time is no number") from None
     if not math.isfinite(number):
-        raise Unusable("a coordinate or time is not finite")
+        raise UnusableError("a coordinate or time is not finite")
     return number
 
 
@@ -103,11 +103,11 @@ def as_frame(value: object) -> int:
     """Return a whole frame number, given as a number or as text.
 
     Raises:
-        Unusable: it is none.
+        UnusableError: it is none.
     """
     number = as_number(value)
     if number != int(number):
-        raise Unusable("a frame number is not whole")
+        raise UnusableError("a frame number is not whole")
     return int(number)
 
 
@@ -115,10 +115,10 @@ def as_box(values: object) -> Box:
     """Return four finite numbers.
 
     Raises:
-        Unusable: they are not.
+        UnusableError: they are not.
     """
     if not isinstance(values, list | tuple) or len(values) != 4:
-        raise Unusable("a box is not four numbers")
+        raise UnusableError("a box is not four numbers")
     a, b, c, d = (as_number(value) for value in values)
     return (a, b, c, d)
 

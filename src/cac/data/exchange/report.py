@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cac.errors import shown
+from cac.errors import printable
 
 REPORT_NAME = "import_report.json"
-_MOST_EXAMPLES = 20
+_MAX_EXAMPLES = 20
 
 Reasons = dict[str, list[str]]  # reason → the videos it befell, one entry each time
 
@@ -30,13 +30,13 @@ class Report:
     clean: int = 0
     copied: int = 0  # byte for byte
     encoded: int = 0
-    marks: int = 0  # annotations that came in
+    annotations: int = 0  # annotations that came in
     kept: int = 0
     ignored: int = 0  # their label says so
     anomalies: int = 0
     refused_videos: Reasons = field(default_factory=_reasons)
-    refused_marks: Reasons = field(default_factory=_reasons)
-    lost_marks: int = 0  # of refused videos
+    refused_annotations: Reasons = field(default_factory=_reasons)
+    annotations_in_refused_videos: int = 0  # of refused videos
     changed: Reasons = field(default_factory=_reasons)
     not_named: list[str] = field(default_factory=list)  # videos of the folder that the source does not name
 
@@ -48,18 +48,18 @@ class Report:
     def rows(self) -> list[tuple[str, int, str]]:
         """Return what is shown: what, how often, and an example or two."""
         refused_videos = sum(map(len, self.refused_videos.values()))
-        refused_marks = sum(map(len, self.refused_marks.values()))
+        refused_marks = sum(map(len, self.refused_annotations.values()))
         return [
             ("videos named by the source", self.videos, ""),
             ("  kept", self.copied + self.encoded, f"{self.clean} clean; {self.encoded} encoded anew"),
             ("  refused", refused_videos, ""),
             *_reason_rows(self.refused_videos),
-            ("annotations", self.marks, ""),
+            ("annotations", self.annotations, ""),
             ("  kept", self.kept, f"as {self.anomalies} anomalies"),
             ("  ignored", self.ignored, "their label says so"),
-            ("  in refused videos", self.lost_marks, ""),
+            ("  in refused videos", self.annotations_in_refused_videos, ""),
             ("  refused", refused_marks, ""),
-            *_reason_rows(self.refused_marks),
+            *_reason_rows(self.refused_annotations),
             ("annotations changed", sum(map(len, self.changed.values())), ""),
             *_reason_rows(self.changed),
             ("videos the source does not name", len(self.not_named), _examples(self.not_named)),
@@ -72,12 +72,16 @@ def _reason_rows(reasons: Reasons) -> list[tuple[str, int, str]]:
 
 def _examples(names: list[str]) -> str:
     different = list(dict.fromkeys(names))
-    return ", ".join(map(shown, different[:2])) + (", …" if len(different) > 2 else "")
+    return ", ".join(map(printable, different[:2])) + (", …" if len(different) > 2 else "")
 
 
 def write_report(report: Report, folder: Path) -> None:
     """Write the report into a dataset folder; long lists are cut, their counts are not."""
-    named = {"refused_videos": report.refused_videos, "refused_marks": report.refused_marks, "changed": report.changed}
+    named = {
+        "refused_videos": report.refused_videos,
+        "refused_marks": report.refused_annotations,
+        "changed": report.changed,
+    }
     content = {
         "format": report.format,
         "videos": {
@@ -89,10 +93,10 @@ def write_report(report: Report, folder: Path) -> None:
             "not_named": _cut(report.not_named),
         },
         "annotations": {
-            "read": report.marks,
+            "read": report.annotations,
             "kept": report.kept,
             "ignored": report.ignored,
-            "in_refused_videos": report.lost_marks,
+            "in_refused_videos": report.annotations_in_refused_videos,
             "anomalies": report.anomalies,
         },
         **{name: {reason: _cut(where) for reason, where in reasons.items()} for name, reasons in named.items()},
@@ -102,7 +106,7 @@ def write_report(report: Report, folder: Path) -> None:
 
 
 def _cut(names: list[str]) -> dict[str, object]:
-    return {"count": len(names), "examples": list(dict.fromkeys(names))[:_MOST_EXAMPLES]}
+    return {"count": len(names), "examples": list(dict.fromkeys(names))[:_MAX_EXAMPLES]}
 
 
 def print_report(report: Report) -> None:

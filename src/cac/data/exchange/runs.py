@@ -16,7 +16,7 @@ SALIENCY = "saliency"  # the attribute that carries it
 
 
 @dataclass(frozen=True)
-class Run:
+class FrameRun:
     """One anomaly in consecutive frames; at least one."""
 
     leaf: str
@@ -24,13 +24,13 @@ class Run:
     boxes: dict[int, Box]
 
 
-def runs_of(clip: Clip) -> list[Run]:
+def frame_runs(clip: Clip) -> list[FrameRun]:
     """Return the clip's anomalies, each as one run of frames or, where boxes are missing in between, several.
 
     An anomaly without any box has the whole frame in all of its window.
     """
     return [
-        Run(anomaly.leaf, anomaly.saliency, run)
+        FrameRun(anomaly.leaf, anomaly.saliency, run)
         for anomaly in clip.anomalies
         for run in split_runs(_boxes_of(anomaly, clip))
     ]

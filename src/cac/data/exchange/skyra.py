@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cac.data.exchange.interchange import ForeignClip, Mark, Unusable
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, UnusableError
 from cac.data.exchange.parse import as_box, as_number, as_text, read_records, source_files
 from cac.errors import CacError
 from cac.schema.geometry import Box, Window
@@ -50,7 +50,7 @@ class TimedBox:
         return dict.fromkeys(range(first, stop), self.box)
 
 
-def read(source: Path) -> list[ForeignClip]:
+def read(source: Path) -> list[ImportedClip]:
     """Return a clip for each record of a JSON or JSONL file, or of a folder of them.
 
     Raises:
@@ -63,21 +63,23 @@ def read(source: Path) -> list[ForeignClip]:
     ]
 
 
-def _read_record(record: Any, where: str) -> ForeignClip:
+def _read_record(record: Any, where: str) -> ImportedClip:
     if not isinstance(record, dict):
         raise CacError(f"{where} is no object. Each needs a video and a text.")
     video, text = _video_of(record), _text_of(record)
     if video is None or text is None:
         raise CacError(f"{where} has no {'video' if video is None else 'text'}. Known keys: {', '.join(_KEYS)}.")
     facts = {"generator": as_text(record.get("generator")), "pair_id": as_text(record.get("pair_id"))}
-    marks: list[Mark] = []
+    annotations: list[ImportedAnnotation] = []
     refused = ["evidence that cannot be read"] * (text.count("<type>") - len(_EVIDENCE.findall(text)))
     for label, time, box in _EVIDENCE.findall(text):
         try:
-            marks.append(_mark(label, time, box))
-        except Unusable as error:
+            annotations.append(_annotation(label, time, box))
+        except UnusableError as error:
             refused.append(str(error))
-    return ForeignClip(video, tuple(marks), tuple(refused), unusable=_contradiction(text, marks, refused), **facts)
+    return ImportedClip(
+        video, tuple(annotations), tuple(refused), unusable=_contradiction(text, annotations, refused), **facts
+    )
 
 
 _KEYS = (*_VIDEOS, "videos", *_TEXTS, "messages", "conversations")
@@ -105,27 +107,27 @@ def _turns(turns: Any, speaker: str, content: str) -> Iterable[str]:
             yield turn[content]
 
 
-def _mark(label: str, time: str, box: str) -> Mark:
+def _annotation(label: str, time: str, box: str) -> ImportedAnnotation:
     times, corners = _numbers(time), as_box(_numbers(box))
     if len(times) != 2:
-        raise Unusable("a time is not start and end")
+        raise UnusableError("a time is not start and end")
     if times[1] < times[0]:
-        raise Unusable("a window ends before it starts")
+        raise UnusableError("a window ends before it starts")
     if not label.strip():
-        raise Unusable("evidence without a type")
+        raise UnusableError("evidence without a type")
     if min(corners) < 0 or max(corners) > 1:
-        raise Unusable("a box that is not within 0 and 1: are these pixels?")
-    return Mark(" ".join(label.split()), TimedBox((times[0], times[1]), corners))
+        raise UnusableError("a box that is not within 0 and 1: are these pixels?")
+    return ImportedAnnotation(" ".join(label.split()), TimedBox((times[0], times[1]), corners))
 
 
 def _numbers(text: str) -> list[float]:
     return [as_number(part) for part in text.strip().removeprefix("[").removesuffix("]").split(",")]
 
 
-def _contradiction(text: str, marks: list[Mark], refused: list[str]) -> str | None:
+def _contradiction(text: str, annotations: list[ImportedAnnotation], refused: list[str]) -> str | None:
     answers = {answer.lower() for answer in _ANSWER.findall(text)}
-    if answers == {"fake"} and not marks and not refused:
+    if answers == {"fake"} and not annotations and not refused:
         return "called fake, but nothing says what is wrong and where"
-    if "real" in answers and (marks or refused or "fake" in answers):
+    if "real" in answers and (annotations or refused or "fake" in answers):
         return "called real, but artefacts are named"
     return None

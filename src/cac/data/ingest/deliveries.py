@@ -20,17 +20,17 @@ from typing import TypeVar
 
 from cac.data.versions.cards import read_card
 from cac.errors import CacError
-from cac.io.s3 import Bucket, Stored
+from cac.io.s3 import Bucket, StoredObject
 from cac.io.s3_transfer import digest_of, download, upload
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 
 MARKER = "delivered.json"
 RECEIPT = "ingested.json"
-MOST_BYTES = 1024**2  # of a marker or receipt
+MAX_BYTES = 1024**2  # of a marker or receipt
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _CLIP = re.compile(r"clips/(?!\.)[^/\\\x00-\x1f\x7f]+\.mp4")
-_MOST_NAME = 200  # bytes of a clip's file name; a file system takes 255
+_MAX_NAME = 200  # bytes of a clip's file name; a file system takes 255
 _THREADS = 8
 
 Result = TypeVar("Result")
@@ -44,28 +44,28 @@ class Delivery:
         name: the folder's name.
         files: its objects that belong to a dataset.
         others: its objects that do not, such as reports; they are let be.
-        hostile: objects that are called as no clip can be: one could leave the folder it is put into.
+        unsafe: objects that are called as no clip can be: one could leave the folder it is put into.
         digest: names the content, by all keys, sizes and ETags but the receipt's.
         is_complete: whether its sender is done.
     """
 
     name: str
-    files: tuple[Stored, ...]
-    others: tuple[Stored, ...]
-    hostile: tuple[Stored, ...]
+    files: tuple[StoredObject, ...]
+    others: tuple[StoredObject, ...]
+    unsafe: tuple[StoredObject, ...]
     digest: str
     is_complete: bool
 
 
 @dataclass(frozen=True)
-class Landing:
+class LandingFolder:
     """What is in a landing place: deliveries in the order of their names, and what is none."""
 
     deliveries: tuple[Delivery, ...]
-    strangers: tuple[str, ...]
+    unrecognised: tuple[str, ...]
 
 
-def look(bucket: Bucket) -> Landing:
+def list_deliveries(bucket: Bucket) -> LandingFolder:
     """List a landing place.
 
     Raises:
@@ -74,21 +74,21 @@ def look(bucket: Bucket) -> Landing:
     folders, loose = bucket.folders()
     theirs = [name for name in (*folders, *loose) if not name.startswith("_")]
     names = [name for name in folders if _NAME.fullmatch(name)]
-    strangers = tuple(name for name in theirs if name not in names)
-    return Landing(tuple(_delivery(name, bucket.objects(name)) for name in names), strangers)
+    unrecognised = tuple(name for name in theirs if name not in names)
+    return LandingFolder(tuple(_delivery(name, bucket.objects(name)) for name in names), unrecognised)
 
 
-def _delivery(name: str, objects: list[Stored]) -> Delivery:
+def _delivery(name: str, objects: list[StoredObject]) -> Delivery:
     theirs = [each for each in objects if each.key != RECEIPT]
     lines = "".join(f"{json.dumps(each.key)} {each.size} {each.etag}\n" for each in theirs)
-    kinds: dict[str, list[Stored]] = {"files": [], "others": [], "hostile": []}
+    kinds: dict[str, list[StoredObject]] = {"files": [], "others": [], "unsafe": []}
     for each in theirs:
         kinds[_kind(each.key)].append(each)
     return Delivery(
         name=name,
         files=tuple(kinds["files"]),
         others=tuple(kinds["others"]),
-        hostile=tuple(kinds["hostile"]),
+        unsafe=tuple(kinds["unsafe"]),
         digest=hashlib.sha256(lines.encode()).hexdigest(),
         is_complete=any(each.key == MARKER for each in theirs),
     )
@@ -97,12 +97,12 @@ def _delivery(name: str, objects: list[Stored]) -> Delivery:
 def _kind(key: str) -> str:
     if key in (MANIFEST_NAME, CARD_NAME, MARKER) or is_clip_path(key):
         return "files"
-    return "others" if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key) else "hostile"
+    return "others" if re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9._-]*", key) else "unsafe"
 
 
 def is_clip_path(path: str) -> bool:
     """Whether this is a clip's place in a delivery: `clips/NAME.mp4`, and nothing that could lie elsewhere."""
-    return bool(_CLIP.fullmatch(path)) and len(path.encode("utf-8", "replace")) <= _MOST_NAME
+    return bool(_CLIP.fullmatch(path)) and len(path.encode("utf-8", "replace")) <= _MAX_NAME
 
 
 def is_ingested(bucket: Bucket, delivery: Delivery) -> bool:
@@ -119,20 +119,20 @@ def write_receipt(bucket: Bucket, delivery: Delivery, said: dict[str, object]) -
 
 def _read_json(bucket: Bucket, key: str) -> dict[str, object]:
     try:
-        value = json.loads(bucket.read(key, MOST_BYTES) or b"{}")
+        value = json.loads(bucket.read(key, MAX_BYTES) or b"{}")
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
-def fetch(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
+def fetch_delivery(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
     """Bring a delivery into a folder; what an earlier, interrupted attempt brought is used, if it is still the same.
 
     Raises:
         CacError: it cannot be fetched or written, or the manifest or card is not what the marker says.
     """
     expected = _read_json(bucket, f"{delivery.name}/{MARKER}")
-    with bucket.explained(delivery.name):
+    with bucket.explain_errors(delivery.name):
         (folder / "clips").mkdir(parents=True, exist_ok=True)
         _remove_others(folder, {each.key for each in delivery.files})
     for name in (MANIFEST_NAME, CARD_NAME):

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from cac.data.ingest.deliveries import is_clip_path
-from cac.data.ingest.split_assignment import Reasons, clashing, place_new
+from cac.data.ingest.split_assignment import Reasons, assign_new_splits, find_contradicting
 from cac.data.validation.clip_facts import ClipFacts, iter_facts
 from cac.data.validation.validate import FAILURES_NAME, RESULT_NAME, validate
 from cac.data.versions.cards import read_card, write_card
-from cac.data.versions.groups import Shares
+from cac.data.versions.groups import SplitRatios
 from cac.errors import CacError
 from cac.params import Validation
 from cac.schema.annotations import Clip, write_clips
@@ -25,7 +25,7 @@ _SPLIT_CHECKS = ("pair_leak", "file_leak")  # of the splits that are given anew
 
 
 @dataclass(frozen=True)
-class Refused:
+class RejectedLine:
     """A manifest line that is kept out; the clip's names are None where the line does not tell them."""
 
     line: int
@@ -35,7 +35,7 @@ class Refused:
 
 
 @dataclass
-class Intake:
+class Screening:
     """What became of a delivery.
 
     Attributes:
@@ -47,17 +47,19 @@ class Intake:
 
     accepted: list[Clip] = field(default_factory=list)
     new: int = 0
-    refused: list[Refused] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
     unreadable: str | None = None
 
 
-def judge(folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, Shares], out: Path) -> Intake:
+def screen_delivery(
+    folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, SplitRatios], out: Path
+) -> Screening:
     """Judge the delivery in `folder` against the clips that the dataset has; the data checks' findings go to `out`.
 
     Args:
         folder: as `deliveries.fetch` left it.
         dataset: the clips of the dataset as it is now.
-        rules: bounds of the data checks, and shares of the groups that go to val and test.
+        rules: bounds of the data checks, and ratios of the groups that go to val and test.
         out: as in `cac data validate`.
 
     Raises:
@@ -69,19 +71,19 @@ def judge(folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, Shares
         if not any(one.clip for one in facts):
             raise CacError(f"no line of its manifest is a clip; {next(iter(facts[0].problems.values()))}")
     except CacError as error:
-        return Intake(unreadable=str(error).replace(f"{folder}/", ""))
+        return Screening(unreadable=str(error).replace(f"{folder}/", ""))
     reasons = _findings(folder, rules[0], out)
     clips = _apart(facts, reasons)
-    _note(reasons, clips, clashing(dataset, [one for _, one in clips]))
+    _note(reasons, clips, find_contradicting(dataset, [one for _, one in clips]))
     clips = [(line, clip) for line, clip in clips if line not in reasons]
-    placed, torn = place_new(dataset, [clip for _, clip in clips], rules[1])
+    placed, torn = assign_new_splits(dataset, [clip for _, clip in clips], rules[1])
     _note(reasons, clips, torn)
     accepted = [clip for (line, _), clip in zip(clips, placed, strict=True) if line not in reasons]
     known = {clip.sha256 for clip in dataset}
-    return Intake(
+    return Screening(
         accepted=accepted,
         new=len({clip.sha256 for clip in accepted} - known),
-        refused=[_refused(one, reasons[one.line]) for one in facts if one.line in reasons],
+        rejected=[_rejected_line(one, reasons[one.line]) for one in facts if one.line in reasons],
     )
 
 
@@ -115,11 +117,11 @@ def _note(reasons: Reasons, clips: list[tuple[int, Clip]], found: Reasons) -> No
         reasons[clips[place][0]] += said
 
 
-def _refused(one: ClipFacts, reasons: list[str]) -> Refused:
-    return Refused(one.line, one.clip_id, one.path, tuple(reasons))
+def _rejected_line(one: ClipFacts, reasons: list[str]) -> RejectedLine:
+    return RejectedLine(one.line, one.clip_id, one.path, tuple(reasons))
 
 
-def write_accepted(intake: Intake, folder: Path, out: Path) -> None:
+def write_accepted(screening: Screening, folder: Path, out: Path) -> None:
     """Make `out` a dataset of the accepted clips; its files are those in `folder`.
 
     Raises:
@@ -130,7 +132,7 @@ def write_accepted(intake: Intake, folder: Path, out: Path) -> None:
         clips = out / "clips"
         clips.unlink(missing_ok=True)
         clips.symlink_to((folder / "clips").resolve())
-        write_clips(out, intake.accepted)
+        write_clips(out, screening.accepted)
         write_card(out, read_card(folder))
     except OSError as error:
         raise CacError(f"cannot write {out}: {error.strerror}. Make room, or see to the permissions.") from error

@@ -8,8 +8,8 @@ reason. Left out: merging itself (`merging.py`).
 from collections import defaultdict
 from collections.abc import Sequence
 
-from cac.data.versions.conflicts import Sourced, contradictions
-from cac.data.versions.groups import Shares, assign_splits, group_clips
+from cac.data.versions.conflicts import SourcedClip, contradictions
+from cac.data.versions.groups import SplitRatios, assign_splits, group_clips
 from cac.errors import CacError
 from cac.schema.annotations import Clip, Split
 
@@ -17,12 +17,12 @@ DATASET, DELIVERY = "dataset", "delivery"
 Reasons = dict[int, list[str]]
 
 
-def clashing(dataset: Sequence[Clip], delivered: Sequence[Clip]) -> Reasons:
+def find_contradicting(dataset: Sequence[Clip], delivered: Sequence[Clip]) -> Reasons:
     """Return the delivered clips that contradict the dataset or one another, {place in `delivered`: reasons}.
 
     Of delivered clips that contradict one another all are there: which of them is right takes a person.
     """
-    found = [*(Sourced(DATASET, clip) for clip in dataset), *(Sourced(DELIVERY, clip) for clip in delivered)]
+    found = [*(SourcedClip(DATASET, clip) for clip in dataset), *(SourcedClip(DELIVERY, clip) for clip in delivered)]
     places = {id(clip): place for place, clip in enumerate(delivered)}
     reasons: Reasons = defaultdict(list)
     for one in contradictions(found):
@@ -34,7 +34,9 @@ def clashing(dataset: Sequence[Clip], delivered: Sequence[Clip]) -> Reasons:
     return reasons
 
 
-def place_new(dataset: Sequence[Clip], delivered: Sequence[Clip], shares: Shares) -> tuple[list[Clip], Reasons]:
+def assign_new_splits(
+    dataset: Sequence[Clip], delivered: Sequence[Clip], ratios: SplitRatios
+) -> tuple[list[Clip], Reasons]:
     """Return the delivered clips with their splits, and those that cannot be placed, {place in `delivered`: reasons}.
 
     The clips returned are as many as came in; the split of one that cannot be placed means nothing.
@@ -47,7 +49,7 @@ def place_new(dataset: Sequence[Clip], delivered: Sequence[Clip], shares: Shares
         if not new:
             continue
         try:
-            clips = _place_group([delivered[place] for place in new], sorted(set(there)), shares)
+            clips = _assign_group([delivered[place] for place in new], sorted(set(there)), ratios)
         except CacError as error:
             for place in new:
                 reasons[place].append(str(error))
@@ -57,9 +59,9 @@ def place_new(dataset: Sequence[Clip], delivered: Sequence[Clip], shares: Shares
     return placed, reasons
 
 
-def _place_group(new: list[Clip], there: list[Split], shares: Shares) -> list[Clip]:
+def _assign_group(new: list[Clip], there: list[Split], ratios: SplitRatios) -> list[Clip]:
     if len(there) > 1:
         raise CacError(f"links clips that the dataset has in different splits: {', '.join(there)}")
     if there:
         return [clip.model_copy(update={"split": there[0]}) for clip in new]
-    return assign_splits(new, shares)
+    return assign_splits(new, ratios)

@@ -18,19 +18,19 @@ import numpy as np
 from cac.data.atomic_dataset import new_dataset
 from cac.data.injection.motion import measure_motion
 from cac.data.injection.normalise import NormalisedVideo
-from cac.data.injection.pair import LEAST_SEVERITY, Order, Pair, make_pair, name_pair
+from cac.data.injection.pair import MIN_SEVERITY, DefectRequest, Pair, make_pair, name_pair
 from cac.data.injection.region import NoRegionError
 from cac.data.injection.report import REPORT_NAME, FileReport, InjectionReport, Refusal
-from cac.data.injection.segments import SHORTEST, segments
+from cac.data.injection.segments import MIN_FRAMES, cut_segments
 from cac.data.injection.settings import InjectionSettings
 from cac.errors import CacError
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
 from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video.encode import encode
 
-LEAST_SIDE = 48  # pixels of a frame's shorter side
-_KEPT = (0.8, 0.95)  # of each side, in a view that is not the whole frame
-FEWEST_SOURCES = 3  # videos, below which there is nothing to deal to three splits
+MIN_SIDE = 48  # pixels of a frame's shorter side
+_CROP_RATIO = (0.8, 0.95)  # of each side, in a crop that is not the whole frame
+MIN_SOURCES = 3  # videos, below which there is nothing to deal to three splits
 
 
 @dataclass
@@ -127,15 +127,15 @@ def _cut(video: NormalisedVideo, seconds: float) -> Iterator[np.ndarray]:
     """Yield the segments of a video; the rate is known only once the first frame is read."""
     frames = video.frames()
     first = next(frames)
-    if min(first.shape[:2]) < LEAST_SIDE:
-        raise CacError(f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {LEAST_SIDE} wanted.")
-    yield from segments(chain([first], frames), max(SHORTEST, round(seconds * video.fps)))
+    if min(first.shape[:2]) < MIN_SIDE:
+        raise CacError(f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {MIN_SIDE} wanted.")
+    yield from cut_segments(chain([first], frames), max(MIN_FRAMES, round(seconds * video.fps)))
 
 
 def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, str], batch: _Batch) -> None:
     one, digest = source
-    if len(frames) < SHORTEST:
-        reason = f"shorter than {SHORTEST} frames"
+    if len(frames) < MIN_FRAMES:
+        reason = f"shorter than {MIN_FRAMES} frames"
         batch.report.refusals.append(Refusal(one.file, one.segments, None, reason))
         return
     motion = measure_motion(frames)
@@ -143,10 +143,10 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
         leaf = _leaf_of(batch.tried, batch.settings.leaves)
         batch.tried += 1
         rng = np.random.default_rng([batch.settings.seed, int(digest[:12], 16), one.segments, number])
-        order = Order(leaf, round(float(rng.uniform(LEAST_SEVERITY, 1)), 3))
-        view = draw_view(frames.shape[1:3], number, rng)
+        request = DefectRequest(leaf, round(float(rng.uniform(MIN_SEVERITY, 1)), 3))
+        crop = draw_crop(frames.shape[1:3], number, rng)
         try:
-            pair = make_pair(frames[:, *view], motion.cropped(view), fps, order, rng)
+            pair = make_pair(frames[:, *crop], motion.cropped(crop), fps, request, rng)
         except NoRegionError as error:
             batch.report.refusals.append(Refusal(one.file, one.segments, leaf, str(error)))
             continue
@@ -155,7 +155,7 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
         one.pairs += 1
 
 
-def draw_view(size: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[slice, slice]:
+def draw_crop(size: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[slice, slice]:
     """Return the part of the frame that pair `number` of a segment shows, as slices of its rows and columns.
 
     The first shows all of it, any other a part of its own: a clean clip that is there twice could be known by heart.
@@ -164,7 +164,7 @@ def draw_view(size: tuple[int, int], number: int, rng: np.random.Generator) -> t
         return slice(None), slice(None)
     sides = []
     for side in size:
-        kept = max(LEAST_SIDE, int(side * rng.uniform(*_KEPT)) // 2 * 2)
+        kept = max(MIN_SIDE, int(side * rng.uniform(*_CROP_RATIO)) // 2 * 2)
         start = int(rng.integers(side - kept + 1))
         sides.append(slice(start, start + kept))
     return sides[0], sides[1]
@@ -194,7 +194,7 @@ def _write_pair(scratch: Path, pair_id: str, pair: Pair, source: tuple[str, floa
 
 def _finish(batch: _Batch) -> None:
     """Deal the videos to the splits and write manifest, card and report."""
-    splits = deal_splits([clip.source for clip in batch.clips], batch.settings)
+    splits = assign_splits_to_videos([clip.source for clip in batch.clips], batch.settings)
     clips = [clip.model_copy(update={"split": splits[clip.source]}) for clip in batch.clips]
     report = batch.report
     report.leaves = dict(Counter(clip.anomalies[0].leaf for clip in clips if not clip.is_clean))
@@ -206,8 +206,8 @@ def _finish(batch: _Batch) -> None:
 
 def split_notes(clips: Sequence[Clip]) -> list[str]:
     """Return what a person should know of how few videos were dealt to the splits; nothing if all is well."""
-    if len({clip.source for clip in clips}) < FEWEST_SOURCES:
-        return [f"fewer than {FEWEST_SOURCES} videos could be used, so all pairs are in train"]
+    if len({clip.source for clip in clips}) < MIN_SOURCES:
+        return [f"fewer than {MIN_SOURCES} videos could be used, so all pairs are in train"]
     pairs, trained = len(clips) // 2, sum(clip.split == "train" for clip in clips) // 2
     if trained >= pairs / 2:
         return []
@@ -217,14 +217,14 @@ def split_notes(clips: Sequence[Clip]) -> list[str]:
     ]
 
 
-def deal_splits(sources: list[str], settings: InjectionSettings) -> dict[str, Split]:
+def assign_splits_to_videos(sources: list[str], settings: InjectionSettings) -> dict[str, Split]:
     """Return the split of each source video: by shares of the videos, in the order of a hash of their names.
 
     With a share above 0 a split gets at least one video; with fewer than three videos all go to train.
     """
     order = sorted(set(sources), key=lambda name: hashlib.sha256(f"{settings.seed}-{name}".encode()).digest())
     splits: dict[str, Split] = dict.fromkeys(order, "train")
-    if len(order) < FEWEST_SOURCES:
+    if len(order) < MIN_SOURCES:
         return splits
     test, val = (
         max(1, round(share * len(order))) if share else 0 for share in (settings.test_ratio, settings.val_ratio)

@@ -12,11 +12,11 @@ from cac.data.injection import effects_shape as warps
 from cac.data.injection import effects_text as lettering
 from cac.data.injection import effects_time as timing
 from cac.data.injection.effect import Defect
-from cac.data.injection.effects_text import Caption, Look
+from cac.data.injection.effects_text import Caption, CaptionFrames
 
 
 @dataclass(frozen=True)
-class Need:
+class EffectSpec:
     """What a defect of a region needs.
 
     Attributes:
@@ -26,28 +26,28 @@ class Need:
     """
 
     make: Defect
-    path: float = 0.0
+    min_travel: float = 0.0
     before: float = 0.0
     after: float = 0.0
 
 
-REGION_DEFECTS: dict[str, Need] = {
-    "melted_body": Need(warps.melted_body),
-    "stretched_part": Need(warps.stretched_part),
-    "misplaced_part": Need(copies.misplaced_part),
-    "ghost_double": Need(copies.ghost_double),
-    "colour_swap": Need(looks.colour_swap),
-    "vanishing": Need(moves.vanishing),
-    "texture_jitter": Need(warps.texture_jitter),
-    "sudden_appearance": Need(copies.sudden_appearance),
-    "frozen_region": Need(timing.frozen_region, path=0.35),
-    "teleport": Need(moves.teleport, path=0.15),
-    "reversed_motion": Need(timing.reversed_motion, path=0.35, before=1.0),
-    "speed_jump": Need(timing.speed_jump, path=0.35, after=timing.FASTEST - 1),
-    "object_split": Need(moves.object_split),
+REGION_DEFECTS: dict[str, EffectSpec] = {
+    "melted_body": EffectSpec(warps.melted_body),
+    "stretched_part": EffectSpec(warps.stretched_part),
+    "misplaced_part": EffectSpec(copies.misplaced_part),
+    "ghost_double": EffectSpec(copies.ghost_double),
+    "colour_swap": EffectSpec(looks.colour_swap),
+    "vanishing": EffectSpec(moves.vanishing),
+    "texture_jitter": EffectSpec(warps.texture_jitter),
+    "sudden_appearance": EffectSpec(copies.sudden_appearance),
+    "frozen_region": EffectSpec(timing.frozen_region, min_travel=0.35),
+    "teleport": EffectSpec(moves.teleport, min_travel=0.15),
+    "reversed_motion": EffectSpec(timing.reversed_motion, min_travel=0.35, before=1.0),
+    "speed_jump": EffectSpec(timing.speed_jump, min_travel=0.35, after=timing.FASTEST - 1),
+    "object_split": EffectSpec(moves.object_split),
 }
 
-TEXT_DEFECTS: dict[str, Callable[[Caption, float, np.random.Generator], Look]] = {
+TEXT_DEFECTS: dict[str, Callable[[Caption, float, np.random.Generator], CaptionFrames]] = {
     "garbled_text": lettering.garbled_text,
     "mirrored_text": lettering.mirrored_text,
     "shifting_text": lettering.shifting_text,

@@ -1,6 +1,6 @@
 """What a defect is given to work on, and what it gives back; the defects are in the modules beside this one.
 
-A defect is a function from a `Stage` to one `Layer` for each frame of the window. Severity in (0, 1] must order how
+A defect is a function from a `EffectInput` to one `Layer` for each frame of the window. Severity in (0, 1] must order how
 much it changes: 1 is obvious, near 0 is subtle.
 """
 
@@ -14,7 +14,7 @@ from cac.data.injection.region import Region
 
 
 @dataclass(frozen=True)
-class Stage:
+class EffectInput:
     """A segment with a region and a window.
 
     Attributes:
@@ -47,4 +47,4 @@ class Stage:
         return (t - self.first + 1) / self.length
 
 
-Defect = Callable[[Stage], list[Layer]]
+Defect = Callable[[EffectInput], list[Layer]]

@@ -3,18 +3,18 @@
 import cv2
 import numpy as np
 
-from cac.data.injection.effect import Stage
+from cac.data.injection.effect import EffectInput
 from cac.data.injection.layers import Layer
 
 
-def colour_swap(stage: Stage) -> list[Layer]:
+def colour_swap(inputs: EffectInput) -> list[Layer]:
     """The region takes another colour: its hue is moved in a random direction, grey things are tinted."""
-    angle = stage.rng.uniform(0, 2 * np.pi)
-    shift = (6 + 50 * stage.severity) * np.array([np.cos(angle), np.sin(angle)], np.float32)
+    angle = inputs.rng.uniform(0, 2 * np.pi)
+    shift = (6 + 50 * inputs.severity) * np.array([np.cos(angle), np.sin(angle)], np.float32)
     layers = []
-    for t in stage.times:
-        lab = cv2.cvtColor(stage.frames[t].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    for t in inputs.times:
+        lab = cv2.cvtColor(inputs.frames[t].astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         lab[..., 1:] += shift
         pixels = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB)
-        layers.append(Layer(np.clip(pixels, 0, 1) * 255, stage.region.mask(t)))
+        layers.append(Layer(np.clip(pixels, 0, 1) * 255, inputs.region.mask(t)))
     return layers

@@ -6,68 +6,68 @@ Pixels are copied by whole numbers, so a copy is as sharp as what it was taken f
 import cv2
 import numpy as np
 
-from cac.data.injection.effect import Stage
-from cac.data.injection.layers import Layer, mixed_layer, moved_mask, shifted
+from cac.data.injection.effect import EffectInput
+from cac.data.injection.layers import Layer, mix_layer, shift_image, shift_mask
 
 _DIRECTIONS = 16
 
 
-def misplaced_part(stage: Stage) -> list[Layer]:
+def misplaced_part(inputs: EffectInput) -> list[Layer]:
     """The region shows what is at another place of the same frame, the one that differs most from it."""
-    offset = _best_offset(stage, (1.6, 2.6))
-    strength = 0.35 + 0.65 * stage.severity
+    offset = _best_offset(inputs, (1.6, 2.6))
+    strength = 0.35 + 0.65 * inputs.severity
     back = (-offset[0], -offset[1])
     return [
-        mixed_layer(stage.frames[t], shifted(stage.frames[t], back), strength * stage.region.mask(t))
-        for t in stage.times
+        mix_layer(inputs.frames[t], shift_image(inputs.frames[t], back), strength * inputs.region.mask(t))
+        for t in inputs.times
     ]
 
 
-def ghost_double(stage: Stage) -> list[Layer]:
+def ghost_double(inputs: EffectInput) -> list[Layer]:
     """A see-through copy of the region goes beside it."""
-    return _copied(stage, _best_offset(stage, (0.9, 1.3)), 0.2 + 0.45 * stage.severity)
+    return _copied(inputs, _best_offset(inputs, (0.9, 1.3)), 0.2 + 0.45 * inputs.severity)
 
 
-def sudden_appearance(stage: Stage) -> list[Layer]:
+def sudden_appearance(inputs: EffectInput) -> list[Layer]:
     """A copy of the region, turned left to right, is at another place as long as the window lasts."""
-    offset = _best_offset(stage, (1.8, 3.0))
-    return _copied(stage, offset, 0.4 + 0.6 * stage.severity, mirrored=True)
+    offset = _best_offset(inputs, (1.8, 3.0))
+    return _copied(inputs, offset, 0.4 + 0.6 * inputs.severity, mirrored=True)
 
 
-def _copied(stage: Stage, offset: tuple[int, int], strength: float, mirrored: bool = False) -> list[Layer]:
+def _copied(inputs: EffectInput, offset: tuple[int, int], strength: float, mirrored: bool = False) -> list[Layer]:
     layers = []
-    for t in stage.times:
-        frame, mask = stage.frames[t], stage.region.mask(t)
+    for t in inputs.times:
+        frame, mask = inputs.frames[t], inputs.region.mask(t)
         if mirrored:
             # Mirrored about the region's own middle column.
-            turn = 2 * int(stage.region.centres[t][0]) - (frame.shape[1] - 1)
-            frame, mask = shifted(frame[:, ::-1], (turn, 0)), moved_mask(mask[:, ::-1], (turn, 0))
-        weight = strength * moved_mask(mask, offset)
-        layers.append(mixed_layer(stage.frames[t], shifted(frame, offset), weight))
+            turn = 2 * int(inputs.region.centres[t][0]) - (frame.shape[1] - 1)
+            frame, mask = shift_image(frame[:, ::-1], (turn, 0)), shift_mask(mask[:, ::-1], (turn, 0))
+        weight = strength * shift_mask(mask, offset)
+        layers.append(mix_layer(inputs.frames[t], shift_image(frame, offset), weight))
     return layers
 
 
-def _best_offset(stage: Stage, distances: tuple[float, float]) -> tuple[int, int]:
+def _best_offset(inputs: EffectInput, distances: tuple[float, float]) -> tuple[int, int]:
     """Return the offset (x, y) that stays in the frame and whose place differs most from the region.
 
     A place as sharp as the region is preferred: a change of sharpness is a trace. `distances` are bounds in radii of
     the region; the distance is drawn once.
     """
-    length = stage.rng.uniform(*distances) * stage.region.radius
-    turned = stage.rng.uniform(0, 2 * np.pi)
+    length = inputs.rng.uniform(*distances) * inputs.region.radius
+    turned = inputs.rng.uniform(0, 2 * np.pi)
     best, chosen = -np.inf, (0, 0)
     for angle in turned + np.arange(_DIRECTIONS) * 2 * np.pi / _DIRECTIONS:
         offset = (round(float(np.cos(angle) * length)), round(float(np.sin(angle) * length)))
-        value = min(_value(stage, t, offset) for t in (stage.first, stage.last))
+        value = min(_value(inputs, t, offset) for t in (inputs.first, inputs.last))
         if value > best:
             best, chosen = value, offset
     return chosen
 
 
-def _value(stage: Stage, t: int, offset: tuple[int, int]) -> float:
-    frame, mask = stage.frames[t], stage.region.mask(t)
-    there, inside = shifted(frame, (-offset[0], -offset[1])), mask > 0.5
+def _value(inputs: EffectInput, t: int, offset: tuple[int, int]) -> float:
+    frame, mask = inputs.frames[t], inputs.region.mask(t)
+    there, inside = shift_image(frame, (-offset[0], -offset[1])), mask > 0.5
     difference = np.abs(there.astype(float) - frame)[inside].mean()
     sharpness = [np.abs(cv2.Laplacian(image, cv2.CV_32F))[inside].mean() + 1 for image in (frame, there)]
-    missing = 1 - stage.region.visible(t, offset)
+    missing = 1 - inputs.region.visible(t, offset)
     return float(difference - 20 * abs(np.log(sharpness[0] / sharpness[1]))) - 300 * max(0.0, missing - 0.1)

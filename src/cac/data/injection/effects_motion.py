@@ -5,67 +5,67 @@ Where it was, the background is filled in (`fill.py`).
 
 import numpy as np
 
-from cac.data.injection.effect import Stage
-from cac.data.injection.fill import filled, find_donor
-from cac.data.injection.layers import Layer, mixed, mixed_layer, moved_mask, shifted
+from cac.data.injection.effect import EffectInput
+from cac.data.injection.fill import fill_hole, find_donor
+from cac.data.injection.layers import Layer, mix_layer, mix_textures, shift_image, shift_mask
 
 Offset = tuple[int, int]  # x and y, in pixels
 
 
-def vanishing(stage: Stage) -> list[Layer]:
+def vanishing(inputs: EffectInput) -> list[Layer]:
     """The region is gone; at low severity it is only see-through."""
-    donor = find_donor(stage.frames, stage.region, (stage.first, stage.last))
-    strength = 0.35 + 0.65 * stage.severity
+    donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
+    strength = 0.35 + 0.65 * inputs.severity
     layers = []
-    for t in stage.times:
-        mask = stage.region.mask(t)
-        layers.append(mixed_layer(stage.frames[t], filled(stage.frames[t], mask, donor), strength * mask))
+    for t in inputs.times:
+        mask = inputs.region.mask(t)
+        layers.append(mix_layer(inputs.frames[t], fill_hole(inputs.frames[t], mask, donor), strength * mask))
     return layers
 
 
-def teleport(stage: Stage) -> list[Layer]:
+def teleport(inputs: EffectInput) -> list[Layer]:
     """The region is ahead of where it should be, or behind: shifted along its motion, further with severity."""
-    offset = _along_motion(stage, (0.5 + 1.3 * stage.severity) * stage.region.radius)
-    donor = find_donor(stage.frames, stage.region, (stage.first, stage.last))
-    return [_moved(stage, t, donor, [(stage.region.mask(t), offset)]) for t in stage.times]
+    offset = _along_motion(inputs, (0.5 + 1.3 * inputs.severity) * inputs.region.radius)
+    donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
+    return [_moved(inputs, t, donor, [(inputs.region.mask(t), offset)]) for t in inputs.times]
 
 
-def object_split(stage: Stage) -> list[Layer]:
+def object_split(inputs: EffectInput) -> list[Layer]:
     """The region's halves drift apart to both sides, further with every frame."""
-    donor = find_donor(stage.frames, stage.region, (stage.first, stage.last))
+    donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
     layers = []
-    for t in stage.times:
-        mask = stage.region.mask(t)
-        columns = np.arange(mask.shape[1], dtype=np.float32) - stage.region.centres[t][0]
+    for t in inputs.times:
+        mask = inputs.region.mask(t)
+        columns = np.arange(mask.shape[1], dtype=np.float32) - inputs.region.centres[t][0]
         right = np.clip(columns / 4 + 0.5, 0, 1)[None, :]
-        gap = 0.9 * stage.severity * stage.region.radius * (0.2 + 0.8 * stage.progress(t))
+        gap = 0.9 * inputs.severity * inputs.region.radius * (0.2 + 0.8 * inputs.progress(t))
         way = max(1, round(gap))
-        layers.append(_moved(stage, t, donor, [(mask * (1 - right), (-way, 0)), (mask * right, (way, 0))]))
+        layers.append(_moved(inputs, t, donor, [(mask * (1 - right), (-way, 0)), (mask * right, (way, 0))]))
     return layers
 
 
-def _moved(stage: Stage, t: int, donor: Offset, parts: list[tuple[np.ndarray, Offset]]) -> Layer:
+def _moved(inputs: EffectInput, t: int, donor: Offset, parts: list[tuple[np.ndarray, Offset]]) -> Layer:
     """Return frame `t` with the region's place filled and each part (mask, offset) put where it goes."""
-    frame, hole = stage.frames[t], stage.region.mask(t)
-    pixels = mixed(frame, filled(frame, hole, donor), hole)
+    frame, hole = inputs.frames[t], inputs.region.mask(t)
+    pixels = mix_textures(frame, fill_hole(frame, hole, donor), hole)
     shown = np.zeros_like(hole)
     for part, offset in parts:
-        there = np.clip(moved_mask(part, offset), 0, 1)
-        pixels = mixed(pixels, shifted(frame, offset), there)
+        there = np.clip(shift_mask(part, offset), 0, 1)
+        pixels = mix_textures(pixels, shift_image(frame, offset), there)
         shown = np.maximum(shown, there)
     support = ((hole > 0) | (shown > 0)).astype(np.float32)
     return Layer(pixels, support, shown)
 
 
-def _along_motion(stage: Stage, distance: float) -> Offset:
+def _along_motion(inputs: EffectInput, distance: float) -> Offset:
     """Return the offset (x, y) of this length along the region's path, forward or back, that stays more in the frame.
 
     Something that hardly moves is shifted in a random direction.
     """
-    step = (stage.region.centres[stage.last] - stage.region.centres[stage.first]).astype(float)
+    step = (inputs.region.centres[inputs.last] - inputs.region.centres[inputs.first]).astype(float)
     if np.linalg.norm(step) < 2:
-        angle = stage.rng.uniform(0, 2 * np.pi)
+        angle = inputs.rng.uniform(0, 2 * np.pi)
         step = np.array([np.cos(angle), np.sin(angle)])
     step *= distance / np.linalg.norm(step)
     ways = [(round(float(sign * step[0])), round(float(sign * step[1]))) for sign in (1, -1)]
-    return max(ways, key=lambda way: min(stage.region.visible(t, way) for t in (stage.first, stage.last)))
+    return max(ways, key=lambda way: min(inputs.region.visible(t, way) for t in (inputs.first, inputs.last)))

@@ -32,7 +32,7 @@ _LETTERS = "ABCDEFGHJKLNPRSZ"
 _BLUR = 0.5  # pixels; lettering as soft as the footage around it
 _CHANGE_EVERY = 2  # frames between two wordings of a text that shifts
 
-Look = Callable[[int], np.ndarray]
+CaptionFrames = Callable[[int], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -59,15 +59,15 @@ def draw_caption(size: tuple[int, int], severity: float, rng: np.random.Generato
     width, height = size
     word = str(rng.choice(WORDS))
     tall = max(12, round(min(height, width / len(word) / 0.62) * rng.uniform(0.13, 0.19)))
-    wide = plate(Caption(word, tall, (0, 0), True, 1.0)).shape[1]
+    wide = render_caption(Caption(word, tall, (0, 0), True, 1.0)).shape[1]
     x = int(rng.integers(2, max(3, width - wide - 2)))
     y = int(rng.integers(2, max(3, height - tall - 2)))
     return Caption(word, tall, (x, y), bool(rng.random() < 0.5), 0.35 + 0.65 * severity)
 
 
-def plate(caption: Caption, letters: list[np.ndarray] | None = None) -> np.ndarray:
+def render_caption(caption: Caption, letters: list[np.ndarray] | None = None) -> np.ndarray:
     """Return the plate as grey values in [0, 255], float32; `letters` takes the place of the word's own."""
-    inks = letters if letters is not None else [letter(char, caption.height) for char in caption.word]
+    inks = letters if letters is not None else [render_letter(char, caption.height) for char in caption.word]
     gap = np.zeros((caption.height, max(1, caption.height // 12)), np.float32)
     row = np.concatenate([part for ink in inks for part in (gap, ink)] + [gap], axis=1)
     ground, text = (30.0, 235.0) if caption.light else (225.0, 20.0)
@@ -75,7 +75,7 @@ def plate(caption: Caption, letters: list[np.ndarray] | None = None) -> np.ndarr
     return cv2.GaussianBlur(grey, (0, 0), _BLUR).astype(np.float32)
 
 
-def letter(char: str, height: int) -> np.ndarray:
+def render_letter(char: str, height: int) -> np.ndarray:
     """Return a letter's ink in [0, 1], float32, `height` pixels high with room around it."""
     font = ImageFont.load_default(size=round(height * 0.8))
     left, _, right, _ = font.getbbox(char)
@@ -84,7 +84,7 @@ def letter(char: str, height: int) -> np.ndarray:
     return np.asarray(image, np.float32) / 255
 
 
-def lettered(frame: np.ndarray, caption: Caption, image: np.ndarray) -> Layer:
+def caption_layer(frame: np.ndarray, caption: Caption, image: np.ndarray) -> Layer:
     """Return the layer that shows a plate's image on a frame at the caption's place."""
     x, y = caption.corner
     mask = np.zeros(frame.shape[:2], np.float32)
@@ -95,47 +95,47 @@ def lettered(frame: np.ndarray, caption: Caption, image: np.ndarray) -> Layer:
     return Layer(pixels, mask)
 
 
-def garbled_text(caption: Caption, severity: float, rng: np.random.Generator) -> Look:
+def garbled_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
     """Some letters, all at full severity, become shapes that are no letters, the same for the whole window."""
-    inks = [letter(char, caption.height) for char in caption.word]
-    for place in _spoilt(caption, severity, rng):
-        inks[place] = _nonsense(inks[place], str(rng.choice(list(_LETTERS))), rng)
-    image = plate(caption, inks)
+    inks = [render_letter(char, caption.height) for char in caption.word]
+    for place in _affected_letters(caption, severity, rng):
+        inks[place] = _pseudo_letter(inks[place], str(rng.choice(list(_LETTERS))), rng)
+    image = render_caption(caption, inks)
     return lambda _: image
 
 
-def mirrored_text(caption: Caption, severity: float, rng: np.random.Generator) -> Look:
+def mirrored_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
     """The word is back to front; severity shows only in how strongly the caption stands out."""
-    image = np.ascontiguousarray(plate(caption)[:, ::-1])
+    image = np.ascontiguousarray(render_caption(caption)[:, ::-1])
     return lambda _: image
 
 
-def shifting_text(caption: Caption, severity: float, rng: np.random.Generator) -> Look:
+def shifting_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
     """Some letters, all at full severity, are others every second frame."""
-    places, seed = _spoilt(caption, severity, rng), int(rng.integers(1 << 30))
+    places, seed = _affected_letters(caption, severity, rng), int(rng.integers(1 << 30))
 
-    def look(number: int) -> np.ndarray:
+    def render_frame(number: int) -> np.ndarray:
         drawn = np.random.default_rng([seed, number // _CHANGE_EVERY])
-        inks = [letter(char, caption.height) for char in caption.word]
+        inks = [render_letter(char, caption.height) for char in caption.word]
         for place in places:
             others = [char for char in _LETTERS if char != caption.word[place]]
-            other = letter(str(drawn.choice(others)), caption.height)
+            other = render_letter(str(drawn.choice(others)), caption.height)
             inks[place] = cv2.resize(other, inks[place].shape[::-1], interpolation=cv2.INTER_AREA)
-        return plate(caption, inks)
+        return render_caption(caption, inks)
 
-    return look
+    return render_frame
 
 
-def _spoilt(caption: Caption, severity: float, rng: np.random.Generator) -> list[int]:
+def _affected_letters(caption: Caption, severity: float, rng: np.random.Generator) -> list[int]:
     """Return which letters are spoilt: more with severity, and those of a lower severity among them."""
     order = rng.permutation(len(caption.word))
     return sorted(int(place) for place in order[: max(1, round(severity * len(caption.word)))])
 
 
-def _nonsense(ink: np.ndarray, other: str, rng: np.random.Generator) -> np.ndarray:
+def _pseudo_letter(ink: np.ndarray, other: str, rng: np.random.Generator) -> np.ndarray:
     """Return a shape of about a letter's ink: the letter upside down, its one half another letter's, bent."""
     turned = np.ascontiguousarray(ink[::-1])
-    second = cv2.resize(letter(other, ink.shape[0]), ink.shape[::-1], interpolation=cv2.INTER_AREA)
+    second = cv2.resize(render_letter(other, ink.shape[0]), ink.shape[::-1], interpolation=cv2.INTER_AREA)
     half = ink.shape[0] // 2
     mixed = np.concatenate([turned[:half], np.ascontiguousarray(second[:, ::-1])[half:]])
     ys, xs = np.mgrid[0 : ink.shape[0], 0 : ink.shape[1]].astype(np.float32)

@@ -7,39 +7,39 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cac.data.injection.effect import Stage
-from cac.data.injection.fill import filled, find_donor
-from cac.data.injection.layers import Layer, mixed
+from cac.data.injection.effect import EffectInput
+from cac.data.injection.fill import fill_hole, find_donor
+from cac.data.injection.layers import Layer, mix_textures
 
 FASTEST = 2.5  # times the own speed, of a speed jump at full severity
 
 
-def frozen_region(stage: Stage) -> list[Layer]:
+def frozen_region(inputs: EffectInput) -> list[Layer]:
     """The region stands still: for the whole window at full severity, in short holds at a low one."""
-    hold = max(2, round(stage.severity * stage.length))
-    return _retimed(stage, lambda t: stage.first - 1 + (t - stage.first) // hold * hold)
+    hold = max(2, round(inputs.severity * inputs.length))
+    return _retimed(inputs, lambda t: inputs.first - 1 + (t - inputs.first) // hold * hold)
 
 
-def reversed_motion(stage: Stage) -> list[Layer]:
+def reversed_motion(inputs: EffectInput) -> list[Layer]:
     """The region goes back the way it came, at its own speed at full severity, slower at a low one."""
-    return _retimed(stage, lambda t: stage.first - round((t - stage.first + 1) * stage.severity))
+    return _retimed(inputs, lambda t: inputs.first - round((t - inputs.first + 1) * inputs.severity))
 
 
-def speed_jump(stage: Stage) -> list[Layer]:
+def speed_jump(inputs: EffectInput) -> list[Layer]:
     """The region runs ahead of its time."""
-    ahead = (FASTEST - 1) * stage.severity
-    return _retimed(stage, lambda t: t + max(1, round((t - stage.first + 1) * ahead)))
+    ahead = (FASTEST - 1) * inputs.severity
+    return _retimed(inputs, lambda t: t + max(1, round((t - inputs.first + 1) * ahead)))
 
 
-def _retimed(stage: Stage, then: Callable[[int], int]) -> list[Layer]:
+def _retimed(inputs: EffectInput, then: Callable[[int], int]) -> list[Layer]:
     """Return the layers that show the region in frame `t` as in frame `then(t)`."""
-    donor = find_donor(stage.frames, stage.region, (stage.first, stage.last))
+    donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
     layers = []
-    for t in stage.times:
-        source = min(max(then(t), 0), len(stage.frames) - 1)
-        hole, there = stage.region.mask(t), stage.region.mask(source)
-        empty = mixed(stage.frames[t], filled(stage.frames[t], hole, donor), hole)
-        pixels = mixed(empty, stage.frames[source], there)
+    for t in inputs.times:
+        source = min(max(then(t), 0), len(inputs.frames) - 1)
+        hole, there = inputs.region.mask(t), inputs.region.mask(source)
+        empty = mix_textures(inputs.frames[t], fill_hole(inputs.frames[t], hole, donor), hole)
+        pixels = mix_textures(empty, inputs.frames[source], there)
         support = ((hole > 0) | (there > 0)).astype(np.float32)
         layers.append(Layer(pixels, support, there))
     return layers

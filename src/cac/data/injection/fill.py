@@ -41,7 +41,7 @@ def _cost(frame: np.ndarray, region: Region, t: int, offset: tuple[int, int]) ->
     return float(np.abs(frame[ring].mean(axis=0) - frame[there].mean(axis=0)).sum()) + 1000 * missing
 
 
-def filled(frame: np.ndarray, mask: np.ndarray, donor: tuple[int, int]) -> np.ndarray:
+def fill_hole(frame: np.ndarray, mask: np.ndarray, donor: tuple[int, int]) -> np.ndarray:
     """Return the frame, float32, with the mask's support filled; `donor` is the offset fine texture is taken from."""
     hole = (mask > _HOLE).astype(np.uint8)
     if not hole.any():

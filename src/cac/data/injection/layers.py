@@ -11,7 +11,7 @@ import numpy as np
 
 from cac.schema.geometry import Box
 
-_SHOWN = 0.25  # of a mask's peak; the fringe of a feathered edge is not part of the box
+_VISIBLE = 0.25  # of a mask's peak; the fringe of a feathered edge is not part of the box
 _FINE = 1.5  # pixels; what is finer counts as texture when two pictures are mixed
 
 
@@ -27,7 +27,7 @@ class Layer:
 
     pixels: np.ndarray
     mask: np.ndarray
-    shown: np.ndarray | None = None
+    visible: np.ndarray | None = None
 
 
 def blend(frame: np.ndarray, layer: Layer) -> np.ndarray:
@@ -37,7 +37,7 @@ def blend(frame: np.ndarray, layer: Layer) -> np.ndarray:
     return np.where(weight > 0, np.clip(np.rint(mixed), 0, 255), frame).astype(np.uint8)
 
 
-def mixed(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def mix_textures(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Return the frame with `pixels` mixed in by `weight` in [0, 1], float32, as sharp and noisy as the two are.
 
     A plain mean of two textures is smoother than either, which would show where something was mixed.
@@ -49,9 +49,9 @@ def mixed(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> np.ndarr
     return np.clip(slow + fine / np.sqrt((1 - share) ** 2 + share**2), 0, 255)
 
 
-def mixed_layer(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> Layer:
+def mix_layer(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> Layer:
     """Return the layer that mixes `pixels` into the frame by `weight`, float32 (height, width) in [0, 1]."""
-    return Layer(mixed(frame, pixels, weight), (weight > 0).astype(np.float32), weight)
+    return Layer(mix_textures(frame, pixels, weight), (weight > 0).astype(np.float32), weight)
 
 
 def layer_box(layer: Layer) -> Box:
@@ -60,15 +60,15 @@ def layer_box(layer: Layer) -> Box:
     Raises:
         ValueError: the mask is empty.
     """
-    mask = layer.mask if layer.shown is None else layer.shown
+    mask = layer.mask if layer.visible is None else layer.visible
     if not mask.any():
         raise ValueError("an empty mask has no box")
-    rows, columns = (np.flatnonzero((mask > _SHOWN * mask.max()).any(axis=axis)) for axis in (1, 0))
+    rows, columns = (np.flatnonzero((mask > _VISIBLE * mask.max()).any(axis=axis)) for axis in (1, 0))
     height, width = mask.shape
     return (columns[0] / width, rows[0] / height, (columns[-1] + 1) / width, (rows[-1] + 1) / height)
 
 
-def shifted(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+def shift_image(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
     """Return the image moved by whole pixels (x, y); what comes in from outside is its mirror image."""
     x, y = int(offset[0]), int(offset[1])
     pad = max(abs(x), abs(y))
@@ -79,7 +79,7 @@ def shifted(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
     return wide[pad - y : pad - y + height, pad - x : pad - x + width].copy()
 
 
-def moved_mask(mask: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
+def shift_mask(mask: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
     """Return a mask moved by whole pixels (x, y); nothing comes in from outside."""
     height, width = mask.shape
     x, y = int(np.clip(offset[0], -width, width)), int(np.clip(offset[1], -height, height))
@@ -89,7 +89,7 @@ def moved_mask(mask: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
     return moved
 
 
-def displaced(image: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
+def warp_image(image: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> np.ndarray:
     """Return the image with each pixel taken from (x + dx, y + dy), float32 (height, width) each, in pixels."""
     ys, xs = np.mgrid[0 : image.shape[0], 0 : image.shape[1]].astype(np.float32)
     return cv2.remap(image, xs + dx, ys + dy, cv2.INTER_LANCZOS4, borderMode=cv2.BORDER_REFLECT_101)

@@ -15,8 +15,8 @@ from cac.data.injection.pair import segment_of
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips
 
-BAR = 0.6  # AUROC that must not be passed
-FEWEST_PAIRS = 10
+MAX_AUROC = 0.6  # AUROC that must not be passed
+MIN_PAIRS = 10
 _FOLDS = 5
 _ROUNDS = 5
 _RESAMPLES = 1000
@@ -46,7 +46,7 @@ class LeakResult:
     @property
     def passed(self) -> bool:
         """Whether the bar is kept."""
-        return self.auroc <= BAR
+        return self.auroc <= MAX_AUROC
 
 
 def leak_check(dataset: Path, seed: int = 0) -> LeakResult:
@@ -56,8 +56,8 @@ def leak_check(dataset: Path, seed: int = 0) -> LeakResult:
         CacError: there are fewer than ten pairs, or a file cannot be decoded.
     """
     pairs = paired(read_clips(dataset))
-    if len(pairs) < FEWEST_PAIRS:
-        raise CacError(f"{dataset} has {len(pairs)} pairs; the leak check needs {FEWEST_PAIRS}. Make more of them.")
+    if len(pairs) < MIN_PAIRS:
+        raise CacError(f"{dataset} has {len(pairs)} pairs; the leak check needs {MIN_PAIRS}. Make more of them.")
     names, values = _features(dataset, pairs)
     labels = np.tile([0, 1], len(pairs))
     groups = np.repeat(footage_groups(pairs), 2)

@@ -19,15 +19,15 @@ class Motion:
 
     Attributes:
         flow: float32 (n - 1, height, width, 2): where each pixel goes, as (x, y), from a frame to the next.
-        own: float32 (n - 1, height, width): length of the flow that is not the camera's.
+        object_motion: float32 (n - 1, height, width): length of the flow that is not the camera's.
     """
 
     flow: np.ndarray
-    own: np.ndarray
+    object_motion: np.ndarray
 
-    def cropped(self, view: tuple[slice, slice]) -> "Motion":
+    def cropped(self, crop: tuple[slice, slice]) -> "Motion":
         """Return the motion of a part of the frame, given as slices of its rows and columns."""
-        return Motion(self.flow[:, *view], self.own[:, *view])
+        return Motion(self.flow[:, *crop], self.object_motion[:, *crop])
 
 
 def measure_motion(frames: np.ndarray) -> Motion:

@@ -11,10 +11,10 @@ import numpy as np
 
 from cac.data.injection.motion import Motion
 
-LEAST_VISIBLE = 0.6  # share of the shape that must lie in the frame
+MIN_VISIBLE = 0.6  # share of the shape that must lie in the frame
 _CANDIDATES = 6
 _NEARLY = 0.6  # of the best score; a place with less may be the rim of the same thing
-_LEAST_TEXTURE = 8.0  # standard deviation of grey levels inside; in flat areas no edit shows
+_MIN_TEXTURE = 8.0  # standard deviation of grey levels inside; in flat areas no edit shows
 _RADII = (0.17, 0.27)  # of the frame's shorter side
 
 
@@ -44,19 +44,19 @@ class Region:
     def mask(self, t: int, offset: tuple[int, int] = (0, 0)) -> np.ndarray:
         """Return the shape in frame `t`, moved by `offset` (x, y): float32 (height, width) of the frame."""
         x, y = self.centres[t] + np.array(offset)
-        return place(self.shape, (int(x), int(y)), self.size)
+        return paste_shape(self.shape, (int(x), int(y)), self.size)
 
     def visible(self, t: int, offset: tuple[int, int] = (0, 0)) -> float:
         """Return the share of the shape that lies in frame `t`, in [0, 1]."""
         return float(self.mask(t, offset).sum() / self.shape.sum())
 
-    def reach(self, first: int, last: int) -> float:
+    def travel(self, first: int, last: int) -> float:
         """Return how far the centre gets from where it is in frame `first` until frame `last`, in pixels."""
         away = self.centres[first : last + 1] - self.centres[first]
         return float(np.linalg.norm(away, axis=1).max())
 
 
-def place(shape: np.ndarray, centre: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+def paste_shape(shape: np.ndarray, centre: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
     """Return a canvas of `size` (width, height) with the shape at `centre` (x, y), cut where the canvas ends."""
     width, height = size
     rows, columns = shape.shape
@@ -81,11 +81,11 @@ def choose_region(
     first = window[0]
     short = min(frames.shape[1:3])
     radii = rng.uniform(*_RADII) * short * np.sqrt(np.array([(r := rng.uniform(0.75, 1.33)), 1 / r]))
-    score = _score(frames[first], motion.own[first : first + 3].mean(axis=0), radii)
+    score = _score(frames[first], motion.object_motion[first : first + 3].mean(axis=0), radii)
     reasons = []
     for x, y in _peaks(score, radii, rng):
         region = follow(_shape(frames[first], motion.flow[first], (x, y), radii), (x, y), first, motion.flow)
-        reason = _useless(region, frames, window, path)
+        reason = _reason_unusable(region, frames, window, path)
         if reason is None:
             return region
         reasons.append(reason)
@@ -107,7 +107,7 @@ def follow(shape: np.ndarray, centre: tuple[int, int], start: int, flow: np.ndar
 def _shift(shape: np.ndarray, centre: np.ndarray, field: np.ndarray) -> np.ndarray:
     """Return the median flow inside the shape; none where it has left the frame."""
     height, width = field.shape[:2]
-    inside = place(shape, (round(centre[0]), round(centre[1])), (width, height)) > 0.5
+    inside = paste_shape(shape, (round(centre[0]), round(centre[1])), (width, height)) > 0.5
     return np.median(field[inside], axis=0) if inside.any() else np.zeros(2)
 
 
@@ -175,13 +175,13 @@ def _outlined(patch: np.ndarray, around: np.ndarray, distance: np.ndarray) -> np
     return (parts == middle) if middle else np.zeros(distance.shape, dtype=bool)
 
 
-def _useless(region: Region, frames: np.ndarray, window: tuple[int, int], path: float) -> str | None:
+def _reason_unusable(region: Region, frames: np.ndarray, window: tuple[int, int], path: float) -> str | None:
     first, last = window
-    if min(region.visible(t) for t in range(first, last + 1)) < LEAST_VISIBLE:
+    if min(region.visible(t) for t in range(first, last + 1)) < MIN_VISIBLE:
         return "what moves leaves the frame"
     grey = cv2.cvtColor(frames[first], cv2.COLOR_RGB2GRAY)
-    if grey[region.mask(first) > 0.5].std() < _LEAST_TEXTURE:
+    if grey[region.mask(first) > 0.5].std() < _MIN_TEXTURE:
         return "what moves is flat, without texture"
-    if region.reach(first, last) < path * region.radius:
+    if region.travel(first, last) < path * region.radius:
         return "nothing moves far enough"
     return None

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-SHORTEST = 16  # frames; a window needs room and still frames around it
+MIN_FRAMES = 16  # frames; a window needs room and still frames around it
 _THUMB = (32, 32)
 _CUT = 28.0  # mean difference of two frames' thumbnails, of 255
 _CUT_RATIO = 3.0  # and how many times that of the two frames before
 
 
-def segments(frames: Iterable[np.ndarray], longest: int) -> Iterator[np.ndarray]:
+def cut_segments(frames: Iterable[np.ndarray], longest: int) -> Iterator[np.ndarray]:
     """Yield segments, uint8 (frames, height, width, 3), of at most `longest` frames, in order.
 
     A scene cut ends a segment early, and so does a change of the frame's size. Short ones are yielded too: whoever asks

@@ -17,7 +17,7 @@ from cac.data.sample.defects import DEFECTS, DefectPlan, inject
 from cac.data.sample.distractors import with_distractor
 from cac.data.sample.render import SOLIDS, extent
 from cac.data.sample.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
-from cac.io.parallel import spread
+from cac.io.parallel import parallel_map
 from cac.params import Params, ProceduralData
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, Split, write_clips
 from cac.schema.geometry import box_area, box_iou
@@ -59,7 +59,7 @@ def _render(folder: Path, params: Params) -> None:
     clips: list[Clip] = []
     numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
     write = partial(_write_numbered_pair, folder, settings, params.compute.seed)
-    for pair in track(spread(write, numbers), total=len(numbers), description="rendering clip pairs"):
+    for pair in track(parallel_map(write, numbers), total=len(numbers), description="rendering clip pairs"):
         clips += pair
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -13,9 +13,9 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from cac.data.validation.clip_facts import cut
+from cac.data.validation.clip_facts import truncate
 from cac.data.validation.facts_table import FactsTable
-from cac.io.jsonl import MOST_BYTES, iter_lines
+from cac.io.jsonl import MAX_BYTES, iter_lines
 from cac.schema.annotations import Anomaly
 from cac.schema.geometry import Window, merge_windows, temporal_iou
 from cac.schema.taxonomy import Family
@@ -49,7 +49,7 @@ class Opinion(BaseModel):
         return tuple(value) if isinstance(value, list) else value
 
 
-def take_opinions(dataset: Path, table: FactsTable, least: float) -> dict[str, object] | None:
+def record_agreement(dataset: Path, table: FactsTable, min_agreement: float) -> dict[str, object] | None:
     """Read the opinions into the table, note clips on which two annotators agree less than `least`, and count.
 
     Returns:
@@ -67,7 +67,7 @@ def take_opinions(dataset: Path, table: FactsTable, least: float) -> dict[str, o
     table.execute("CREATE INDEX by_opinion ON opinions (clip_id, annotator)")
     table.execute(_UNKNOWN)
     table.execute(_TWICE)
-    counted = _note_disagreement(table, least)
+    counted = _note_disagreement(table, min_agreement)
     [(opinions, annotators)] = table.select("SELECT COUNT(*), COUNT(DISTINCT annotator) FROM opinions")
     return {"opinions": opinions, "annotators": annotators, **counted}
 
@@ -94,19 +94,19 @@ def _shifted(said: Sequence[tuple[Family, Window]], shift: dict[Family, float]) 
 def _read(line: bytes | None, number: int) -> tuple[str | None, str | None, str | None, str | None]:
     """Return clip_id, annotator, what was said as JSON, and what is wrong with the line."""
     if line is None:
-        return None, None, None, f"line {number}: longer than {MOST_BYTES >> 20} MiB"
+        return None, None, None, f"line {number}: longer than {MAX_BYTES >> 20} MiB"
     try:
         opinion = Opinion.model_validate(json.loads(line))
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'opinion'}: {e['msg']}" for e in error.errors())
-        return None, None, None, cut(f"line {number}: {problems}")
+        return None, None, None, truncate(f"line {number}: {problems}")
     except (ValueError, OverflowError, RecursionError) as error:
-        return None, None, None, cut(f"line {number}: not valid JSON ({error})")
+        return None, None, None, truncate(f"line {number}: not valid JSON ({error})")
     said = json.dumps([[anomaly.family.value, anomaly.leaf, *anomaly.window] for anomaly in opinion.anomalies])
     return opinion.clip_id, opinion.annotator, said, None
 
 
-def _note_disagreement(table: FactsTable, least: float) -> dict[str, object]:
+def _note_disagreement(table: FactsTable, min_agreement: float) -> dict[str, object]:
     clips = pairs = same_verdict = 0
     total = 0.0
     for clip_id, said in _by_clip(table):
@@ -114,8 +114,8 @@ def _note_disagreement(table: FactsTable, least: float) -> dict[str, object]:
         for (name, first), (other, second) in combinations(said, 2):
             agreed = agreement(_families(first), _families(second))
             pairs, total, same_verdict = pairs + 1, total + agreed, same_verdict + (bool(first) == bool(second))
-            if agreed < least:
-                problem = cut(f"agreement {agreed:.2f}: {name} {_words(first)}, {other} {_words(second)}")
+            if agreed < min_agreement:
+                problem = truncate(f"agreement {agreed:.2f}: {name} {_describe(first)}, {other} {_describe(second)}")
                 for (line,) in list(table.select("SELECT line FROM clips WHERE clip_id = ?", clip_id)):
                     table.note(line, "annotators", problem)
     means = (total, same_verdict)
@@ -135,5 +135,5 @@ def _families(said: list[list[Any]]) -> list[tuple[Family, Window]]:
     return [(Family(family), (start, end)) for family, _, start, end in said]
 
 
-def _words(said: list[list[Any]]) -> str:
+def _describe(said: list[list[Any]]) -> str:
     return ", ".join(f"{leaf} {start:g} to {end:g} s" for _, leaf, start, end in said) or "nothing"

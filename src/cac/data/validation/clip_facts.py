@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from cac.data.validation.probe import Look, TooLarge, Undecodable, look_at, open_clip, sha256_of
+from cac.data.validation.probe import TooLarge, Undecodable, VideoProbe, open_clip, probe_video, sha256_of
 from cac.errors import CacError
-from cac.io.jsonl import MOST_BYTES, iter_lines
+from cac.io.jsonl import MAX_BYTES, iter_lines
 from cac.schema.annotations import MANIFEST_NAME, Anomaly, Clip, parse_clip
 from cac.schema.taxonomy import Family
 
@@ -69,7 +69,7 @@ class ClipFacts:
     path: str | None
     pair_id: str | None
     file_sha256: str | None = None
-    fingerprint: bytes | None = None
+    perceptual_hash: bytes | None = None
     problems: dict[str, str] = field(default_factory=dict)
 
     def row(self) -> dict[str, object]:
@@ -85,7 +85,7 @@ class ClipFacts:
             "duration": clip.duration if clip else None,
             "clean": float(clip.is_clean) if clip else None,
             "file_sha256": self.file_sha256,
-            "fingerprint": self.fingerprint,
+            "perceptual_hash": self.perceptual_hash,
             **{family.value: float(family in families) if clip else None for family in Family},
             **{f"{check}_problem": self.problems.get(check) for check in EXPECTED},
         }
@@ -127,7 +127,7 @@ def window_frames(anomaly: Anomaly, fps: float, frame_count: int) -> range:
 def _read_line(line: bytes | None, number: int) -> ClipFacts:
     where = f"line {number}"
     if line is None:
-        problem = f"{where}: longer than {MOST_BYTES >> 20} MiB"
+        problem = f"{where}: longer than {MAX_BYTES >> 20} MiB"
         return ClipFacts(number, None, None, None, None, problems={"manifest_line": problem})
     try:
         clip = parse_clip(line.decode("utf-8"), where)
@@ -137,19 +137,19 @@ def _read_line(line: bytes | None, number: int) -> ClipFacts:
         problem = f"{where}: {error}"
     else:
         return ClipFacts(number, clip, clip.clip_id, clip.path, clip.pair_id)
-    names = _salvage(line)
+    names = _read_names(line)
     return ClipFacts(
-        number, None, names["clip_id"], names["path"], names["pair_id"], problems={"manifest_line": cut(problem)}
+        number, None, names["clip_id"], names["path"], names["pair_id"], problems={"manifest_line": truncate(problem)}
     )
 
 
-def cut(text: str) -> str:
+def truncate(text: str) -> str:
     """Return a text that can be written and read: not endless, and without halves of characters."""
     whole = text.encode("utf-8", "backslashreplace").decode()
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}… ({len(whole)} characters)"
 
 
-def _salvage(line: bytes) -> dict[str, str | None]:
+def _read_names(line: bytes) -> dict[str, str | None]:
     """Return the names an invalid line still tells."""
     try:
         values = json.loads(line)
@@ -157,7 +157,7 @@ def _salvage(line: bytes) -> dict[str, str | None]:
         values = None
     found = values if isinstance(values, dict) else {}
     names = ("clip_id", "path", "pair_id")
-    return {key: cut(found[key]) if isinstance(found.get(key), str) else None for key in names}
+    return {key: truncate(found[key]) if isinstance(found.get(key), str) else None for key in names}
 
 
 def _check_clip(facts: ClipFacts, clip: Clip, dataset: Path, max_side: int | None) -> None:
@@ -168,14 +168,14 @@ def _check_clip(facts: ClipFacts, clip: Clip, dataset: Path, max_side: int | Non
     path = PurePosixPath(clip.path)
     # By the name alone: DVC may link files to a cache that lies outside the folder.
     if path.is_absolute() or ".." in path.parts:
-        facts.problems["path"] = cut(clip.path)
+        facts.problems["path"] = truncate(clip.path)
     elif max_side is None:
         facts.file_sha256 = clip.sha256
         _check_box_frames(facts, clip)
     else:
-        look = _look(facts, clip, dataset / path, max_side)
-        if look is not None:
-            _compare(facts, clip, look)
+        probe = _probe_file(facts, clip, dataset / path, max_side)
+        if probe is not None:
+            _compare_with_file(facts, clip, probe)
             _check_box_frames(facts, clip)
 
 
@@ -185,7 +185,7 @@ def _note(facts: ClipFacts, check: str, problems: Iterable[str | None]) -> None:
     first = list(islice(found, _SHOWN))
     if first:
         rest = sum(1 for _ in found)
-        facts.problems[check] = cut("; ".join(first) + (f"; and {rest} more" if rest else ""))
+        facts.problems[check] = truncate("; ".join(first) + (f"; and {rest} more" if rest else ""))
 
 
 def _window_problem(name: str, window: tuple[float, float], duration: float) -> str | None:
@@ -202,24 +202,24 @@ def _box_problem(frame: int, box: tuple[float, float, float, float]) -> str | No
     return f"frame {frame}: ({x1:g}, {y1:g}, {x2:g}, {y2:g})"
 
 
-def _look(facts: ClipFacts, clip: Clip, path: Path, max_side: int) -> Look | None:
+def _probe_file(facts: ClipFacts, clip: Clip, path: Path, max_side: int) -> VideoProbe | None:
     """Hash and decode the clip's file; return what it shows, or None with the problem noted."""
     try:
         with open_clip(path) as file:
             facts.file_sha256 = sha256_of(file)
-            return look_at(file, clip.frame_count, max_side)
+            return probe_video(file, clip.frame_count, max_side)
     except TooLarge as error:
         facts.problems["resolution"] = str(error)
     except Undecodable as error:
-        facts.problems["decodable"] = cut(f"{clip.path} {error}")
+        facts.problems["decodable"] = truncate(f"{clip.path} {error}")
     except (OSError, ValueError) as error:
-        facts.problems["file"] = cut(f"{clip.path}: {getattr(error, 'strerror', None) or error}")
+        facts.problems["file"] = truncate(f"{clip.path}: {getattr(error, 'strerror', None) or error}")
     return None
 
 
-def _compare(facts: ClipFacts, clip: Clip, look: Look) -> None:
-    info, annotated_size = look.info, (clip.width, clip.height)
-    facts.fingerprint = look.fingerprint
+def _compare_with_file(facts: ClipFacts, clip: Clip, probe: VideoProbe) -> None:
+    info, annotated_size = probe.info, (clip.width, clip.height)
+    facts.perceptual_hash = probe.perceptual_hash
     problems = {
         "sha256": facts.file_sha256 != clip.sha256 and f"annotated {clip.sha256}, file {facts.file_sha256}",
         "fps": not abs(clip.fps - info.fps) <= _FPS_TOLERANCE and f"annotated {clip.fps}, file {info.fps}",
@@ -227,13 +227,14 @@ def _compare(facts: ClipFacts, clip: Clip, look: Look) -> None:
         and f"annotated {clip.frame_count}, file {info.frame_count}",
         "size": annotated_size != (info.width, info.height)
         and f"annotated {clip.width}x{clip.height}, file {info.width}x{info.height}",
-        "constant_rate": not look.constant and "the time from frame to frame varies; `cac data import` makes it even",
-        "upright": look.turned > 0
-        and f"players turn it by {look.turned * 90} degrees; `cac data import` encodes it upright",
-        "mp4": "mp4" not in look.container and f"{look.container} under the name {clip.path}",
+        "constant_rate": not probe.is_constant
+        and "the time from frame to frame varies; `cac data import` makes it even",
+        "upright": probe.quarter_turns > 0
+        and f"players turn it by {probe.quarter_turns * 90} degrees; `cac data import` encodes it upright",
+        "mp4": "mp4" not in probe.container and f"{probe.container} under the name {clip.path}",
     }
-    facts.problems.update({check: cut(problem) for check, problem in problems.items() if problem})
-    if not look.one_size:
+    facts.problems.update({check: truncate(problem) for check, problem in problems.items() if problem})
+    if not probe.is_one_size:
         facts.problems.setdefault("size", "the frames are not all of one size")
 
 

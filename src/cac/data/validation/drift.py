@@ -27,7 +27,7 @@ _QUANTILES = {"p05": 0.05, "median": 0.5, "p95": 0.95}
 Value = float | dict[str, float] | None
 
 
-class Spread:
+class Histogram:
     """How often numbers occur, in bins one per cent wide."""
 
     def __init__(self) -> None:
@@ -55,8 +55,8 @@ class Spread:
         return 0.0 if place == _NOTHING else float(f"{math.exp(place * _BIN):.3g}")
 
 
-def distance(a: Spread, b: Spread) -> float | None:
-    """Return the largest gap between the cumulative shares of two spreads, from 0 to 1; None if one is empty."""
+def largest_gap(a: Histogram, b: Histogram) -> float | None:
+    """Return the largest gap between the cumulative shares of two histograms, from 0 to 1; None if one is empty."""
     totals = a.bins.total(), b.bins.total()
     if not all(totals):
         return None
@@ -68,30 +68,30 @@ def distance(a: Spread, b: Spread) -> float | None:
 
 
 @dataclass
-class Portrait:
+class DatasetProfile:
     """A dataset as its distributions; a clip counts once for each family it shows."""
 
     clips: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    spreads: dict[str, Spread] = field(default_factory=lambda: {name: Spread() for name in NUMBERS})
+    histograms: dict[str, Histogram] = field(default_factory=lambda: {name: Histogram() for name in NUMBERS})
 
     def add(self, clip: Clip) -> None:
         """Count a clip."""
         self.clips += 1
         self.counts.update({family.value for family in {a.family for a in clip.anomalies}} or {"clean"})
-        self.spreads["duration"].add(clip.duration)
+        self.histograms["duration"].add(clip.duration)
         for anomaly in clip.anomalies:
-            self.spreads["window_seconds"].add(anomaly.window[1] - anomaly.window[0])
+            self.histograms["window_seconds"].add(anomaly.window[1] - anomaly.window[0])
             for box in anomaly.boxes:
-                self.spreads["box_area"].add(box_area(box.box))
+                self.histograms["box_area"].add(box_area(box.box))
 
 
-def portrait_of(clips: Iterable[Clip]) -> Portrait:
+def profile_of(clips: Iterable[Clip]) -> DatasetProfile:
     """Return the distributions of these clips."""
-    portrait = Portrait()
+    profile = DatasetProfile()
     for clip in clips:
-        portrait.add(clip)
-    return portrait
+        profile.add(clip)
+    return profile
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Reference:
     """The earlier version that drift is measured from, and how it is called."""
 
     name: str
-    portrait: Portrait
+    profile: DatasetProfile
 
     def __post_init__(self) -> None:
         """Refuse a version without clips.
@@ -107,7 +107,7 @@ class Reference:
         Raises:
             CacError: it has none.
         """
-        if not self.portrait.clips:
+        if not self.profile.clips:
             raise CacError(f"the reference {self.name} has no clip. Name a version that has some.")
 
 
@@ -124,18 +124,18 @@ class Drift:
     drift: float | None
 
 
-def drifts(before: Portrait, after: Portrait) -> list[Drift]:
+def measure_drift(before: DatasetProfile, after: DatasetProfile) -> list[Drift]:
     """Return how far each of `MEASURES` moved; `after` may be empty."""
     return [_drift_of_numbers(name, before, after) if name in NUMBERS else _drift_of_share(name, before, after)
             for name in MEASURES]  # fmt: skip
 
 
-def _drift_of_numbers(name: str, before: Portrait, after: Portrait) -> Drift:
-    old, new = before.spreads[name], after.spreads[name]
-    return Drift(name, old.quantiles(), new.quantiles(), _rounded(distance(old, new)))
+def _drift_of_numbers(name: str, before: DatasetProfile, after: DatasetProfile) -> Drift:
+    old, new = before.histograms[name], after.histograms[name]
+    return Drift(name, old.quantiles(), new.quantiles(), _rounded(largest_gap(old, new)))
 
 
-def _drift_of_share(name: str, before: Portrait, after: Portrait) -> Drift:
+def _drift_of_share(name: str, before: DatasetProfile, after: DatasetProfile) -> Drift:
     old, new = (one.counts[name] / one.clips if one.clips else None for one in (before, after))
     moved = None if old is None or new is None else abs(new - old)
     return Drift(name, _rounded(old), _rounded(new), _rounded(moved))

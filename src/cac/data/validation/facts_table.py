@@ -18,12 +18,12 @@ from cac.schema.taxonomy import Family
 _SHOWN = 3  # clips that a leak names
 _TEXT = ("clip_id", "path", "pair_id", "split", "file_sha256", *(f"{check}_problem" for check in EXPECTED))
 _NUMBERS = ("duration", "clean", *(family.value for family in Family))
-_COLUMNS = ("line", *_TEXT, *_NUMBERS, "fingerprint")
+_COLUMNS = ("line", *_TEXT, *_NUMBERS, "perceptual_hash")
 
 _SCHEMA = f"""
 PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA temp_store = FILE;
 CREATE TABLE clips (line INTEGER PRIMARY KEY, {", ".join(f"{name} TEXT" for name in _TEXT)},
-                    {", ".join(f"{name} REAL" for name in _NUMBERS)}, fingerprint BLOB);
+                    {", ".join(f"{name} REAL" for name in _NUMBERS)}, perceptual_hash BLOB);
 CREATE TABLE opinions (line INTEGER PRIMARY KEY, clip_id TEXT, annotator TEXT, said TEXT, opinion_problem TEXT);
 CREATE TABLE drift (measure TEXT PRIMARY KEY, drift REAL);
 """
@@ -57,7 +57,7 @@ class FactsTable:
         self._database = sqlite3.connect(self.path)
         self._database.executescript(_SCHEMA)
         self._database.create_function("pair_problem", 3, _pair_problem, deterministic=True)
-        self._database.create_aggregate("places", 2, _Places)  # type: ignore[arg-type]  # typeshed: any number
+        self._database.create_aggregate("places", 2, _SplitList)  # type: ignore[arg-type]  # typeshed: any number
 
     def __enter__(self) -> Self:
         """Return the table."""
@@ -115,7 +115,7 @@ def _pair_problem(pair_id: str, clean: float, clips: int) -> str:
     return html.escape(f"pair {html.unescape(pair_id)!r}: {int(clean)} clean and {clips - int(clean)} anomalous")
 
 
-class _Places:
+class _SplitList:
     """An aggregate of SQLite: which clips are in which split, the first few by name."""
 
     def __init__(self) -> None:

@@ -12,8 +12,8 @@ _CLIP = "SELECT clip_id, split, pair_id, file_sha256 FROM clips WHERE line = ?"
 
 def note_near_duplicates(table: FactsTable, most: float) -> None:
     """Note, for each clip, the nearest clip of another split, if at most the share `most` of their bits differ."""
-    clips = table.select("SELECT line, split, fingerprint FROM clips "
-                         "WHERE fingerprint IS NOT NULL AND split IS NOT NULL ORDER BY line")  # fmt: skip
+    clips = table.select("SELECT line, split, perceptual_hash FROM clips "
+                         "WHERE perceptual_hash IS NOT NULL AND split IS NOT NULL ORDER BY line")  # fmt: skip
     for line, other, distance in nearest_of_other_splits(clips, most):
         [(_, _, pair_id, content)] = table.select(_CLIP, line)
         [(name, split, other_pair, other_content)] = table.select(_CLIP, other)

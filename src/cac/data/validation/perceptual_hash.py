@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 FRAMES = 4  # of a clip
 WIDTH, HEIGHT = 17, 16  # of a shrunk frame, pixels
-CLEARLY = 6  # grey levels of 255; with 0 a clip encoded anew differed in as many bits as another clip
+MIN_DIFFERENCE = 6  # grey levels of 255; with 0 a clip encoded anew differed in as many bits as another clip
 BITS = FRAMES * (WIDTH - 1) * HEIGHT
 
 _BLOCK = 512  # clips of one split that are compared at once with as many of another; a word of each takes 2 MB
 
 
-def fingerprint(frames: "Sequence[np.ndarray]") -> bytes:
+def perceptual_hash(frames: "Sequence[np.ndarray]") -> bytes:
     """Return the hash of a clip: `BITS` bits as bytes.
 
     Args:
@@ -29,7 +29,7 @@ def fingerprint(frames: "Sequence[np.ndarray]") -> bytes:
     import numpy as np
 
     grey = np.stack([*frames, *[frames[-1]] * (FRAMES - len(frames))]).astype(np.int16)
-    return np.packbits(grey[:, :, 1:] - grey[:, :, :-1] > CLEARLY).tobytes()
+    return np.packbits(grey[:, :, 1:] - grey[:, :, :-1] > MIN_DIFFERENCE).tobytes()
 
 
 def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: float) -> Iterator[tuple[int, int, float]]:
@@ -39,7 +39,7 @@ def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: flo
     bytes a clip are held. Of equally near clips the first is taken.
 
     Args:
-        clips: (number, split, fingerprint).
+        clips: (number, split, hash).
         most: share of bits, from 0 to 1.
     """
     import numpy as np
@@ -49,17 +49,17 @@ def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: flo
         numbers, held = by_split.setdefault(split, ([], bytearray()))
         numbers.append(number)
         held += bits
-    sides = [_Side(np.array(numbers), np.frombuffer(held, np.uint64).reshape(len(numbers), -1))
+    sides = [_SplitHashes(np.array(numbers), np.frombuffer(held, np.uint64).reshape(len(numbers), -1))
              for _, (numbers, held) in sorted(by_split.items())]  # fmt: skip
     for place, side in enumerate(sides):
         for other in sides[place + 1 :]:
-            _compare(side, other)
+            _compare_splits(side, other)
     for side in sides:
         for row in np.flatnonzero(side.distances <= int(most * BITS + 1e-9)):
             yield int(side.numbers[row]), int(side.nearest[row]), int(side.distances[row]) / BITS
 
 
-class _Side:
+class _SplitHashes:
     """The clips of one split: numbers, hashes, and for each the nearest clip so far and how many bits differ."""
 
     def __init__(self, numbers: "np.ndarray", hashes: "np.ndarray"):
@@ -77,7 +77,7 @@ class _Side:
         self.nearest[rows][nearer] = numbers[differing.argmin(axis=1)][nearer]
 
 
-def _compare(side: _Side, other: _Side) -> None:
+def _compare_splits(side: _SplitHashes, other: _SplitHashes) -> None:
     """Compare all clips of two splits, block by block."""
     import numpy as np
 

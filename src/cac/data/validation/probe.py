@@ -1,4 +1,4 @@
-"""One look at a clip's file: its hash, what it says of itself, its pace, its rotation, and its fingerprint.
+"""One look at a clip's file: its hash, what it says of itself, its timing, its rotation, and its perceptual hash.
 
 The file is opened once, by us, and FFmpeg gets nothing but its bytes: a playlist that names other files or addresses
 opens none of them. Frames come one at a time, and what is too large is not decoded at all. Left out: comparing with
@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.data.validation.perceptual_hash import FRAMES, HEIGHT, WIDTH, fingerprint
+from cac.data.validation.perceptual_hash import FRAMES, HEIGHT, WIDTH, perceptual_hash
 from cac.errors import CacError
 from cac.video.decode import VideoInfo
 from cac.video.sampling import spread_indices
@@ -31,24 +31,24 @@ class Undecodable(CacError):
 
 
 @dataclass(frozen=True)
-class Look:
+class VideoProbe:
     """What a file shows.
 
     Attributes:
         info: frame rate (the average), frame count, and the size of the first frame.
         container: FFmpeg's name of the container format.
-        constant: whether the frames follow one another evenly.
-        one_size: whether all frames have the size of the first.
-        turned: by how many quarter turns anticlockwise players show it.
-        fingerprint: None if the number of frames is not the one that was announced.
+        is_constant: whether the frames follow one another evenly.
+        is_one_size: whether all frames have the size of the first.
+        quarter_turns: by how many quarter turns anticlockwise players show it.
+        perceptual_hash: None if the number of frames is not the one that was announced.
     """
 
     info: VideoInfo
     container: str
-    constant: bool
-    one_size: bool
-    turned: int
-    fingerprint: bytes | None
+    is_constant: bool
+    is_one_size: bool
+    quarter_turns: int
+    perceptual_hash: bytes | None
 
 
 def sha256_of(file: BufferedReader) -> str:
@@ -71,12 +71,12 @@ def open_clip(path: Path) -> BufferedReader:
     return path.open("rb")
 
 
-def look_at(file: BufferedReader, frame_count: int, max_side: int) -> Look:
+def probe_video(file: BufferedReader, frame_count: int, max_side: int) -> VideoProbe:
     """Decode an open video file, frame after frame.
 
     Args:
         file: open at its start.
-        frame_count: how many frames it is said to have; the fingerprint is taken of frames spread over as many.
+        frame_count: how many frames it is said to have; the perceptual hash is of frames spread over as many.
         max_side: of a frame, in pixels.
 
     Raises:
@@ -90,7 +90,7 @@ def look_at(file: BufferedReader, frame_count: int, max_side: int) -> Look:
         with av.open(file, options={"protocol_whitelist": "none"}) as container:
             if not container.streams.video or container.format.name in _TEXT_ART:
                 raise Undecodable("has no video stream")
-            return _watch(container, frame_count, max_side)
+            return _decode_all(container, frame_count, max_side)
     except av.FFmpegError as error:
         raise Undecodable(f"cannot be decoded as video: {error.strerror}") from error
     except (OSError, ValueError, OverflowError, MemoryError) as error:  # an empty file cannot even be sought in
@@ -98,33 +98,33 @@ def look_at(file: BufferedReader, frame_count: int, max_side: int) -> Look:
         raise Undecodable(f"cannot be decoded as video: {said}") from error
 
 
-def _watch(container: Any, frame_count: int, max_side: int) -> Look:
+def _decode_all(container: Any, frame_count: int, max_side: int) -> VideoProbe:
     from av.video.reformatter import VideoReformatter
 
     stream = container.streams.video[0]
     if stream.codec_context is None:
         raise Undecodable("has a codec that is not known")
     _require_size(stream.codec_context, max_side)
-    pace, shrinker, kept = Pace(), VideoReformatter(), []
-    wanted, sizes, turned, count = set(spread_indices(frame_count, FRAMES)), [], 0, 0
+    timing, shrinker, kept = FrameTiming(), VideoReformatter(), []
+    wanted, sizes, quarter_turns, count = set(spread_indices(frame_count, FRAMES)), [], 0, 0
     for frame in container.decode(stream):
         _require_size(frame, max_side)
         if count in wanted:
             kept.append(_shrink(frame, shrinker))
         if (frame.width, frame.height) not in sizes:
             sizes.append((frame.width, frame.height))
-        turned = turned or round(frame.rotation / 90) % 4
-        pace.see(frame.pts)
+        quarter_turns = quarter_turns or round(frame.rotation / 90) % 4
+        timing.add(frame.pts)
         count += 1
     if not count or not stream.average_rate:
         raise Undecodable("holds no decodable frame")
-    return Look(
+    return VideoProbe(
         info=VideoInfo(float(stream.average_rate), count, *sizes[0]),
         container=container.format.name,
-        constant=pace.constant,
-        one_size=len(sizes) == 1,
-        turned=turned,
-        fingerprint=fingerprint(kept) if count == frame_count else None,
+        is_constant=timing.is_constant,
+        is_one_size=len(sizes) == 1,
+        quarter_turns=quarter_turns,
+        perceptual_hash=perceptual_hash(kept) if count == frame_count else None,
     )
 
 
@@ -137,7 +137,7 @@ def _shrink(frame: Any, shrinker: Any) -> "np.ndarray":
     return shrinker.reformat(frame, width=WIDTH, height=HEIGHT, format="gray8", interpolation="AREA").to_ndarray()
 
 
-class Pace:
+class FrameTiming:
     """Whether frames follow one another evenly, by their times in ticks of the file's clock, seen one after another."""
 
     def __init__(self) -> None:
@@ -147,7 +147,7 @@ class Pace:
         self._known = True
         self._steps = 0
 
-    def see(self, time: int | None) -> None:
+    def add(self, time: int | None) -> None:
         """Take the next frame's time, in the order in which frames are shown; None if the file does not tell it."""
         if time is None:
             self._known = False
@@ -160,7 +160,7 @@ class Pace:
         self._last = time
 
     @property
-    def constant(self) -> bool:
+    def is_constant(self) -> bool:
         """Whether all steps are equal; a clock that does not divide the rate gives steps that differ by a tick."""
         if not self._known or self._shortest < 0:
             return False

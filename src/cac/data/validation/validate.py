@@ -15,10 +15,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from cac.data.validation.annotator_agreement import take_opinions
+from cac.data.validation.annotator_agreement import record_agreement
 from cac.data.validation.checks import Outcome, Scope, failing_rows, list_checks, run_checks
 from cac.data.validation.clip_facts import FILE_CHECKS, iter_facts
-from cac.data.validation.drift import Drift, Portrait, Reference, drifts
+from cac.data.validation.drift import DatasetProfile, Drift, Reference, measure_drift
 from cac.data.validation.facts_table import FactsTable
 from cac.data.validation.near_duplicates import note_near_duplicates
 from cac.data.validation.summary import Summary
@@ -65,7 +65,7 @@ def validate(
         measures = tuple(one.measure for one in gathered.drifts if one.drift is not None)
         checks = list_checks(params, Scope(files, gathered.opinions is not None, measures))
         outcomes = run_checks(table, checks, out / DOCS_NAME)
-        blame = _write_failures(_findings(outcomes, table), out / FAILURES_NAME)
+        blocked_clips = _write_failures(_findings(outcomes, table), out / FAILURES_NAME)
     result = {
         "checks": [_report(outcome) for outcome in outcomes],
         "not_checked": [] if files else sorted(FILE_CHECKS),
@@ -74,23 +74,23 @@ def validate(
         "annotators": gathered.opinions,
     }
     (out / RESULT_NAME).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-    _raise_if_blocked(outcomes, blame, out)
+    _raise_if_blocked(outcomes, blocked_clips, out)
 
 
 def _gather(
     dataset: Path, params: Validation, table: FactsTable, reference: Reference | None, files: bool
 ) -> _Gathered:
     """Fill the table, a line at a time, then with what needs all lines."""
-    summary, portrait = Summary(), Portrait()
+    summary, profile = Summary(), DatasetProfile()
     for facts in iter_facts(dataset, params.max_side if files else None):
         table.add(facts)
         summary.add(facts.clip)
         if facts.clip is not None and reference is not None:
-            portrait.add(facts.clip)
+            profile.add(facts.clip)
     table.compare_lines()
     note_near_duplicates(table, params.near_duplicate_distance)
-    opinions = take_opinions(dataset, table, params.min_agreement)
-    found = drifts(reference.portrait, portrait) if reference else []
+    opinions = record_agreement(dataset, table, params.min_agreement)
+    found = measure_drift(reference.profile, profile) if reference else []
     for one in found:
         if one.drift is not None:
             table.execute("INSERT INTO drift VALUES (?, ?)", one.measure, one.drift)
@@ -130,7 +130,7 @@ def _plain(value: object) -> object:
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-class _Blame:
+class _BlockedClips:
     """Which manifest lines a blocking check found at fault: how many, and the first by name."""
 
     def __init__(self) -> None:
@@ -151,17 +151,17 @@ class _Blame:
             self.names.append(name)
 
 
-def _write_failures(findings: Iterable[dict[str, object]], path: Path) -> _Blame:
-    """Write the findings, if there are any, and return what is to blame."""
-    blame = _Blame()
+def _write_failures(findings: Iterable[dict[str, object]], path: Path) -> _BlockedClips:
+    """Write the findings, if there are any, and return the clips they blame."""
+    blocked_clips = _BlockedClips()
     with path.open("w", encoding="utf-8") as file:
         for finding in findings:
-            blame.take(finding)
+            blocked_clips.take(finding)
             file.write(json.dumps(finding, sort_keys=True, allow_nan=False) + "\n")
         empty = file.tell() == 0
     if empty:
         path.unlink()
-    return blame
+    return blocked_clips
 
 
 def _report(outcome: Outcome) -> dict[str, object]:
@@ -183,13 +183,19 @@ def _drift_report(reference: Reference | None, found: list[Drift]) -> dict[str, 
     return {"reference": reference.name, "measures": [asdict(one) for one in found]}
 
 
-def _raise_if_blocked(outcomes: list[Outcome], blame: _Blame, out: Path) -> None:
+def _raise_if_blocked(outcomes: list[Outcome], blocked_clips: _BlockedClips, out: Path) -> None:
     blocked = [outcome for outcome in outcomes if outcome.check.suite == "blocking" and not outcome.passed]
     if not blocked:
         return
     checks = ", ".join(_count(outcome) for outcome in blocked)
-    more = f" and {blame.lines - len(blame.names)} more" if blame.lines > len(blame.names) else ""
-    clips = f" {blame.lines} clips at fault: {', '.join(blame.names)}{more}." if blame.lines else ""
+    more = (
+        f" and {blocked_clips.lines - len(blocked_clips.names)} more"
+        if blocked_clips.lines > len(blocked_clips.names)
+        else ""
+    )
+    clips = (
+        f" {blocked_clips.lines} clips at fault: {', '.join(blocked_clips.names)}{more}." if blocked_clips.lines else ""
+    )
     raise CacError(
         f"the dataset failed {len(blocked)} blocking checks: {checks}.{clips} "
         f"Mend the data; every finding is in {out / FAILURES_NAME}."

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from cac.data.versions.groups import torn_groups
+from cac.data.versions.groups import groups_across_splits
 from cac.errors import CacError
 from cac.schema.annotations import Clip, FrameBox
 
 
 @dataclass(frozen=True)
-class Sourced:
+class SourcedClip:
     """A clip and the dataset it comes from, named as the user named it."""
 
     source: str
@@ -33,10 +33,10 @@ class Contradiction:
     """Clips that cannot be in one dataset, and why, in words; those of one side agree with one another."""
 
     problem: str
-    sides: tuple[tuple[Sourced, ...], ...]
+    sides: tuple[tuple[SourcedClip, ...], ...]
 
 
-def refuse_conflicts(found: Sequence[Sourced]) -> None:
+def check_no_contradictions(found: Sequence[SourcedClip]) -> None:
     """Make sure that no clip contradicts another.
 
     Raises:
@@ -51,18 +51,18 @@ def refuse_conflicts(found: Sequence[Sourced]) -> None:
         )
 
 
-def contradictions(found: Sequence[Sourced]) -> list[Contradiction]:
+def contradictions(found: Sequence[SourcedClip]) -> list[Contradiction]:
     """Return where clips share an id or a path but not their content, or their content but not what is said of it."""
     return [
         *_contradictions(found, lambda clip: clip.clip_id, lambda clip: clip.sha256, "the same id, other content"),
-        *_contradictions(found, lambda clip: clip.sha256, annotation, "the same content, annotated differently"),
+        *_contradictions(found, lambda clip: clip.sha256, annotation_key, "the same content, annotated differently"),
         *_contradictions(
-            _one_an_id(found), lambda clip: str(PurePosixPath(clip.path)), lambda clip: clip.sha256, "the same path"
+            _first_per_id(found), lambda clip: str(PurePosixPath(clip.path)), lambda clip: clip.sha256, "the same path"
         ),
     ]
 
 
-def annotation(clip: Clip) -> tuple[object, ...]:
+def annotation_key(clip: Clip) -> tuple[object, ...]:
     """Return what is said of a clip's content; the order in which it is said does not count."""
     in_order = (one.model_copy(update={"boxes": tuple(sorted(one.boxes, key=_frame_of))}) for one in clip.anomalies)
     anomalies, distractors = (
@@ -76,30 +76,30 @@ def _frame_of(box: FrameBox) -> int:
 
 
 def _contradictions(
-    found: Iterable[Sourced], key: Callable[[Clip], str], value: Callable[[Clip], object], problem: str
+    found: Iterable[SourcedClip], key: Callable[[Clip], str], value: Callable[[Clip], object], problem: str
 ) -> list[Contradiction]:
     """Return a contradiction for each key under which clips have more than one value."""
-    by_key: dict[str, dict[object, list[Sourced]]] = defaultdict(dict)
+    by_key: dict[str, dict[object, list[SourcedClip]]] = defaultdict(dict)
     for one in found:
         by_key[key(one.clip)].setdefault(value(one.clip), []).append(one)
     return [Contradiction(problem, tuple(map(tuple, sides.values()))) for sides in by_key.values() if len(sides) > 1]
 
 
-def _one_an_id(found: Iterable[Sourced]) -> list[Sourced]:
+def _first_per_id(found: Iterable[SourcedClip]) -> list[SourcedClip]:
     """Return the first clip of each id: one id with two contents is another problem than two ids with one path."""
-    first: dict[str, Sourced] = {}
+    first: dict[str, SourcedClip] = {}
     for one in found:
         first.setdefault(one.clip.clip_id, one)
     return list(first.values())
 
 
-def refuse_torn_groups(found: Sequence[Sourced]) -> None:
+def check_groups_intact(found: Sequence[SourcedClip]) -> None:
     """Make sure that no group of linked clips is in two splits.
 
     Raises:
         CacError: some are; the message lists them all.
     """
-    lines = torn_groups([one.clip for one in found], [one.name for one in found])
+    lines = groups_across_splits([one.clip for one in found], [one.name for one in found])
     if lines:
         raise CacError(
             f"{len(lines)} groups of linked clips are in more than one split, so nothing was merged. "

@@ -33,7 +33,7 @@ class ClipChange:
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedClip:
     """A clip that only one version has."""
 
     clip_id: str
@@ -42,7 +42,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class VersionDiff:
     """What changed from `before` to `after`, both named as the user named them; clips are sorted by id.
 
     Attributes:
@@ -55,8 +55,8 @@ class Comparison:
     before: str
     after: str
     unchanged: int
-    added: tuple[Listed, ...]
-    removed: tuple[Listed, ...]
+    added: tuple[ListedClip, ...]
+    removed: tuple[ListedClip, ...]
     replaced: tuple[ClipChange, ...]
     relabelled: tuple[ClipChange, ...]
 
@@ -73,7 +73,7 @@ class Version:
     clips: Mapping[str, Clip]
 
 
-def version_of(name: str, clips: Iterable[Clip]) -> Version:
+def make_version(name: str, clips: Iterable[Clip]) -> Version:
     """Return a version of these clips.
 
     Raises:
@@ -89,12 +89,12 @@ def version_of(name: str, clips: Iterable[Clip]) -> Version:
     return Version(name, by_id)
 
 
-def compare(before: Version, after: Version) -> Comparison:
+def diff_versions(before: Version, after: Version) -> VersionDiff:
     """Return what changed from one version to the other."""
     old, new = before.clips, after.clips
-    both = [(clip_id, changes_of(old[clip_id], new[clip_id])) for clip_id in sorted(old.keys() & new.keys())]
+    both = [(clip_id, diff_clips(old[clip_id], new[clip_id])) for clip_id in sorted(old.keys() & new.keys())]
     changed = [ClipChange(clip_id, changes) for clip_id, changes in both if changes]
-    return Comparison(
+    return VersionDiff(
         before=before.name,
         after=after.name,
         unchanged=len(both) - len(changed),
@@ -105,11 +105,11 @@ def compare(before: Version, after: Version) -> Comparison:
     )
 
 
-def _listed(clip: Clip) -> Listed:
-    return Listed(clip.clip_id, clip.split, tuple(dict.fromkeys(anomaly.leaf for anomaly in clip.anomalies)))
+def _listed(clip: Clip) -> ListedClip:
+    return ListedClip(clip.clip_id, clip.split, tuple(dict.fromkeys(anomaly.leaf for anomaly in clip.anomalies)))
 
 
-def changes_of(old: Clip, new: Clip) -> dict[str, Change]:
+def diff_clips(old: Clip, new: Clip) -> dict[str, Change]:
     """Return what is said otherwise of a clip, {thing: change}; the order of anomalies and boxes does not count."""
     pairs: dict[str, tuple[Value, Value]] = {
         "sha256": (old.sha256, new.sha256),

@@ -9,7 +9,7 @@ towards train: what was trained on never turns into a test. Left out: reading an
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from cac.data.atomic_dataset import check_shares, split_of
+from cac.data.atomic_dataset import check_ratios, split_of
 from cac.data.injection.pair import video_of
 from cac.errors import CacError
 from cac.schema.annotations import Clip, Split
@@ -20,7 +20,7 @@ _SHOWN = 6  # clips of a group that an error names
 
 
 @dataclass(frozen=True)
-class Shares:
+class SplitRatios:
     """Shares of the groups that go to val and to test; the rest is trained on.
 
     Raises:
@@ -31,7 +31,7 @@ class Shares:
     test: float
 
     def __post_init__(self) -> None:
-        check_shares(self.val, self.test)
+        check_ratios(self.val, self.test)
 
 
 def group_clips(clips: Sequence[Clip]) -> list[list[int]]:
@@ -57,7 +57,7 @@ def _key(clip: Clip) -> str:
     return video_of(clip.pair_id) or clip.pair_id
 
 
-def assign_splits(clips: Sequence[Clip], shares: Shares) -> list[Clip]:
+def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
     """Return the clips with the split that follows from their group; clips of `test_shifted` stay there.
 
     A group of several keys (pairs, or videos that clips were cut from) has the split nearest to train of those that its
@@ -75,20 +75,20 @@ def assign_splits(clips: Sequence[Clip], shares: Shares) -> list[Clip]:
         )
     placed = list(clips)
     for group in groups:
-        split = _split_of([clips[i] for i in group], shares)
+        split = _split_of([clips[i] for i in group], ratios)
         for i in group:
             placed[i] = clips[i].model_copy(update={"split": split})
     return placed
 
 
-def _split_of(group: Sequence[Clip], shares: Shares) -> Split:
+def _split_of(group: Sequence[Clip], ratios: SplitRatios) -> Split:
     if group[0].split == SHIFTED:
         return SHIFTED
     keys = {_key(clip) for clip in group}
-    return max((split_of(key, shares.val, shares.test) for key in keys), key=_TOWARDS_TRAIN.index)
+    return max((split_of(key, ratios.val, ratios.test) for key in keys), key=_TOWARDS_TRAIN.index)
 
 
-def torn_groups(clips: Sequence[Clip], names: Sequence[str] | None = None) -> list[str]:
+def groups_across_splits(clips: Sequence[Clip], names: Sequence[str] | None = None) -> list[str]:
     """Return a line for each group that is in more than one split; `names` are said instead of the clip ids."""
     lines = []
     for group in group_clips(clips):

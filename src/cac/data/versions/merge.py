@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cac.data.atomic_dataset import new_dataset, refuse_nesting, restore
+from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
 from cac.data.versions.cards import Card, merge_cards, read_card, write_card
-from cac.data.versions.conflicts import Sourced, refuse_conflicts, refuse_torn_groups
-from cac.data.versions.groups import Shares, assign_splits
-from cac.data.versions.merged_opinions import Merged, Origin, merge_opinions, write_opinions
+from cac.data.versions.conflicts import SourcedClip, check_groups_intact, check_no_contradictions
+from cac.data.versions.groups import SplitRatios, assign_splits
+from cac.data.versions.merge_annotations import Merged, Origin, merge_opinions, write_opinions
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips, write_clips
 
@@ -30,7 +30,7 @@ class SourceReport:
     """How many clips came in from one dataset, and what became of them."""
 
     source: str
-    came_in: int
+    received: int
     kept: int = 0
     duplicates: int = 0
 
@@ -55,12 +55,12 @@ class MergeReport:
         """Return the report as plain values."""
         return {
             "clips": _counts(
-                sum(one.came_in for one in self.sources),
+                sum(one.received for one in self.sources),
                 sum(one.kept for one in self.sources),
                 sum(one.duplicates for one in self.sources),
             ),
             "sources": [
-                {"source": one.source, **_counts(one.came_in, one.kept, one.duplicates)} for one in self.sources
+                {"source": one.source, **_counts(one.received, one.kept, one.duplicates)} for one in self.sources
             ],
             "joined_pairs": self.joined_pairs,
             "other_names": self.other_names,
@@ -68,8 +68,8 @@ class MergeReport:
         }
 
 
-def _counts(came_in: int, kept: int, duplicates: int) -> dict[str, int]:
-    return {"in": came_in, "kept": kept, "duplicates": duplicates}
+def _counts(received: int, kept: int, duplicates: int) -> dict[str, int]:
+    return {"in": received, "kept": kept, "duplicates": duplicates}
 
 
 @dataclass(frozen=True)
@@ -80,29 +80,29 @@ class _Source:
     card: Card
 
 
-def merge_datasets(folders: Sequence[Path], out: Path, shares: Shares | None = None) -> MergeReport:
-    """Merge datasets into `out`, which may be one of them; with `shares` all are split anew.
+def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | None = None) -> MergeReport:
+    """Merge datasets into `out`, which may be one of them; with `ratios` all are split anew.
 
     Raises:
         CacError: a dataset cannot be read or a file of it is not what its manifest says; clips or opinions contradict
-            each other; without `shares`, a group of linked clips is in two splits; or `out` cannot be written.
+            each other; without `ratios`, a group of linked clips is in two splits; or `out` cannot be written.
     """
     for folder in folders:
-        refuse_nesting(folder, out)
+        check_not_nested(folder, out)
     sources = [_read(folder) for folder in folders]
-    found = [Sourced(source.name, clip) for source in sources for clip in source.clips]
-    refuse_conflicts(found)
-    if shares is None:
-        refuse_torn_groups(found)
+    found = [SourcedClip(source.name, clip) for source in sources for clip in source.clips]
+    check_no_contradictions(found)
+    if ratios is None:
+        check_groups_intact(found)
     _check_files(sources)
-    kept, report = _take_once(sources)
+    kept, report = _deduplicate(sources)
     said = _merge_opinions(sources, [clip for _, clip in kept])
-    report.opinions = (said.came_in, len(said.opinions))
+    report.opinions = (said.received, len(said.opinions))
     clips = _join_pairs([clip for _, clip in kept], report)
     card = merge_cards([source.card for source in sources])
-    if shares is not None:
-        clips = assign_splits(clips, shares)
-        card["splits"] = {"val_ratio": shares.val, "test_ratio": shares.test}
+    if ratios is not None:
+        clips = assign_splits(clips, ratios)
+        card["splits"] = {"val_ratio": ratios.val, "test_ratio": ratios.test}
     with new_dataset(out) as place:
         _copy_files(kept, place)
         write_clips(place, sorted(clips, key=lambda clip: clip.clip_id))
@@ -146,7 +146,7 @@ def _file_problem(folder: Path, clip: Clip) -> str | None:
     return None if digest == clip.sha256 else f"{clip.path} has another content"
 
 
-def _take_once(sources: Sequence[_Source]) -> tuple[list[tuple[Path, Clip]], MergeReport]:
+def _deduplicate(sources: Sequence[_Source]) -> tuple[list[tuple[Path, Clip]], MergeReport]:
     """Return each clip once, with its dataset's folder, and count."""
     report = MergeReport([SourceReport(source.folder.resolve().name, len(source.clips)) for source in sources])
     taken: dict[str, tuple[Path, Clip]] = {}

@@ -8,7 +8,7 @@ the pipeline imports it.
 from collections.abc import Iterator
 from pathlib import Path
 
-from cac.data.versions.diff import Version, version_of
+from cac.data.versions.diff import Version, make_version
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.schema.annotations import MANIFEST_NAME, Clip, iter_clips, parse_clip
@@ -24,7 +24,7 @@ def read_version(name: str, dataset: Path) -> Version:
     Raises:
         CacError: there is neither, the revision's data is neither in the cache nor on the remote, or it is not valid.
     """
-    return version_of(*open_version(name, dataset))
+    return make_version(*open_version(name, dataset))
 
 
 def open_version(name: str, dataset: Path) -> tuple[str, Iterator[Clip]]:

@@ -10,9 +10,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.data.atomic_dataset import new_dataset, refuse_nesting, restore
+from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
 from cac.data.versions.cards import read_card, write_card
-from cac.data.versions.groups import Shares, assign_splits, group_clips
+from cac.data.versions.groups import SplitRatios, assign_splits, group_clips
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips, write_clips
 
@@ -27,7 +27,7 @@ class SplitReport:
     moved: dict[tuple[str, str], int]
 
 
-def split_dataset(dataset: Path, shares: Shares, out: Path | None) -> SplitReport:
+def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None) -> SplitReport:
     """Split a dataset anew, in place or into `out`, which then holds all that the dataset's folder does.
 
     Raises:
@@ -36,8 +36,8 @@ def split_dataset(dataset: Path, shares: Shares, out: Path | None) -> SplitRepor
     """
     restore(dataset)
     old = read_clips(dataset)
-    new = assign_splits(old, shares)
-    card = read_card(dataset) | {"splits": {"val_ratio": shares.val, "test_ratio": shares.test}}
+    new = assign_splits(old, ratios)
+    card = read_card(dataset) | {"splits": {"val_ratio": ratios.val, "test_ratio": ratios.test}}
     if out is None or out.resolve() == dataset.resolve():
         _replace(dataset, new, card)
     else:
@@ -70,7 +70,7 @@ def _settle(path: Path) -> None:
 
 
 def _copy(dataset: Path, out: Path, clips: list[Clip], card: dict[str, object]) -> None:
-    refuse_nesting(dataset, out)
+    check_not_nested(dataset, out)
     with new_dataset(out) as place:
         shutil.copytree(dataset, place, copy_function=shutil.copyfile, dirs_exist_ok=True)
         write_clips(place, clips)

@@ -48,7 +48,7 @@ class Stats:
 
     def to_dict(self) -> dict[str, object]:
         """Return the numbers as plain values, the lists of numbers as their quantiles."""
-        numbers = {name: spread(getattr(self, name)) for name in
+        numbers = {name: summarise(getattr(self, name)) for name in
                    ("durations", "window_seconds", "window_shares", "box_areas")}  # fmt: skip
         return {**vars(self), **numbers}
 
@@ -85,7 +85,7 @@ def _by_split(named: Iterable[tuple[str, Clip]], always: Iterable[str]) -> Count
     return {name: {split: counted[name, split] for split in get_args(Split)} for name in names}
 
 
-def spread(values: Sequence[float]) -> dict[str, float] | None:
+def summarise(values: Sequence[float]) -> dict[str, float] | None:
     """Return count, extremes, mean and quantiles of numbers, to six decimals; None of none."""
     import numpy as np
 

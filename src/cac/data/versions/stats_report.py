@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 _COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73", "test_shifted": "#CC79A7"}
 _CLEAN, _ANOMALOUS, _BARS = "#56B4E9", "#D55E00", "#7a8aa0"
 _BINS = 24
-_MOST_NAMES = 10  # generators that get a bar of their own
-_LONGEST_NAME = 30
+_MAX_NAMES = 10  # generators that get a bar of their own
+_MAX_NAME = 30
 _FEWEST_ROWS = 4  # that a chart of bars has room for, so that a single bar is no wall
 
 
@@ -54,11 +54,11 @@ def draw_stats(stats: Stats, path: Path) -> None:
 def most_frequent(counts: Counts) -> Counts:
     """Return the names with the most clips, all others as one."""
     order = sorted(counts, key=lambda name: (-sum(counts[name].values()), name))
-    if len(order) <= _MOST_NAMES:
+    if len(order) <= _MAX_NAMES:
         return {name: counts[name] for name in order}
-    others = order[_MOST_NAMES:]
+    others = order[_MAX_NAMES:]
     rest = {split: sum(counts[name][split] for name in others) for split in get_args(Split)}
-    return {name: counts[name] for name in order[:_MOST_NAMES]} | {f"{len(others)} others": rest}
+    return {name: counts[name] for name in order[:_MAX_NAMES]} | {f"{len(others)} others": rest}
 
 
 def _draw_splits(axes: "Axes", splits: Counts) -> None:
@@ -87,7 +87,7 @@ def _draw_names(axes: "Axes", title: str, counts: Counts) -> None:
 
 def _short(name: str) -> str:
     """Return a name that fits beside its bar; a dollar sign would start a formula."""
-    cut = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    cut = name if len(name) <= _MAX_NAME else f"{name[: _MAX_NAME - 1]}…"
     return cut.replace("_", " ").replace("$", r"\$")
 
 

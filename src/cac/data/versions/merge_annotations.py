@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from cac.data.validation.annotator_agreement import OPINIONS_NAME, Opinion
 from cac.errors import CacError
-from cac.io.jsonl import MOST_BYTES, iter_lines
+from cac.io.jsonl import MAX_BYTES, iter_lines
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Merged:
     """Opinions sorted by clip and annotator, and how many came in; the difference were there twice."""
 
     opinions: Sequence[Opinion]
-    came_in: int
+    received: int
 
 
 def merge_opinions(origins: Sequence[Origin]) -> Merged:
@@ -47,10 +47,10 @@ def merge_opinions(origins: Sequence[Origin]) -> Merged:
             of one clip; the message lists all of them.
     """
     kept: dict[tuple[str, str], tuple[str, Opinion]] = {}
-    problems, came_in = [], 0
+    problems, received = [], 0
     for origin in origins:
         for number, line in _lines(origin.folder):
-            came_in += 1
+            received += 1
             where = f"{origin.folder / OPINIONS_NAME}:{number}"
             try:
                 opinion = _parse(line, origin.kept_as)
@@ -65,7 +65,7 @@ def merge_opinions(origins: Sequence[Origin]) -> Merged:
             f"{len(problems)} opinions cannot be merged, so nothing was. Mend or leave out:"
             + "".join(f"\n  {problem}" for problem in problems)
         )
-    return Merged([kept[key][1] for key in sorted(kept)], came_in)
+    return Merged([kept[key][1] for key in sorted(kept)], received)
 
 
 def write_opinions(dataset: Path, opinions: Sequence[Opinion]) -> None:
@@ -87,7 +87,7 @@ def _parse(line: bytes | None, kept_as: Mapping[str, str]) -> Opinion:
         ValueError: the line is none, or its clip is unknown; the message says what is wrong.
     """
     if line is None:
-        raise ValueError(f"longer than {MOST_BYTES >> 20} MiB")
+        raise ValueError(f"longer than {MAX_BYTES >> 20} MiB")
     try:
         opinion = Opinion.model_validate(json.loads(line))
     except ValidationError as error:
