@@ -1,9 +1,9 @@
-"""Write docs/reference/annotations.md from the models, so that it says what the code does.
+"""Write docs/reference/annotations.md from the models, so that the page always matches the code.
 
     python scripts/annotations_reference.py
 
-Names, types and bounds come from the models and leaves from the taxonomy; what a field means is told here, and a field
-of which nothing is told is an error. `tests/data/test_annotations_reference.py` fails when the page is stale.
+Names, types and bounds come from the models, and leaves from the taxonomy. `MEANING` explains each field; a field
+without an explanation is an error. `tests/data/test_annotations_reference.py` fails when the page is stale.
 """
 
 import json
@@ -23,31 +23,31 @@ ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs/reference/annotations.md"
 
 MEANING = {
-    "Clip.clip_id": "a name of its own in the dataset",
-    "Clip.path": "the video, from the dataset folder; it may not leave it",
-    "Clip.sha256": "of the file",
-    "Clip.fps": "frames a second, constant; frame i is shown at i / fps seconds",
+    "Clip.clip_id": "a name that is unique in the dataset",
+    "Clip.path": "the video, relative to the dataset folder and inside it",
+    "Clip.sha256": "SHA-256 of the file",
+    "Clip.fps": "frames per second, constant; frame i is shown at i / fps seconds",
     "Clip.frame_count": "frames in the file, counted by decoding",
-    "Clip.width": "pixels",
-    "Clip.height": "pixels",
-    "Clip.source": "where clip and annotation come from: a dataset, a tool, a team",
-    "Clip.generator": "what made the video; `unknown` if nobody knows",
-    "Clip.split": "what it is used for; clips of one pair share it",
-    "Clip.pair_id": "the same for a clip and its clean twin; a clip without a twin has one of its own",
-    "Clip.anomalies": "what is wrong; empty for a clean clip",
-    "Clip.distractors": "what happens in it that is easily taken for an anomaly and is none; may be left out",
-    "Distractor.name": "any name for it",
+    "Clip.width": "width of the frames in pixels",
+    "Clip.height": "height of the frames in pixels",
+    "Clip.source": "origin of clip and annotation: a dataset, a tool, a team",
+    "Clip.generator": "the model that made the video, or `unknown`",
+    "Clip.split": "what the clip is used for; clips of one pair share it",
+    "Clip.pair_id": "shared by a clip and its clean twin; unique for a clip without a twin",
+    "Clip.anomalies": "the defects; empty for a clean clip",
+    "Clip.distractors": "harmless changes that resemble an anomaly; optional",
+    "Distractor.name": "any name",
     "Distractor.window": "start and end in seconds",
     "Anomaly.family": "one of the families below",
-    "Anomaly.leaf": "one of the leaves below, of this family",
-    "Anomaly.window": "start and end in seconds; the frame at the end is not in it",
+    "Anomaly.leaf": "one of the leaves of this family, below",
+    "Anomaly.window": "start and end in seconds; the frame at the end is not included",
     "Anomaly.boxes": "one for every frame in the window",
-    "Anomaly.saliency": "how visible it is; 1 is obvious",
-    "FrameBox.frame": "which frame, from 0",
-    "FrameBox.box": "x1, y1, x2, y2 as shares of width and height, from the top left corner",
-    "Opinion.clip_id": "of a clip in the manifest",
-    "Opinion.annotator": "a name or a number, always the same for one person",
-    "Opinion.anomalies": "what she found; empty if nothing",
+    "Anomaly.saliency": "how visible the defect is; 1 is obvious",
+    "FrameBox.frame": "the frame, counted from 0",
+    "FrameBox.box": "x1, y1, x2, y2 relative to width and height, from the top left corner",
+    "Opinion.clip_id": "the id of a clip in the manifest",
+    "Opinion.annotator": "a name or number, always the same for one person",
+    "Opinion.anomalies": "what the annotator found; empty if nothing",
 }
 _BOUNDS = {"exclusiveMinimum": "> {}", "minimum": ">= {}", "maximum": "<= {}", "pattern": "`{}`"}
 _EXAMPLE = Clip(
@@ -81,16 +81,16 @@ def reference() -> str:
 
 <!-- Made by scripts/annotations_reference.py from the models; do not edit. -->
 
-A dataset is a folder with `clips/*.mp4`, `{MANIFEST_NAME}` (a clip a line, as JSON), `{CARD_NAME}` and, if several
-annotators saw the same clips, `{OPINIONS_NAME}`. Schema version {SCHEMA_VERSION}, taxonomy version {TAXONOMY_VERSION}.
-Every key but `distractors` must be there and no other may be; numbers are finite. How to annotate:
-[a guide](../how-to/annotate.md).
+A dataset is a folder with `clips/*.mp4`, the manifest `{MANIFEST_NAME}` (one clip per line, as JSON), the card
+`{CARD_NAME}` and, if several annotators saw the same clips, `{OPINIONS_NAME}`. Schema version {SCHEMA_VERSION}, taxonomy
+version {TAXONOMY_VERSION}. Every key except `distractors` is required, other keys are refused, and numbers are finite.
+For what to mark see [annotate](../how-to/annotate.md).
 
 ## A clip: a line of `{MANIFEST_NAME}`
 
 {_fields(Clip)}
 
-The splits are {_list(get_args(Split))}; the last is optional.
+The splits are {_list(get_args(Split))}. A dataset need not have the last one.
 
 ### An anomaly
 
@@ -110,25 +110,25 @@ The splits are {_list(get_args(Split))}; the last is optional.
 {json.dumps(_EXAMPLE.model_dump(mode="json"), indent=1)}
 ```
 
-In the file it is one line.
+In the file this is one line.
 
 ## An opinion: a line of `{OPINIONS_NAME}`
 
 {_fields(Opinion)}
 
-The manifest holds what is trained on. Opinions are what it was made of, and only `cac data validate` reads them. An
-anomaly is written as above; its boxes may be left empty.
+Training uses the manifest. Opinions are the annotations of single annotators from which the manifest was made; only
+`cac data validate` reads them. An anomaly has the keys above; its boxes may be empty.
 
 ## Families and leaves
 
 {_leaves()}
 
-In a frame: whether a single frame is enough to see it. Injected: whether `cac data inject` can make it.
+"In a frame": a single frame is enough to see it. "Injected": `cac data inject` can make it.
 
 ## Checks
 
-`cac data validate` asks all of this. A failure of a blocking check stops the pipeline, a warning is only reported.
-Numbers are those of `params.yaml`.
+`cac data validate` runs these checks. A failed blocking check stops the pipeline; a warning is only reported. The
+numbers are those of `params.yaml`.
 
 {_checks()}
 """
@@ -170,7 +170,7 @@ def _leaves() -> str:
         for leaf in sorted(LEAVES.values(), key=lambda leaf: list(Family).index(leaf.family))
     )
     return "\n".join(
-        ("| family | leaf | what it is | in a frame | injected |", "| --- | --- | --- | --- | --- |", *rows)
+        ("| family | leaf | definition | in a frame | injected |", "| --- | --- | --- | --- | --- |", *rows)
     )
 
 
@@ -182,7 +182,7 @@ def _checks() -> str:
     params = load_params(ROOT / "params.yaml").validation
     checks = list_checks(params, Scope(opinions=True, measures=("…",)))
     rows = (f"| `{check.name}` | {check.suite} | {check.expected.replace('|', '/')} |" for check in checks)
-    return "\n".join(("| check | suite | what is expected |", "| --- | --- | --- |", *rows))
+    return "\n".join(("| check | suite | expected |", "| --- | --- | --- |", *rows))
 
 
 if __name__ == "__main__":

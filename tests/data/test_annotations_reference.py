@@ -1,4 +1,4 @@
-"""The schema reference is what the models and the taxonomy say now."""
+"""The annotation reference matches the models and the taxonomy."""
 
 import re
 
@@ -12,7 +12,7 @@ def test_the_page_is_not_stale() -> None:
     assert PAGE.read_text(encoding="utf-8") == reference(), "run: python scripts/annotations_reference.py"
 
 
-def test_every_field_is_told_and_nothing_else() -> None:
+def test_every_field_is_explained_and_no_other() -> None:
     models = (Clip, Anomaly, Distractor, FrameBox, Opinion)
     assert MEANING.keys() == {f"{model.__name__}.{name}" for model in models for name in model.model_fields}
 

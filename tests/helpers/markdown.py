@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-_FENCE = re.compile(
-    r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.DOTALL | re.MULTILINE
-)
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[\w-]*)[^\n]*\n(?P<text>.*?)^(?P=indent)```", re.DOTALL | re.M)
 _INDENTED = re.compile(r"(?:(?<=\n\n)|\A)((?:(?:    [^\n]*)?\n)+)")
 _LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*([^)\s]+)\s*\)")
 _SPAN = re.compile(r"`([^`]+)`")
-_HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.MULTILINE)
+_HEADING = re.compile(r"^#{1,6} +(.+?)\s*$", re.M)
 _SHELLS = ("", "bash", "sh", "shell", "console")
 _SEPARATORS = ("&&", "||", "|", ";")
 _PLACEHOLDER = re.compile(r"…|\.\.\.|^\[|\]$")

@@ -1,11 +1,12 @@
-"""The how-to pages' code, run as it stands; what a page calls yours is given here."""
+"""The Python code of the how-to pages runs; the tests supply the names that a page leaves to its reader."""
 
-import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from helpers.markdown import blocks
 from helpers.rl_clips import BRIGHT, DARK, frozen, moving
 
 from cac.video.encode import encode
@@ -13,28 +14,28 @@ from cac.video.encode import encode
 PAGES = Path(__file__).parents[2] / "docs" / "how-to"
 
 
-def run_page(name: str, **yours) -> dict:
-    """Execute a page's Python blocks one after the other in one namespace, and return it."""
-    blocks = re.findall(r"^```python\n(.*?)^```", (PAGES / name).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
-    assert blocks
-    for block in blocks:
+def run_page(name: str, **yours: Any) -> dict[str, Any]:
+    """Execute a page's Python blocks in order in one namespace, and return the namespace."""
+    found = blocks(PAGES / name, "python")
+    assert found
+    for block in found:
         exec(compile(block, name, "exec"), yours)
     return yours
 
 
 @pytest.fixture(autouse=True)
-def elsewhere(store, tmp_path, monkeypatch):
+def outside_the_project(store: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_best_of_n(tmp_path):
+def test_the_best_of_n_page_keeps_the_clean_clip_that_moves(tmp_path: Path) -> None:
     clips = {"a": moving(BRIGHT), "b": frozen(moving(DARK)), "c": moving(DARK), "d": moving(BRIGHT, seed=2)}
     for name, clip in clips.items():
         encode(tmp_path / f"{name}.mp4", clip.frames, clip.fps)
     assert run_page("best-of-n.md")["ranking"].best == 2
 
 
-def test_diffusion(tmp_path):
+def test_the_diffusion_page_rewards_the_clean_clip_most(tmp_path: Path) -> None:
     clips = [moving(DARK), moving(BRIGHT)]
     videos = torch.from_numpy(np.stack([clip.frames for clip in clips])).permute(0, 1, 4, 2, 3) / 255
     encode(tmp_path / "0.mp4", clips[0].frames, 8)
@@ -45,7 +46,7 @@ def test_diffusion(tmp_path):
     assert after["rewards"][0] == pytest.approx(float(after["scores"]["avg"][0]), abs=0.05)
 
 
-def test_trl(policy):
+def test_the_trl_page_trains_a_policy(policy: tuple[Any, Any]) -> None:
     from datasets import Dataset
 
     model, tokenizer = policy
