@@ -82,9 +82,9 @@ def reference() -> str:
 <!-- Made by scripts/annotations_reference.py from the models; do not edit. -->
 
 A dataset is a folder with `clips/*.mp4`, the manifest `{MANIFEST_NAME}` (one clip per line, as JSON), the card
-`{CARD_NAME}` and, if several annotators saw the same clips, `{OPINIONS_NAME}`. Schema version {SCHEMA_VERSION}, taxonomy
-version {TAXONOMY_VERSION}. Every key except `distractors` is required, other keys are refused, and numbers are finite.
-For what to mark see [annotate](../how-to/annotate.md).
+`{CARD_NAME}` and, if several annotators saw the same clips, `{OPINIONS_NAME}`. Schema version {SCHEMA_VERSION},
+taxonomy version {TAXONOMY_VERSION}. Every key except `distractors` is required, other keys are refused, and numbers
+are finite. For what to mark see [annotate](../how-to/annotate.md).
 
 ## A clip: a line of `{MANIFEST_NAME}`
 
