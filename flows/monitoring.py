@@ -5,7 +5,6 @@ once for the same clips, which a trigger in `prefect.yaml` turns into a retraini
 noted, so it comes at least once; its id follows from the monitoring's run. Left out: what to do about drift.
 """
 
-import json
 import os
 import sys
 from datetime import timedelta
@@ -18,9 +17,9 @@ from prefect.cache_policies import NO_CACHE
 from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.errors import CacError
-from cac.monitoring.drift import Moved
+from cac.monitoring.drift import DriftResult
 from cac.monitoring.records import DRIFT, KNOWN, NO_DRIFT, TOO_FEW, is_announced, mark_announced
-from cac.monitoring.report import Report
+from cac.monitoring.report import DriftCheck, DriftReport
 from cac.params import PARAMS_FILE, load_params
 from cac.paths import SCRATCH
 from flows.__main__ import extract_error
@@ -84,8 +83,8 @@ def _monitor(place: str, tell: bool) -> State:
     if not state.is_completed():
         said = extract_error(RUNNER.last.tail if RUNNER.last else ())
         return Failed(message="\n".join(said).removeprefix("error: ") or state.message)
-    checked = json.loads(REPORT.read_text(encoding="utf-8"))
-    report, run_id = Report.from_dict(checked["report"]), checked["run_id"]
+    checked = DriftCheck.model_validate_json(REPORT.read_text(encoding="utf-8"))
+    report, run_id = checked.report, checked.run_id
     text = summary(report)
     show(report, run_id, text)
     if report.outcome == DRIFT:
@@ -104,19 +103,19 @@ def check(place: str) -> State:
     return run_command("check", (sys.executable, "-m", "cac", "drift", "check", place, *files))
 
 
-def summary(report: Report) -> str:
+def summary(report: DriftReport) -> str:
     """Return what came of a monitoring, in one sentence."""
-    who = f"{report.clips} clips of {report.place}, by {report.model}"
+    who = f"{report.clips} clips of {report.source}, by {report.model}"
     if report.outcome == DRIFT:
         return f"drift in {', '.join(report.drifted)}: {who}"
     if report.outcome == NO_DRIFT:
         return f"no drift: {who}"
     if report.outcome == TOO_FEW:
         return f"too few clips to judge: {who}"
-    return f"nothing new: an alarm was sent about {report.left_out} of the clips, the rest are too few: {who}"
+    return f"nothing new: an alarm was sent about {report.already_alarmed} of the clips, the rest are too few: {who}"
 
 
-def show(report: Report, run_id: str, text: str) -> None:
+def show(report: DriftReport, run_id: str, text: str) -> None:
     """Show a monitoring in Prefect: each measure, the outcome, and where report and picture are."""
     rows = [_row(one) for one in report.measures]
     if rows:
@@ -134,12 +133,12 @@ def show(report: Report, run_id: str, text: str) -> None:
         create_link_artifact(PICTURE.absolute().as_uri(), key="monitoring-picture", link_text="Picture")
 
 
-def _row(one: Moved) -> dict[str, Any]:
+def _row(one: DriftResult) -> dict[str, Any]:
     return {
         "measure": one.measure,
         "reference": _value(one.before),
         "recent": _value(one.after),
-        "elsewhere": "too few" if one.part is None else f"{one.part:.3f}",
+        "distance": "too few" if one.distance is None else f"{one.distance:.3f}",
         "p": "–" if one.p_value is None else f"{one.p_value:.2g}",
         "drifted": "yes" if one.drifted else "no",
     }
@@ -152,15 +151,15 @@ def _value(value: float | dict[str, float] | None) -> str:
 
 
 @task(task_run_name="announce", cache_policy=NO_CACHE, persist_result=False)
-def announce(report: Report, run_id: str, text: str) -> None:
+def announce(report: DriftReport, run_id: str, text: str) -> None:
     """Send the event that retraining listens to, and note that it was sent."""
     get_run_logger().warning(text)
     payload = {
         "message": text,
-        "place": report.place,
+        "place": report.source,
         "model": report.model,
         "measures": ", ".join(report.drifted),
         "mlflow_run": run_id,
     }
-    send_event(TriggerEvent(EVENT, RESOURCE, report.place, run_id, payload))
+    send_event(TriggerEvent(EVENT, RESOURCE, report.source, run_id, payload))
     mark_announced(run_id)

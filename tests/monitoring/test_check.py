@@ -10,7 +10,7 @@ from helpers.tiny_versions import Tiny, make_version
 
 from cac.cli import main as cli
 from cac.errors import CacError
-from cac.monitoring.check import check
+from cac.monitoring.check import check_drift
 from cac.monitoring.records import DRIFT, KNOWN, NO_DRIFT, TOO_FEW, accept, fetch_picture, last_record, mark_announced
 from cac.params import Params
 from cac.registry import pinned
@@ -53,35 +53,35 @@ def videos(folder: Path, brightness: range) -> Path:
     return folder
 
 
-def test_the_story_of_a_place(project, params, judge, tmp_path):
+def test_clips_alarm_once_and_accepted_clips_become_the_reference(project, params, judge, tmp_path):
     place, scratch = videos(tmp_path / "production", DARK), project / ".scratch"
-    first = check(project, params, str(place), scratch)
+    first = check_drift(project, params, str(place), scratch)
     assert first.new
     assert first.report.outcome == DRIFT
     assert {"score", "duration"} <= set(first.report.drifted)
-    assert first.report.reference == "the test split version 1 was measured on"
+    assert first.report.reference == "the test split of version 1"
     assert fetch_picture(connect(), first.run_id, tmp_path).read_bytes().startswith(b"\x89PNG")
     assert not list(scratch.iterdir()), "the scores are in MLflow"
 
     judge.batches.clear()
-    again = check(project, params, str(place), scratch)
+    again = check_drift(project, params, str(place), scratch)
     assert (again.report, again.run_id, again.new) == (first.report, first.run_id, False)
     assert judge.batches == [], "nothing is scored twice"
 
     mark_announced(first.run_id)
     copies = Path(shutil.copytree(place, tmp_path / "copies"))
     (copies / "20.mp4").rename(copies / "renamed.mp4")
-    known = check(project, params, str(copies), scratch)
-    assert (known.report.outcome, known.report.clips, known.report.left_out) == (KNOWN, 0, len(DARK))
+    known = check_drift(project, params, str(copies), scratch)
+    assert (known.report.outcome, known.report.clips, known.report.already_alarmed) == (KNOWN, 0, len(DARK))
 
     videos(place, BRIGHT)
-    later = check(project, params, str(place), scratch)
-    assert (later.report.clips, later.report.left_out) == (len(BRIGHT), len(DARK))
+    later = check_drift(project, params, str(place), scratch)
+    assert (later.report.clips, later.report.already_alarmed) == (len(BRIGHT), len(DARK))
     assert later.report.outcome == DRIFT
 
     accept(params, later.run_id)
     like_it = videos(tmp_path / "like it", range(201, 225))
-    calm = check(project, params, str(like_it), scratch)
+    calm = check_drift(project, params, str(like_it), scratch)
     assert calm.report.outcome == NO_DRIFT, calm.report
     assert "accepted" in calm.report.reference
     record = last_record(params)
@@ -92,57 +92,57 @@ def test_the_story_of_a_place(project, params, judge, tmp_path):
 def test_the_clips_accepted_last_are_the_reference_whichever_were_checked_first(project, params, tmp_path):
     scratch = project / ".scratch"
     older, newer = (videos(tmp_path / name, values) for name, values in (("older", DARK), ("newer", BRIGHT)))
-    first, second = (check(project, params, str(place), scratch) for place in (older, newer))
+    first, second = (check_drift(project, params, str(place), scratch) for place in (older, newer))
     accept(params, second.run_id)
     accept(params, first.run_id)
-    third = check(project, params, str(videos(tmp_path / "third", range(21, 45))), scratch)
+    third = check_drift(project, params, str(videos(tmp_path / "third", range(21, 45))), scratch)
     assert first.run_id in third.report.reference
     assert third.report.outcome == NO_DRIFT
 
 
-def test_the_same_files_are_judged_anew_once_accepted_or_held_to_another_bound(project, params, tmp_path):
+def test_the_same_files_are_checked_again_after_acceptance_or_a_new_threshold(project, params, tmp_path):
     place, scratch = videos(tmp_path / "production", DARK), project / ".scratch"
-    found = check(project, params, str(place), scratch)
+    found = check_drift(project, params, str(place), scratch)
     assert found.report.outcome == DRIFT
     lax = params.model_copy(update={"monitoring": params.monitoring.model_copy(update={"max_drift": 1.0})})
-    assert check(project, lax, str(place), scratch).report.outcome == NO_DRIFT
+    assert check_drift(project, lax, str(place), scratch).report.outcome == NO_DRIFT
     accept(params, found.run_id)
-    assert check(project, params, str(place), scratch).report.outcome == NO_DRIFT
+    assert check_drift(project, params, str(place), scratch).report.outcome == NO_DRIFT
 
 
-def test_too_few_clips_are_looked_at_again_when_there_are_more(project, params, tmp_path):
+def test_a_check_of_too_few_clips_is_repeated(project, params, tmp_path):
     place = videos(tmp_path / "production", range(20, 25))
-    few = check(project, params, str(place), project / ".scratch")
+    few = check_drift(project, params, str(place), project / ".scratch")
     assert (few.report.outcome, few.report.clips) == (TOO_FEW, 5)
-    assert check(project, params, str(place), project / ".scratch").new
+    assert check_drift(project, params, str(place), project / ".scratch").new
     with pytest.raises(CacError, match="compared nothing"):
         accept(params, few.run_id)
 
 
-def test_of_many_clips_the_same_are_taken(project, params, judge, tmp_path):
+def test_at_most_max_clips_are_scored(project, params, judge, tmp_path):
     place = videos(tmp_path / "production", DARK)
     fewer = params.monitoring.model_copy(update={"max_clips": 20})
-    found = check(project, params.model_copy(update={"monitoring": fewer}), str(place), project / ".scratch")
+    found = check_drift(project, params.model_copy(update={"monitoring": fewer}), str(place), project / ".scratch")
     assert found.report.clips == sum(judge.batches) == 20
 
 
-@pytest.mark.parametrize(("place", "message"), [("nowhere", "no folder at nowhere"), (".", "no videos below")])
-def test_a_wrong_place_is_a_clear_error(project, params, place, message):
+@pytest.mark.parametrize(("source", "message"), [("nowhere", "no folder at nowhere"), (".", "no videos below")])
+def test_a_wrong_source_is_a_clear_error(project, params, source, message):
     with pytest.raises(CacError, match=message):
-        check(project, params, place, project / ".scratch")
+        check_drift(project, params, source, project / ".scratch")
 
 
-def test_the_verbs(project, tmp_path, capsys):
+def test_drift_check_and_accept_on_the_command_line(project, tmp_path, capsys):
     params = Path(__file__).parents[2] / "params.yaml"
     (project / "params.yaml").write_text(params.read_text().replace("min_clips: 100", "min_clips: 20"))
     place = videos(tmp_path / "production", DARK)
     out, picture = project / "report.json", project / "new" / "drift.png"
     assert cli.main(["drift", "check", str(place), "--out", str(out), "--picture", str(picture)]) == 0
-    said = capsys.readouterr().out
-    assert "drift: 24 clips" in said
-    assert "median" in said
+    printed = capsys.readouterr().out
+    assert "drift: 24 clips" in printed
+    assert "median" in printed
     assert picture.read_bytes().startswith(b"\x89PNG")
     run = json.loads(out.read_text())["run_id"]
     assert cli.main(["drift", "accept", run]) == 0
     assert cli.main(["drift", "accept", "none"]) == 2
-    assert "is no monitoring" in capsys.readouterr().err
+    assert "is not a drift check" in capsys.readouterr().err

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from cac.monitoring.clips import Seen
-from cac.monitoring.drift import Moved, compare
+from cac.monitoring.clips import ScoredClip
+from cac.monitoring.drift import DriftResult, compare
 from cac.params import Monitoring, Params
 from cac.schema.taxonomy import Family
 
@@ -17,20 +17,20 @@ def settings(project_params: Params) -> Monitoring:
     return project_params.monitoring
 
 
-def clips(count: int, seed: int, flagged: float = 0.4, shift: float = 0.0, longer: float = 1.0) -> list[Seen]:
+def clips(count: int, seed: int, flagged: float = 0.4, shift: float = 0.0, longer: float = 1.0) -> list[ScoredClip]:
     draw = random.Random(seed)
     return [_clip(str(number), draw, flagged, shift, longer) for number in range(count)]
 
 
-def _clip(name: str, draw: random.Random, flagged: float, shift: float, longer: float) -> Seen:
+def _clip(name: str, draw: random.Random, flagged: float, shift: float, longer: float) -> ScoredClip:
     odd = draw.random() < flagged
     score = min(1.0, max(0.0, draw.betavariate(2, 5) if odd else draw.betavariate(5, 2)) + shift)
     windows = (longer * draw.uniform(0.3, 1.5),) if odd else ()
     family = draw.choice(FAMILIES) if odd else None
-    return Seen(name, name, score, odd, family, windows, True, longer * draw.uniform(2, 4), draw.uniform(0, 0.3))
+    return ScoredClip(name, name, score, odd, family, windows, True, longer * draw.uniform(2, 4), draw.uniform(0, 0.3))
 
 
-def drifted(measures: list[Moved]) -> set[str]:
+def drifted(measures: list[DriftResult]) -> set[str]:
     return {one.measure for one in measures if one.drifted}
 
 
@@ -60,8 +60,8 @@ def test_a_small_change_of_many_clips_is_no_drift(settings):
 
 def test_other_families_and_unreadable_clips_are_seen(settings):
     reference, recent = clips(300, seed=1, flagged=1.0), clips(150, seed=2, flagged=1.0)
-    recent = [Seen(**{**vars(clip), "family": FAMILIES[0]}) for clip in recent]
-    recent[:60] = [Seen(clip.name, None, None, False, None, (), False) for clip in recent[:60]]
+    recent = [ScoredClip(**{**vars(clip), "family": FAMILIES[0]}) for clip in recent]
+    recent[:60] = [ScoredClip(clip.name, None, None, False, None, (), False) for clip in recent[:60]]
     found = {one.measure: one for one in compare(reference, recent, settings)}
     assert drifted(list(found.values())) == {"family", "answers"}
     assert found["answers"].after["unreadable"] == pytest.approx(0.4)
@@ -73,4 +73,4 @@ def test_too_few_values_are_not_judged(settings):
         one for one in compare(clips(300, 1), clips(100, 2, flagged=0.05), settings) if one.measure == "window_seconds"
     ]
     assert windows.values_after < 20
-    assert (windows.part, windows.p_value, windows.drifted) == (None, None, False)
+    assert (windows.distance, windows.p_value, windows.drifted) == (None, None, False)

@@ -189,7 +189,7 @@ def test_overlay_equal_bytes_and_bad_paths(video, judgement, tmp_path) -> None:
         overlay_video(video, judgement, 0.5, tmp_path / name)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
-    with pytest.raises(CacError, match=r"name it with one of \.mp4"):
+    with pytest.raises(CacError, match=r"use one of the suffixes \.mp4"):
         overlay_video(video, judgement, 0.5, tmp_path / "c.txt")
     (tmp_path / "file").write_text("")
     with pytest.raises(CacError, match="cannot write"):

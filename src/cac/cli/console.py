@@ -5,7 +5,7 @@ Tables go to stdout as plain text a person can read in a log too. What is comput
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,14 +54,15 @@ def print_error(message: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a dataclass as sorted JSON, making the folder; the same value gives the same bytes."""
-    if not is_dataclass(value) or isinstance(value, type):
-        raise TypeError(f"not a dataclass instance: {value!r}")
+    """Write a dataclass or pydantic model as sorted JSON, always with the same bytes, and create its folder."""
+    from pydantic import TypeAdapter
+
+    content = TypeAdapter(type(value)).dump_python(value, by_alias=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(value), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     except OSError as error:
-        raise CacError(f"cannot write {path}: {error.strerror}. Name a place that is writable.") from error
+        raise CacError(f"cannot write {path}: {error.strerror}. Choose a writable folder.") from error
 
 
 def print_scores(results: Sequence["Scored | Failed"], as_json: bool) -> None:

@@ -1,6 +1,6 @@
 """The verbs of `cac drift`: their arguments and what they print.
 
-Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+`main.py` imports this module for every verb, so everything else is imported inside the functions.
 """
 
 import argparse
@@ -9,36 +9,36 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cac.monitoring.check import Checked
-    from cac.monitoring.drift import Moved
+    from cac.monitoring.drift import DriftResult
+    from cac.monitoring.report import DriftCheck
 
-# (name, what it runs, its help, what an interruption leaves) → its parser
+# (name, function, help text, message after an interruption) → parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
-_KEPT = "The clips scored so far are kept; the same command goes on from there."
+_RESUMES = "The scores so far are saved; run the same command again to resume."
 
 
 def add_drift_verbs(add: AddVerb) -> None:
     """Add the verbs with their arguments."""
-    check = add("check", _check, "compare recent clips with what the champion was measured on", _KEPT)
-    check.add_argument("place", metavar="PLACE", help="a folder, or s3://bucket/prefix")
+    check = add("check", _check, "compare recent clips with the champion's reference clips", _RESUMES)
+    check.add_argument("source", metavar="SOURCE", help="a folder, or s3://bucket/prefix")
     check.add_argument("--out", type=Path, metavar="FILE", help="write the report to FILE as JSON")
     check.add_argument("--picture", type=Path, metavar="PNG", help="write the picture to PNG")
-    accept = add("accept", _accept, "take a monitoring's clips for what production looks like", "Nothing was changed.")
-    accept.add_argument("run_id", metavar="RUN", help="the MLflow run that `cac drift check` printed")
+    accept = add("accept", _accept, "accept the clips of a check as the new reference", "Nothing was changed.")
+    accept.add_argument("run_id", metavar="RUN", help="the MLflow run id that `cac drift check` printed")
 
 
 def _check(args: argparse.Namespace) -> int:
     from cac.cli.console import write_json
-    from cac.monitoring.check import check
+    from cac.monitoring.check import check_drift
     from cac.params import load_params
     from cac.paths import SCRATCH
 
-    found = check(Path.cwd(), load_params(args.params), args.place, SCRATCH / "monitoring")
+    found = check_drift(Path.cwd(), load_params(args.params), args.source, SCRATCH / "monitoring")
     if args.out:
         write_json(args.out, found)
     if args.picture:
-        _bring_picture(found.run_id, args.picture)
+        _copy_picture(found.run_id, args.picture)
     _print(found)
     return 0
 
@@ -48,11 +48,11 @@ def _accept(args: argparse.Namespace) -> int:
     from cac.params import load_params
 
     record = accept(load_params(args.params), args.run_id)
-    print(f"version {record.model_version} is compared with the {record.clips} clips of {record.place} from now on")
+    print(f"the {record.clips} clips of {record.source} are now the reference of version {record.model_version}")
     return 0
 
 
-def _bring_picture(run_id: str, path: Path) -> None:
+def _copy_picture(run_id: str, path: Path) -> None:
     import shutil
     from tempfile import TemporaryDirectory
 
@@ -66,28 +66,28 @@ def _bring_picture(run_id: str, path: Path) -> None:
             shutil.copy(found, path)
 
 
-def _print(found: "Checked") -> None:
+def _print(found: "DriftCheck") -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
     report = found.report
     if report.measures:
-        table = Table("measure", "reference", "recent", "elsewhere", "p", "drifted", box=box.SIMPLE_HEAD)
+        table = Table("measure", "reference", "recent", "distance", "p", "drifted", box=box.SIMPLE_HEAD)
         for one in report.measures:
             table.add_row(
-                one.measure, *_values(one), _number(one.part), _p(one.p_value), "YES" if one.drifted else "no"
+                one.measure, *_values(one), _number(one.distance), _p(one.p_value), "YES" if one.drifted else "no"
             )
         Console(width=110).print(table)
-    told = f", {report.left_out} more left out that an alarm was sent about" if report.left_out else ""
-    before = "" if found.new else " (judged before)"
-    print(f"{report.outcome}{before}: {report.clips} clips of {report.place}{told}, by {report.model}")
+    skipped = f" ({report.already_alarmed} skipped: already alarmed)" if report.already_alarmed else ""
+    earlier = "" if found.new else " (earlier result)"
+    print(f"{report.outcome}{earlier}: {report.clips} clips of {report.source}{skipped}, scored by {report.model}")
     if report.reference:
-        print(f"beside {report.reference}")
+        print(f"compared with {report.reference}")
     print(f"run {found.run_id}")
 
 
-def _values(one: "Moved") -> tuple[str, str]:
+def _values(one: "DriftResult") -> tuple[str, str]:
     return _value(one.before), _value(one.after)
 
 

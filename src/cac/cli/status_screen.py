@@ -164,7 +164,7 @@ def _drift(told: Overview, now: datetime) -> RenderableType:
     colour = {"drift": _BAD, "no drift": _GOOD}.get(record.outcome, _FAINT)
     what = f"{record.outcome}{' in ' + ', '.join(record.drifted) if record.drifted else ''}"
     accepted = ", accepted since" if record.accepted else ""
-    faint = f"{_ago(record.at, now)}, {record.clips} clips of {record.place}, version {record.model_version}{accepted}"
+    faint = f"{_ago(record.at, now)}, {record.clips} clips of {record.source}, version {record.model_version}{accepted}"
     return _mark(_FAINT if record.accepted else colour, what, faint)
 
 

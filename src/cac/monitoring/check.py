@@ -1,8 +1,8 @@
-"""One monitoring: score the clips of a place with the champion, compare them with the reference, write it all down.
+"""One drift check: score the clips of a source with the champion, compare them with the reference, store the result.
 
-A clip gives no two alarms of one version: those of an alarm that was sent are left out of later ones, and a place that
-was judged before, with the same files, bounds and reference, is not scored again. What was cut off is gone on with, as
-batch scoring does. Left out: telling anybody, which the flow does (`flows/monitoring.py`).
+Clips that an alarm was already sent about are skipped in later checks of the same version. A check of the same files
+with the same thresholds and reference is not repeated. An interrupted check resumes, as batch scoring does. Sending
+the alarm is the flow's task (`flows/monitoring.py`).
 """
 
 import hashlib
@@ -17,8 +17,8 @@ from cac.batch.listing import Listed, open_source, sample
 from cac.batch.plan import BatchSettings
 from cac.batch.run import score_batch
 from cac.errors import CacError
-from cac.monitoring.clips import Seen, seen_in_table, watched
-from cac.monitoring.drift import compare
+from cac.monitoring.clips import ScoredClip, clips_from_table, with_duration_and_motion
+from cac.monitoring.drift import DriftResult, compare
 from cac.monitoring.records import (
     ANNOUNCED_TAG,
     DRIFT,
@@ -27,14 +27,14 @@ from cac.monitoring.records import (
     NO_DRIFT,
     TOO_FEW,
     VERSION_TAG,
-    clips_of,
-    keep,
+    find_records,
     last_accepted,
-    records,
-    report_of,
+    load_clips,
+    load_report,
+    save_record,
 )
-from cac.monitoring.reference import Reference, reference_of
-from cac.monitoring.report import Report
+from cac.monitoring.reference import Reference, find_reference
+from cac.monitoring.report import DriftCheck, DriftReport
 from cac.params import Monitoring, Params
 from cac.tracking.mlflow_runs import connect
 
@@ -43,21 +43,25 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A report and the MLflow run that keeps it; `new` is false if that run was there before."""
+class _Input:
+    """What one check compares: the source as given, the model version, and the hash that identifies the check."""
 
-    report: Report
-    run_id: str
-    new: bool
+    source: str
+    model: str
+    listing: str
+
+    @property
+    def version(self) -> str:
+        return self.model.rpartition("/")[2]
 
 
-def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
-    """Monitor the clips below `place` and return what came of it.
+def check_drift(root: Path, params: Params, source: str, scratch: Path) -> DriftCheck:
+    """Compare the clips below `source` with the reference of the champion, and store the result in MLflow.
 
     Args:
         root: the project; its `data/` is only read.
-        params: the settings; `monitoring` says how many clips and how much drift.
-        place: a folder, or `s3://bucket/prefix`.
+        params: the settings; `monitoring` holds the limits and thresholds.
+        source: a folder, or `s3://bucket/prefix`.
         scratch: where scores are kept until they are in MLflow.
 
     Raises:
@@ -67,63 +71,71 @@ def check(root: Path, params: Params, place: str, scratch: Path) -> Checked:
 
     client, name = connect(), params.registry.model_name
     model = resolve_version(f"models:/{name}@champion")
-    source = open_source(place)
-    listed = sample(source.videos(), params.monitoring.max_clips)
+    opened = open_source(source)
+    listed = sample(opened.videos(), params.monitoring.max_clips)
     if not listed:
-        raise CacError(f"no videos below {place}. Name a folder of videos, or s3://bucket/prefix.")
+        raise CacError(f"no videos below {source}. Give a folder of videos, or s3://bucket/prefix.")
     accepted = last_accepted(client, params, model.rpartition("/")[2])
-    listing = _listing(model, listed, params.monitoring, accepted.run_id if accepted else None)
-    if known := _known(client, params, listing):
-        return known
-    version = client.get_model_version(name, model.rpartition("/")[2])
-    work = scratch / listing[:16]
-    settings = BatchSettings()
-    score_batch(place, work / "clips.parquet", model, settings, most=params.monitoring.max_clips)
-    clips = watched(seen_in_table(work / "clips.parquet"), source, listed, settings)
-    fresh = _not_alarmed(client, params, str(version.version), clips)
-    few = len(fresh) < params.monitoring.min_clips
-    reference = None if few else reference_of(client, version, accepted, root)
-    report = _report(place, model, listing, clips, fresh, reference, params)
-    run_id = keep(params, report, fresh, reference.clips if reference else (), work)
+    checked = _Input(source, model, _listing(model, listed, params.monitoring, accepted.run_id if accepted else None))
+    if earlier := _earlier_check(client, params, checked.listing):
+        return earlier
+    work, settings = scratch / checked.listing[:16], BatchSettings()
+    score_batch(source, work / "clips.parquet", model, settings, most=params.monitoring.max_clips)
+    clips = with_duration_and_motion(clips_from_table(work / "clips.parquet"), opened, listed, settings)
+    new = _without_alarm(client, params, checked.version, clips)
+    reference = None
+    if len(new) >= params.monitoring.min_clips:
+        reference = find_reference(client, client.get_model_version(name, checked.version), accepted, root)
+    report = _report(checked, clips, new, reference, params.monitoring)
+    run_id = save_record(params, report, new, reference.clips if reference else (), work)
     shutil.rmtree(work)
-    return Checked(report, run_id, new=True)
+    return DriftCheck(report=report, run_id=run_id, new=True)
 
 
 def _listing(model: str, videos: Sequence[Listed], settings: Monitoring, accepted: str | None) -> str:
-    """Return the name of what follows from these files: seen by this version, held to these bounds and reference."""
+    """Return a hash of everything the result depends on: files, version, thresholds and accepted reference."""
     rows = [asdict(video) for video in videos]
     facts = [model, rows, settings.max_drift, settings.significance, accepted]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 
-def _known(client: "MlflowClient", params: Params, listing: str) -> Checked | None:
-    """Return what came of the same files before; too few clips are looked at again, as the bound may have changed."""
-    for record in records(client, params, {LISTING_TAG: listing}, most=10):
+def _earlier_check(client: "MlflowClient", params: Params, listing: str) -> DriftCheck | None:
+    """Return an earlier check of the same input; one with too few clips does not count, as `min_clips` may differ."""
+    for record in find_records(client, params, {LISTING_TAG: listing}, limit=10):
         if record.outcome != TOO_FEW:
-            return Checked(Report.from_dict(report_of(client, record.run_id)), record.run_id, new=False)
+            return DriftCheck(report=load_report(client, record.run_id), run_id=record.run_id, new=False)
     return None
 
 
-def _not_alarmed(client: "MlflowClient", params: Params, version: str, clips: Sequence[Seen]) -> list[Seen]:
-    """Return the clips about which no alarm was sent."""
-    alarms = records(client, params, {VERSION_TAG: version, ANNOUNCED_TAG: "true"})
-    told = {clip.sha256 for alarm in alarms for clip in clips_of(client, alarm.run_id)}
-    return [clip for clip in clips if clip.sha256 is None or clip.sha256 not in told]
+def _without_alarm(
+    client: "MlflowClient", params: Params, version: str, clips: Sequence[ScoredClip]
+) -> list[ScoredClip]:
+    """Return the clips that no alarm was sent about."""
+    alarms = find_records(client, params, {VERSION_TAG: version, ANNOUNCED_TAG: "true"})
+    alarmed = {clip.sha256 for alarm in alarms for clip in load_clips(client, alarm.run_id)}
+    return [clip for clip in clips if clip.sha256 is None or clip.sha256 not in alarmed]
 
 
 def _report(
-    place: str,
-    model: str,
-    listing: str,
-    clips: Sequence[Seen],
-    fresh: Sequence[Seen],
+    checked: _Input,
+    clips: Sequence[ScoredClip],
+    new: Sequence[ScoredClip],
     reference: Reference | None,
-    params: Params,
-) -> Report:
-    left_out = len(clips) - len(fresh)
+    settings: Monitoring,
+) -> DriftReport:
+    measures: tuple[DriftResult, ...] = ()
     if reference is None:
-        outcome = TOO_FEW if len(clips) < params.monitoring.min_clips else KNOWN
-        return Report(place, model, None, len(fresh), left_out, listing, outcome, ())
-    measures = tuple(compare(reference.clips, fresh, params.monitoring))
-    outcome = DRIFT if any(one.drifted for one in measures) else NO_DRIFT
-    return Report(place, model, reference.name, len(fresh), left_out, listing, outcome, measures)
+        outcome = TOO_FEW if len(clips) < settings.min_clips else KNOWN
+    else:
+        measures = tuple(compare(reference.clips, new, settings))
+        outcome = DRIFT if any(result.drifted for result in measures) else NO_DRIFT
+    return DriftReport(
+        source=checked.source,
+        model=checked.model,
+        reference=reference.name if reference else None,
+        clips=len(new),
+        already_alarmed=len(clips) - len(new),
+        listing=checked.listing,
+        outcome=outcome,
+        measures=measures,
+    )

@@ -1,14 +1,16 @@
-"""What is seen of each clip: the champion's answer, how long the clip is, and how much moves in it.
+"""What is recorded of each clip: the champion's answer, the clip's duration, and how much moves in it.
 
-The answers come from batch scoring, the rest from a second reading, for answers are kept without frames. Which clips
-are looked at follows from their names alone, so the same place gives the same clips.
+The answers come from batch scoring. Duration and motion come from a second reading, because batch scoring keeps no
+frames. The choice of clips depends on their names alone, so the same source gives the same clips.
 """
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from cac.batch.listing import Listed, Source
 from cac.batch.plan import BatchSettings
@@ -22,19 +24,21 @@ _COLUMNS = ("video", "sha256", "score", "verdict", "family", "windows", "parsed"
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A clip and what was said of it; None where that is not known.
+class ScoredClip:
+    """A clip with the champion's answer; None where a value is unknown.
 
     Attributes:
-        name, sha256: which clip.
-        score: in [0, 1], the probability that it is clean; None of a clip that could not be read.
+        name, sha256: identify the clip.
+        score: probability, in [0, 1], that it is clean; None if the clip could not be read.
         flagged: whether the verdict is "anomalous".
-        family: of the anomaly, on a flagged clip.
-        window_seconds: the lengths of the windows on a flagged clip.
+        family: of the anomaly, for a flagged clip.
+        window_seconds: the lengths of the windows of a flagged clip.
         parsed: whether the answer obeyed the grammar.
         duration: seconds.
-        motion: frame diagonals a second, as `cac.video.motion` has it.
+        motion: frame diagonals per second, see `cac.video.motion`.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     name: str
     sha256: str | None
@@ -46,45 +50,49 @@ class Seen:
     duration: float | None = None
     motion: float | None = None
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Seen":
-        """Read what `dataclasses.asdict` made, also after a JSON round trip."""
-        return cls(**{**data, "window_seconds": tuple(data["window_seconds"])})
+
+_ADAPTER = TypeAdapter(ScoredClip)
 
 
-def seen_in_table(table: Path) -> list[Seen]:
+def clips_from_table(table: Path) -> list[ScoredClip]:
     """Return the clips of a table of `cac score-batch`."""
     return [_of_row(dict(zip(_COLUMNS, row, strict=True))) for row in read_columns(table, *_COLUMNS)]
 
 
-def _of_row(row: dict[str, Any]) -> Seen:
+def _of_row(row: dict[str, Any]) -> ScoredClip:
     lengths = tuple(end - start for start, end in row["windows"] or ())
     flagged = row["verdict"] == "anomalous"
-    return Seen(row["video"], row["sha256"], row["score"], flagged, row["family"], lengths, bool(row["parsed"]))
+    return ScoredClip(row["video"], row["sha256"], row["score"], flagged, row["family"], lengths, bool(row["parsed"]))
 
 
-def seen_in_measured(measured: Measured) -> list[Seen]:
-    """Return the clips that a version was measured on, with what it said of them; how they move is not kept there."""
+def clips_from_predictions(measured: Measured) -> list[ScoredClip]:
+    """Return the clips that a version was evaluated on, with its answers; their motion is not stored."""
     rows = []
     for clip, judgement, score in zip(measured.clips, measured.judgements, measured.scores, strict=True):
         flagged = judgement.verdict == "anomalous"
         lengths = tuple(end - start for start, end in judgement.windows) if flagged else ()
         family = str(judgement.family) if judgement.family else None
-        rows.append(Seen(clip.clip_id, clip.sha256, score, flagged, family, lengths, judgement.parsed, clip.duration))
+        rows.append(
+            ScoredClip(clip.clip_id, clip.sha256, score, flagged, family, lengths, judgement.parsed, clip.duration)
+        )
     return rows
 
 
-def watched(clips: Iterable[Seen], source: Source, listed: Sequence[Listed], settings: BatchSettings) -> list[Seen]:
-    """Return the clips with duration and motion, read from where they are; those that cannot be read stay as they are.
+def with_duration_and_motion(
+    clips: Iterable[ScoredClip], source: Source, listed: Sequence[Listed], settings: BatchSettings
+) -> list[ScoredClip]:
+    """Return the clips with duration and motion, read from the source; clips that cannot be read stay unchanged.
 
     Raises:
         StoreUnreachableError: the source does not answer.
     """
-    places = {video.name: video for video in listed}
-    return [_watched(clip, source, places.get(clip.name), settings) for clip in clips]
+    by_name = {video.name: video for video in listed}
+    return [_with_duration_and_motion(clip, source, by_name.get(clip.name), settings) for clip in clips]
 
 
-def _watched(clip: Seen, source: Source, listed: Listed | None, settings: BatchSettings) -> Seen:
+def _with_duration_and_motion(
+    clip: ScoredClip, source: Source, listed: Listed | None, settings: BatchSettings
+) -> ScoredClip:
     if listed is None or clip.score is None:
         return clip
     from cac.video.motion import motion
@@ -94,15 +102,15 @@ def _watched(clip: Seen, source: Source, listed: Listed | None, settings: BatchS
     except StoreUnreachableError:
         raise
     except CacError:
-        return clip  # gone since it was scored
+        return clip  # deleted since it was scored
     return replace(clip, duration=video.duration, motion=motion(video))
 
 
-def to_lines(clips: Iterable[Seen]) -> str:
-    """Return a JSON object a line."""
-    return "".join(json.dumps(asdict(clip), sort_keys=True) + "\n" for clip in clips)
+def write_lines(clips: Iterable[ScoredClip]) -> str:
+    """Return the clips as JSON lines."""
+    return "".join(json.dumps(_ADAPTER.dump_python(clip), sort_keys=True) + "\n" for clip in clips)
 
 
-def from_lines(text: str) -> list[Seen]:
-    """Read what `to_lines` wrote."""
-    return [Seen.from_dict(json.loads(line)) for line in text.splitlines()]
+def read_lines(text: str) -> list[ScoredClip]:
+    """Read the JSON lines that `write_lines` wrote."""
+    return [_ADAPTER.validate_json(line) for line in text.splitlines()]

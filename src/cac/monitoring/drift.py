@@ -1,30 +1,30 @@
-"""Whether recent clips are unlike those of the reference: a statistic and its significance, measure by measure.
+"""Whether recent clips differ from the reference: an effect size and its significance for each measure.
 
-Numbers are compared by the two-sample Kolmogorov-Smirnov test, the largest gap between the two cumulative shares.
-Counts (flagged or not, which family, whether there was an answer) by the chi-squared test, and how far they moved by
-half the sum of the differences of their shares. Both say how large a part of the clips is elsewhere than before, from 0
-to 1. A measure drifted if that part is larger than `max_drift` and chance seldom does as much: over all measures
-together in a share of `significance` of the windows (Bonferroni). The tests take clips to be independent; twins and
-cuts of one video are not quite, which the bound on the part makes up for.
+Numbers are compared by the two-sample Kolmogorov-Smirnov test; the distance is its statistic, the largest gap between
+the two cumulative distributions. Counts (verdict, family, kind of answer) are compared by the chi-squared test; the
+distance is the total variation distance of their shares. Both distances lie in [0, 1]. A measure drifted if its
+distance exceeds `max_drift` and its p-value is below `significance` divided by the number of measures (Bonferroni). The
+tests assume independent clips; twins and cuts of one video are not quite independent, which is why the distance must be
+large as well.
 """
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
-from cac.monitoring.clips import Seen
+from pydantic import BaseModel, ConfigDict, Field
+
+from cac.monitoring.clips import ScoredClip
 from cac.params import Monitoring
 from cac.schema.taxonomy import Family
 
-NUMBERS: Mapping[str, Callable[[Sequence[Seen]], list[float]]] = {
+NUMBERS: Mapping[str, Callable[[Sequence[ScoredClip]], list[float]]] = {
     "score": lambda clips: [clip.score for clip in clips if clip.score is not None],
     "window_seconds": lambda clips: [length for clip in clips for length in clip.window_seconds],
     "duration": lambda clips: [clip.duration for clip in clips if clip.duration is not None],
     "motion": lambda clips: [clip.motion for clip in clips if clip.motion is not None],
 }
-COUNTS: Mapping[str, Callable[[Sequence[Seen]], Counter[str]]] = {
+COUNTS: Mapping[str, Callable[[Sequence[ScoredClip]], Counter[str]]] = {
     "flagged": lambda clips: Counter("flagged" if clip.flagged else "clean" for clip in _answered(clips)),
     "family": lambda clips: Counter(clip.family for clip in clips if clip.flagged and clip.family),
     "answers": lambda clips: Counter(_answer(clip) for clip in clips),
@@ -34,75 +34,95 @@ CATEGORIES = {
     "family": tuple(family.value for family in Family),
     "answers": ("parsed", "broke the grammar", "unreadable"),
 }
-_FEWEST = 20  # values of a measure on either side
+_MIN_VALUES = 20  # of a measure, on either side
 
 
-@dataclass(frozen=True)
-class Moved:
-    """How far one measure moved.
+class DriftResult(BaseModel):
+    """The drift of one measure. In JSON, `distance` is "part".
 
     Attributes:
         measure: its name.
-        before, after: the median of numbers; the shares of counts, {category: share}; None of nothing.
-        values_before, values_after: how many there were.
-        part: how large a part is elsewhere, from 0 to 1; None where there are too few values to tell.
-        p_value: how often chance alone does as much; None likewise.
+        before, after: the median of numbers; the shares of counts, {category: share}; None without values.
+        values_before, values_after: the number of values.
+        distance: between the two distributions, in [0, 1]; None if there are too few values.
+        p_value: of the test; None if there are too few values.
         drifted: whether it counts as drift.
     """
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True
+    )
 
     measure: str
     before: float | dict[str, float] | None
     after: float | dict[str, float] | None
     values_before: int
     values_after: int
-    part: float | None
+    distance: float | None = Field(validation_alias="part", serialization_alias="part")
     p_value: float | None
     drifted: bool
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Moved":
-        """Read what `dataclasses.asdict` made, also after a JSON round trip."""
-        return cls(**data)
 
-
-def _answered(clips: Sequence[Seen]) -> list[Seen]:
+def _answered(clips: Sequence[ScoredClip]) -> list[ScoredClip]:
     return [clip for clip in clips if clip.score is not None]
 
 
-def _answer(clip: Seen) -> str:
+def _answer(clip: ScoredClip) -> str:
     if clip.score is None:
         return "unreadable"
     return "parsed" if clip.parsed else "broke the grammar"
 
 
-def compare(reference: Sequence[Seen], recent: Sequence[Seen], settings: Monitoring) -> list[Moved]:
-    """Return how far each measure moved from the reference to the recent clips."""
-    level = settings.significance / (len(NUMBERS) + len(COUNTS))
-    numbers = [
-        _numbers(name, take(reference), take(recent), settings.max_drift, level) for name, take in NUMBERS.items()
-    ]
-    counts = [_counts(name, take(reference), take(recent), settings.max_drift, level) for name, take in COUNTS.items()]
+def compare(reference: Sequence[ScoredClip], recent: Sequence[ScoredClip], settings: Monitoring) -> list[DriftResult]:
+    """Compare each measure of the recent clips with the reference."""
+    numbers = [_compare_numbers(name, values(reference), values(recent), settings) for name, values in NUMBERS.items()]
+    counts = [_compare_counts(name, count(reference), count(recent), settings) for name, count in COUNTS.items()]
     return [*numbers, *counts]
 
 
-def _numbers(name: str, old: list[float], new: list[float], most: float, level: float) -> Moved:
+def _compare_numbers(name: str, old: list[float], new: list[float], settings: Monitoring) -> DriftResult:
     before, after = (median(values) if values else None for values in (old, new))
-    if min(len(old), len(new)) < _FEWEST:
-        return Moved(name, before, after, len(old), len(new), None, None, False)
-    from scipy.stats import ks_2samp
+    distance = p_value = None
+    if min(len(old), len(new)) >= _MIN_VALUES:
+        from scipy.stats import ks_2samp
 
-    found = ks_2samp(old, new)
-    part, p_value = float(found.statistic), float(found.pvalue)
-    return Moved(name, before, after, len(old), len(new), part, p_value, part > most and p_value < level)
+        test = ks_2samp(old, new)
+        distance, p_value = float(test.statistic), float(test.pvalue)
+    return DriftResult(
+        measure=name,
+        before=before,
+        after=after,
+        values_before=len(old),
+        values_after=len(new),
+        distance=distance,
+        p_value=p_value,
+        drifted=_is_drift(distance, p_value, settings),
+    )
 
 
-def _counts(name: str, old: Counter[str], new: Counter[str], most: float, level: float) -> Moved:
+def _compare_counts(name: str, old: Counter[str], new: Counter[str], settings: Monitoring) -> DriftResult:
     before, after = _shares(name, old), _shares(name, new)
-    if before is None or after is None or min(old.total(), new.total()) < _FEWEST:
-        return Moved(name, before, after, old.total(), new.total(), None, None, False)
-    part = sum(abs(before[category] - after[category]) for category in before) / 2
-    p_value = _chi_squared(old, new)
-    return Moved(name, before, after, old.total(), new.total(), part, p_value, part > most and p_value < level)
+    distance = p_value = None
+    if before is not None and after is not None and min(old.total(), new.total()) >= _MIN_VALUES:
+        distance = sum(abs(before[category] - after[category]) for category in before) / 2
+        p_value = _chi_squared(old, new)
+    return DriftResult(
+        measure=name,
+        before=before,
+        after=after,
+        values_before=old.total(),
+        values_after=new.total(),
+        distance=distance,
+        p_value=p_value,
+        drifted=_is_drift(distance, p_value, settings),
+    )
+
+
+def _is_drift(distance: float | None, p_value: float | None, settings: Monitoring) -> bool:
+    if distance is None or p_value is None:
+        return False
+    level = settings.significance / (len(NUMBERS) + len(COUNTS))
+    return distance > settings.max_drift and p_value < level
 
 
 def _shares(name: str, counts: Counter[str]) -> dict[str, float] | None:
@@ -111,10 +131,10 @@ def _shares(name: str, counts: Counter[str]) -> dict[str, float] | None:
 
 
 def _chi_squared(old: Counter[str], new: Counter[str]) -> float:
-    """Return the p-value; 1 where all clips are of one category before and after."""
+    """Return the p-value; 1 if all clips of both sides are in one category."""
     from scipy.stats import chi2_contingency
 
-    there = sorted(old.keys() | new.keys())
-    if len(there) < 2:
+    occurring = sorted(old.keys() | new.keys())
+    if len(occurring) < 2:
         return 1.0
-    return float(chi2_contingency([[counts[category] for category in there] for counts in (old, new)]).pvalue)
+    return float(chi2_contingency([[counts[category] for category in occurring] for counts in (old, new)]).pvalue)

@@ -1,27 +1,27 @@
-"""A monitoring as one picture: how far each measure moved, and its values before and now.
+"""A drift check as one picture: the distance of each measure, and its values before and now.
 
-The same clips give the same bytes: Matplotlib's object interface with its default settings, no display, no time.
+The same clips give the same bytes: it uses Matplotlib's object interface with default settings, and no time stamps.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.monitoring.clips import Seen
-from cac.monitoring.drift import CATEGORIES, NUMBERS, Moved
+from cac.monitoring.clips import ScoredClip
+from cac.monitoring.drift import CATEGORIES, NUMBERS, DriftResult
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from cac.monitoring.report import Report
+    from cac.monitoring.report import DriftReport
 
-# Told apart by people with any colour vision (Okabe and Ito 2008).
+# Distinguishable with any colour vision (Okabe and Ito 2008).
 _BEFORE, _NOW, _DRIFTED, _QUIET = "#56B4E9", "#D55E00", "#D55E00", "#7a8aa0"
 _TITLES = {
     "score": "score: probability of clean",
-    "window_seconds": "windows of flagged clips: seconds",
-    "duration": "clips: seconds",
-    "motion": "motion: frame diagonals a second",
+    "window_seconds": "window length of flagged clips: seconds",
+    "duration": "duration of clips: seconds",
+    "motion": "motion: frame diagonals per second",
     "flagged": "verdict: share of clips",
     "family": "families: share of flagged clips",
     "answers": "answers: share of clips",
@@ -29,7 +29,7 @@ _TITLES = {
 _BINS = 20
 
 
-def draw(report: "Report", reference: Sequence[Seen], recent: Sequence[Seen], path: Path) -> None:
+def draw(report: "DriftReport", reference: Sequence[ScoredClip], recent: Sequence[ScoredClip], path: Path) -> None:
     """Write the picture as PNG."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -39,12 +39,12 @@ def draw(report: "Report", reference: Sequence[Seen], recent: Sequence[Seen], pa
         matplotlib.rcdefaults()
         figure = Figure(figsize=(16, 8.5), dpi=100, layout="constrained")
         axes = figure.subplot_mosaic(
-            [["moved", "score", "flagged", "family"], ["answers", "window_seconds", "duration", "motion"]]
+            [["distance", "score", "flagged", "family"], ["answers", "window_seconds", "duration", "motion"]]
         )
         drifted = f"drifted in {', '.join(report.drifted)}" if report.drifted else "no drift"
-        title = f"{report.place}: {drifted}\n{report.model} on {report.clips} clips, beside {report.reference}"
+        title = f"{report.source}: {drifted}\n{report.model} on {report.clips} clips, compared with {report.reference}"
         figure.suptitle(title, x=0.01, ha="left", fontsize=13)
-        _draw_moved(axes["moved"], report.measures)
+        _draw_distances(axes["distance"], report.measures)
         for one in report.measures:
             if one.measure in NUMBERS:
                 take = NUMBERS[one.measure]
@@ -56,26 +56,26 @@ def draw(report: "Report", reference: Sequence[Seen], recent: Sequence[Seen], pa
         figure.savefig(path, format="png", metadata={"Software": None})
 
 
-def _draw_moved(axes: "Axes", measures: Sequence[Moved]) -> None:
-    """Draw which part of the clips is elsewhere, the first measure on top."""
+def _draw_distances(axes: "Axes", measures: Sequence[DriftResult]) -> None:
+    """Draw the distance of each measure, the first one on top."""
     rows = range(len(measures))
     colours = [_DRIFTED if one.drifted else _QUIET for one in measures]
-    axes.barh(rows, [one.part or 0.0 for one in measures], color=colours)
+    axes.barh(rows, [one.distance or 0.0 for one in measures], color=colours)
     for row, one in zip(rows, measures, strict=True):
-        said = "too few" if one.part is None else f"{one.part:.2f}, {_p(one.p_value)}"
-        axes.text((one.part or 0.0) + 0.02, row, said, va="center", fontsize=9)
+        label = "too few values" if one.distance is None else f"{one.distance:.2f}, {_p(one.p_value)}"
+        axes.text((one.distance or 0.0) + 0.02, row, label, va="center", fontsize=9)
     axes.set_yticks(rows, [one.measure for one in measures])
     axes.invert_yaxis()
     axes.set_xlim(0, 1.45)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-    _finish(axes, "part of the clips that is elsewhere")
+    _finish(axes, "distance from the reference")
 
 
 def _p(value: float | None) -> str:
     return "" if value is None else "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-def _draw_numbers(axes: "Axes", one: Moved, before: Sequence[float], now: Sequence[float]) -> None:
+def _draw_numbers(axes: "Axes", one: DriftResult, before: Sequence[float], now: Sequence[float]) -> None:
     import numpy as np
 
     values = [*before, *now]
@@ -84,7 +84,7 @@ def _draw_numbers(axes: "Axes", one: Moved, before: Sequence[float], now: Sequen
         _draw_histogram(axes, before, edges, {"histtype": "stepfilled", "color": _BEFORE})
         _draw_histogram(axes, now, edges, {"histtype": "step", "color": _NOW, "linewidth": 2})
     else:
-        axes.text(0.5, 0.5, "nothing to show", ha="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no values", ha="center", transform=axes.transAxes)
     _finish(axes, _TITLES[one.measure])
 
 
@@ -93,13 +93,13 @@ def _draw_histogram(axes: "Axes", numbers: Sequence[float], edges: Sequence[floa
         axes.hist(numbers, bins=list(edges), weights=[1 / len(numbers)] * len(numbers), **style)
 
 
-def _draw_shares(axes: "Axes", one: Moved) -> None:
+def _draw_shares(axes: "Axes", one: DriftResult) -> None:
     names = CATEGORIES[one.measure]
-    places = range(len(names))
+    positions = range(len(names))
     for shares, colour, shift in ((one.before, _BEFORE, -0.2), (one.after, _NOW, 0.2)):
         heights = [shares[name] if isinstance(shares, dict) else 0.0 for name in names]
-        axes.bar([place + shift for place in places], heights, width=0.4, color=colour)
-    axes.set_xticks(places, [name.replace("_", "\n").replace(" ", "\n") for name in names], fontsize=8)
+        axes.bar([position + shift for position in positions], heights, width=0.4, color=colour)
+    axes.set_xticks(positions, [name.replace("_", "\n").replace(" ", "\n") for name in names], fontsize=8)
     axes.set_ylim(0, 1)
     _finish(axes, _TITLES[one.measure])
 

@@ -1,19 +1,20 @@
-"""What became of each monitoring, as MLflow keeps it: a run with the report, the picture, the scores, and tags.
+"""Drift checks stored in MLflow: one run each, with the report, the picture, the clips, and tags.
 
-Tags say what others ask for: the outcome, which clips were judged, whether an alarm was sent, whether a person accepted
-the clips as what production looks like. Tags are written after the files, so what a tag names is whole.
+Tags hold what other code searches for: the outcome, which clips were judged, whether an alarm was sent, whether a
+person accepted the clips as the new reference. Tags are written after the files, so a run with tags is complete.
 """
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.monitoring.clips import Seen, from_lines, to_lines
+from cac.monitoring.clips import ScoredClip, read_lines, write_lines
+from cac.monitoring.report import DriftReport
 from cac.params import Params
 from cac.tracking.mlflow_runs import connect, experiment_id
 
@@ -21,14 +22,12 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-    from cac.monitoring.report import Report
-
 STAGE = "monitoring"
 DRIFT, NO_DRIFT, TOO_FEW, KNOWN = "drift", "no drift", "too few clips", "known"
 REPORT, PICTURE, CLIPS = "report.json", "drift.png", "clips.jsonl"
 
 OUTCOME_TAG = "monitoring.outcome"
-PLACE_TAG = "monitoring.place"
+SOURCE_TAG = "monitoring.place"
 VERSION_TAG = "monitoring.model_version"
 CLIPS_TAG = "monitoring.clips"
 DRIFTED_TAG = "monitoring.drifted"
@@ -36,30 +35,30 @@ LISTING_TAG = "monitoring.listing"
 ANNOUNCED_TAG = "monitoring.announced"
 ACCEPTED_TAG = "monitoring.accepted"
 ACCEPTED_AT_TAG = "monitoring.accepted_at"  # ISO 8601, UTC
-_MOST = 1000  # runs that are looked through
-_LATELY = 50  # runs, for the last one that judged anything
+_SEARCH_LIMIT = 1000  # runs
+_RECENT = 50  # runs searched for the last check that compared anything
 
 
 @dataclass(frozen=True)
 class Record:
-    """One monitoring.
+    """One stored drift check.
 
     Attributes:
-        run_id: of MLflow.
-        at: when it began (ISO 8601, UTC).
-        place: where the clips were.
+        run_id: the MLflow run.
+        at: when it started (ISO 8601, UTC).
+        source: the folder or S3 prefix of the clips.
         model_version: of the champion that scored them.
-        clips: how many were judged.
+        clips: number of clips compared.
         outcome: DRIFT, NO_DRIFT, TOO_FEW or KNOWN.
-        drifted: the measures that did.
+        drifted: the measures that drifted.
         announced: whether its alarm was sent.
-        accepted: whether a person takes these clips for what production looks like.
-        accepted_at: since when (ISO 8601, UTC); None if nobody does.
+        accepted: whether a person accepted these clips as the reference.
+        accepted_at: when (ISO 8601, UTC); None if not accepted.
     """
 
     run_id: str
     at: str
-    place: str
+    source: str
     model_version: str
     clips: int
     outcome: str
@@ -69,29 +68,29 @@ class Record:
     accepted_at: str | None
 
 
-def records(
-    client: "MlflowClient", params: Params, tags: Mapping[str, str] | None = None, most: int = _MOST
+def find_records(
+    client: "MlflowClient", params: Params, tags: Mapping[str, str] | None = None, limit: int = _SEARCH_LIMIT
 ) -> list[Record]:
-    """Return the monitorings with these tags, newest first; none if nothing was ever monitored."""
+    """Return the drift checks with these tags, newest first."""
     experiment = client.get_experiment_by_name(params.registry.experiment)
     if experiment is None:
         return []
     wanted = {"stage": STAGE, **(tags or {})}
     query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in wanted.items())
-    found = client.search_runs([experiment.experiment_id], query, order_by=["start_time DESC"], max_results=most)
+    found = client.search_runs([experiment.experiment_id], query, order_by=["start_time DESC"], max_results=limit)
     return [_record(run) for run in found if OUTCOME_TAG in run.data.tags]
 
 
 def last_record(params: Params) -> Record | None:
-    """Return the last monitoring that judged anything, else the last at all; None if there was none."""
-    found = records(connect(), params, most=_LATELY)
+    """Return the last check that compared anything, or else the last one; None if there is none."""
+    found = find_records(connect(), params, limit=_RECENT)
     judged = (one for one in found if one.outcome in (DRIFT, NO_DRIFT))
     return next(judged, found[0] if found else None)
 
 
 def last_accepted(client: "MlflowClient", params: Params, version: str) -> Record | None:
-    """Return the monitoring of a version's answers that a person accepted last; None if there is none."""
-    found = records(client, params, {VERSION_TAG: version, ACCEPTED_TAG: "true"})
+    """Return the check of this version that a person accepted last; None if there is none."""
+    found = find_records(client, params, {VERSION_TAG: version, ACCEPTED_TAG: "true"})
     return max(found, key=lambda one: one.accepted_at or one.at, default=None)
 
 
@@ -100,7 +99,7 @@ def _record(run: "Run") -> Record:
     return Record(
         run_id=run.info.run_id,
         at=datetime.fromtimestamp(run.info.start_time / 1000, UTC).isoformat(timespec="seconds"),
-        place=tags[PLACE_TAG],
+        source=tags[SOURCE_TAG],
         model_version=tags[VERSION_TAG],
         clips=int(tags[CLIPS_TAG]),
         outcome=tags[OUTCOME_TAG],
@@ -111,19 +110,21 @@ def _record(run: "Run") -> Record:
     )
 
 
-def keep(params: Params, report: "Report", clips: Sequence[Seen], reference: Sequence[Seen], work: Path) -> str:
-    """Keep a monitoring as an MLflow run and return its id; `work` is a scratch folder, for the files."""
+def save_record(
+    params: Params, report: DriftReport, clips: Sequence[ScoredClip], reference: Sequence[ScoredClip], work: Path
+) -> str:
+    """Store a drift check as an MLflow run and return its id; `work` is a scratch folder for the files."""
     import mlflow
 
     from cac.monitoring.plot import draw
 
     client = connect()
-    (work / REPORT).write_text(json.dumps(asdict(report), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    (work / CLIPS).write_text(to_lines(clips), encoding="utf-8")
+    (work / REPORT).write_text(json.dumps(report.model_dump(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    (work / CLIPS).write_text(write_lines(clips), encoding="utf-8")
     if reference:
         draw(report, reference, clips, work / PICTURE)
     tags = {
-        PLACE_TAG: report.place,
+        SOURCE_TAG: report.source,
         VERSION_TAG: report.version,
         LISTING_TAG: report.listing,
         CLIPS_TAG: str(report.clips),
@@ -132,7 +133,9 @@ def keep(params: Params, report: "Report", clips: Sequence[Seen], reference: Seq
     }
     experiment = experiment_id(client, params.registry.experiment)
     with mlflow.start_run(experiment_id=experiment, run_name=STAGE, tags={"stage": STAGE}) as run:
-        mlflow.log_metrics({f"drift.{one.measure}": one.part for one in report.measures if one.part is not None})
+        mlflow.log_metrics(
+            {f"drift.{one.measure}": one.distance for one in report.measures if one.distance is not None}
+        )
         for name in (REPORT, CLIPS, PICTURE):
             if (work / name).is_file():
                 mlflow.log_artifact(str(work / name))
@@ -140,45 +143,45 @@ def keep(params: Params, report: "Report", clips: Sequence[Seen], reference: Seq
     return run.info.run_id
 
 
-def report_of(client: "MlflowClient", run_id: str) -> dict[str, Any]:
-    """Return the report of a monitoring, as JSON has it."""
-    return json.loads(_read(client, run_id, REPORT))
+def load_report(client: "MlflowClient", run_id: str) -> DriftReport:
+    """Return the report of a drift check."""
+    return DriftReport.model_validate_json(_read(client, run_id, REPORT))
 
 
-def clips_of(client: "MlflowClient", run_id: str) -> list[Seen]:
-    """Return the clips that were judged."""
-    return from_lines(_read(client, run_id, CLIPS))
+def load_clips(client: "MlflowClient", run_id: str) -> list[ScoredClip]:
+    """Return the clips that were compared."""
+    return read_lines(_read(client, run_id, CLIPS))
 
 
 def fetch_picture(client: "MlflowClient", run_id: str, folder: Path) -> Path | None:
-    """Bring the picture of a monitoring to a folder; None if it has none, as clips were too few."""
+    """Download the picture of a drift check; None if it has none because there were too few clips."""
     if not any(artifact.path == PICTURE for artifact in client.list_artifacts(run_id)):
         return None
     return Path(client.download_artifacts(run_id, PICTURE, str(folder)))
 
 
 def is_announced(run_id: str) -> bool:
-    """Tell whether the alarm of a monitoring was sent."""
+    """Return whether the alarm of a drift check was sent."""
     return connect().get_run(run_id).data.tags.get(ANNOUNCED_TAG) == "true"
 
 
 def mark_announced(run_id: str) -> None:
-    """Note that the alarm of a monitoring was sent."""
+    """Record that the alarm of a drift check was sent."""
     connect().set_tag(run_id, ANNOUNCED_TAG, "true")
 
 
 def accept(params: Params, run_id: str) -> Record:
-    """Take the clips of a monitoring for what production looks like, and return it.
+    """Accept the clips of a drift check as the new reference, and return its record.
 
     Raises:
-        CacError: there is no such monitoring, or it judged no clips.
+        CacError: there is no such check, or it compared no clips.
     """
     client = connect()
-    found = next((one for one in records(client, params) if one.run_id == run_id), None)
+    found = next((one for one in find_records(client, params) if one.run_id == run_id), None)
     if found is None:
-        raise CacError(f"{run_id} is no monitoring. `cac drift check` prints its run; MLflow lists them as `{STAGE}`.")
+        raise CacError(f"run {run_id} is not a drift check. Give the run id that `cac drift check` printed.")
     if found.outcome not in (DRIFT, NO_DRIFT):
-        raise CacError(f"monitoring {run_id} ended as {found.outcome!r}: it compared nothing. Accept one that did.")
+        raise CacError(f"drift check {run_id} compared nothing ({found.outcome}). Accept a check that compared clips.")
     client.set_tag(run_id, ACCEPTED_AT_TAG, datetime.now(UTC).isoformat())
     client.set_tag(run_id, ACCEPTED_TAG, "true")
     return found

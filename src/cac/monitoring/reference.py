@@ -1,10 +1,10 @@
-"""What recent clips are compared with: clips a person accepted as what production looks like, else the test split.
+"""The reference that recent clips are compared with: clips a person accepted, or else the test split.
 
-A version's own answers on the test split are kept with it, so there is a reference from its first day on; how much
-those clips move is measured from their files, where `data/` has them. But half of them are anomalous by design, which
-no generator's output need be: after the first look a person says `cac drift accept`, and from then on that window is
-the reference, for as long as the same version is champion. No window becomes one by itself, or slow drift would never
-show.
+Each version is registered with its answers on the test split, so a reference exists from its first day. The motion of
+those clips is measured from the files in `data/`, if they are there. But half of the test clips are anomalous by
+design, which a generator's output need not be. So after the first check a person runs `cac drift accept`, and the
+accepted clips are the reference for as long as the same version is champion. Clips never become the reference
+automatically, because slow drift would then go unnoticed.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.monitoring.clips import Seen, seen_in_measured
-from cac.monitoring.records import Record, clips_of
+from cac.monitoring.clips import ScoredClip, clips_from_predictions
+from cac.monitoring.records import Record, load_clips
 from cac.paths import DATASET
 from cac.registry.predictions import EVALUATION_SET_TAG, recall
 from cac.schema.annotations import Clip
@@ -28,36 +28,36 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Reference:
-    """What it is, in words, and its clips."""
+    """A description for people, and the clips."""
 
     name: str
-    clips: tuple[Seen, ...]
+    clips: tuple[ScoredClip, ...]
 
 
-def reference_of(client: "MlflowClient", version: "ModelVersion", accepted: Record | None, root: Path) -> Reference:
-    """Return the reference for what a version says now: the clips accepted last, or else those it was measured on.
+def find_reference(client: "MlflowClient", version: "ModelVersion", accepted: Record | None, root: Path) -> Reference:
+    """Return the reference for a version: the clips accepted last, or else its test split.
 
     Raises:
-        CacError: the version's test answers are not kept, or gone.
+        CacError: the version's test answers are not stored, or no longer there.
     """
     if accepted:
-        name = f"clips of {accepted.place}, accepted (run {accepted.run_id})"
-        return Reference(name, tuple(clips_of(client, accepted.run_id)))
+        name = f"clips of {accepted.source}, accepted (run {accepted.run_id})"
+        return Reference(name, tuple(load_clips(client, accepted.run_id)))
     measured = recall(client, version, version.tags.get(EVALUATION_SET_TAG, ""))
     if measured is None:
         raise CacError(
-            f"{version.name} version {version.version} has no test answers to compare with. Run `cac register` again."
+            f"{version.name} version {version.version} has no stored test answers. Run `cac register` again."
         )
-    name = f"the test split version {version.version} was measured on"
-    return Reference(name, tuple(_with_motion(seen_in_measured(measured), measured.clips, root / DATASET)))
+    name = f"the test split of version {version.version}"
+    return Reference(name, tuple(_with_motion(clips_from_predictions(measured), measured.clips, root / DATASET)))
 
 
-def _with_motion(seen: Sequence[Seen], clips: Sequence[Clip], dataset: Path) -> list[Seen]:
-    """Measure how much the clips move whose very files are in the dataset."""
-    return [_measured(one, clip, dataset / clip.path) for one, clip in zip(seen, clips, strict=True)]
+def _with_motion(scored: Sequence[ScoredClip], clips: Sequence[Clip], dataset: Path) -> list[ScoredClip]:
+    """Measure the motion of the clips whose files are in the dataset, unchanged."""
+    return [_measured(one, clip, dataset / clip.path) for one, clip in zip(scored, clips, strict=True)]
 
 
-def _measured(one: Seen, clip: Clip, path: Path) -> Seen:
+def _measured(one: ScoredClip, clip: Clip, path: Path) -> ScoredClip:
     from cac.video.motion import motion
 
     if not path.is_file() or file_sha256(path) != clip.sha256:
