@@ -22,7 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cac.params import Params, load_params
-from cac.registry.versions import CHAMPION, GATE_TAG, LINE_TAG, PREVIOUS, ROLLED_BACK_TAG, aliases
+from cac.registry.versions import CHAMPION, GATE_TAG, HISTORY_TAG, PREVIOUS, ROLLED_BACK_TAG, get_aliases
 from cac.tracking.mlflow_runs import connect
 from tests.helpers.deadly import consuming, promoting, rolling_back, run
 from tests.helpers.tiny_versions import Tiny, make_version
@@ -117,13 +117,13 @@ def _reached(params: Params, version: str) -> str:
         return DONE
     if held.get(PREVIOUS) == held.get(CHAMPION):
         return "between the aliases"
-    if LINE_TAG in tags or GATE_TAG in tags:
+    if HISTORY_TAG in tags or GATE_TAG in tags:
         return "between tags and aliases"
     return "among the tags" if any(tag.startswith("gate") for tag in tags) else "before any tag"
 
 
 def _held(params: Params) -> dict[str, str]:
-    return aliases(connect(), params.registry.model_name)
+    return get_aliases(connect(), params.registry.model_name)
 
 
 def _tags(params: Params, version: str) -> dict[str, str]:

@@ -19,8 +19,8 @@ from prefect.states import Cancelled, Completed, Failed, State
 from cac.errors import EXIT_REFUSED
 from cac.params import PARAMS_FILE, load_params
 from cac.paths import DATA_DVC, DATASET, DECISION, DVC_LOCK, SCRATCH, STAGES, STEPS
-from cac.tracking.dvc_files import locked_stages, stage_inputs
-from cac.tracking.lineage import differences, named
+from cac.tracking.dvc_files import read_locked_stages, stage_inputs
+from cac.tracking.lineage import changed_keys, join_names
 from flows.support.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
 from flows.support.dataset_artifact import show_dataset_diff
 from flows.support.run_context import run_context
@@ -92,8 +92,8 @@ def run_stage(stage: str, limit_seconds: float | None = None) -> State:
     before = stage_inputs(root, stage)
     command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage)
     state = run_command(stage, command, limit=limit_seconds)
-    if state.is_completed() and (changed := differences(before, locked_stages(root)[stage].inputs)):
-        false = f"{named(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
+    if state.is_completed() and (changed := changed_keys(before, read_locked_stages(root)[stage].inputs)):
+        false = f"{join_names(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
         return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
     if stage == "evaluate" and state.is_completed():
         show_evaluation(root)

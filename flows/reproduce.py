@@ -26,8 +26,8 @@ from cac.cli.console import print_error, print_reproduction
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.paths import DATA_DVC, DVC_YAML, SCRATCH
-from cac.registry.reproduction import Compared, Recorded, read_recorded
-from cac.tracking.dvc_files import locked_stages, read_yaml
+from cac.registry.reproduction import HashComparison, RecordedLineage, read_recorded_lineage
+from cac.tracking.dvc_files import read_locked_stages, read_yaml
 from flows.data import ensure_data
 from flows.support.environment import prepare, stay_offline
 from flows.support.exits import guarded
@@ -40,10 +40,14 @@ _REMOTE = "cache-of-the-checkout"
 _INTERRUPTED = (
     "Interrupted. Stages that are done are kept, and checkpoints of the one at work; the same command goes on."
 )
-# Run by the commit's own code, for only that hashes its settings as they were hashed then.
-_FINGERPRINT = """
-import json, pathlib, cac, cac.params, cac.tracking.run_state as fingerprint
-state = fingerprint.fingerprint(pathlib.Path.cwd(), cac.params.load_params(pathlib.Path("params.yaml")))
+# Run by the commit's own code, because only that code hashes its settings as they were hashed then.
+_RUN_STATE = """
+import json, pathlib, cac, cac.params
+try:
+    from cac.tracking.run_state import read_run_state
+except ImportError:  # commits before 30 November 2026
+    from cac.registry.fingerprint import fingerprint as read_run_state
+state = read_run_state(pathlib.Path.cwd(), cac.params.load_params(pathlib.Path("params.yaml")))
 print(json.dumps({"package": cac.__file__, **state.tags()}))
 """
 
@@ -58,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     root = Path.cwd()
     prepare(root)
-    recorded = read_recorded(root, args.version)
+    recorded = read_recorded_lineage(root, args.version)
     folder = (root / FOLDER / f"version-{recorded.version}").absolute()
     with run_lock(folder.with_suffix(".lock")) as lock, RUNNER.stopped_by_signals():
         RUNNER.lock = lock
@@ -101,7 +105,7 @@ def _dvc_cache(root: Path) -> str:
     return str((root / answer.stdout.strip()).resolve())
 
 
-def _reproduce(worktree: Worktree, recorded: Recorded, use_cache: bool, keep: bool) -> int:
+def _reproduce(worktree: Worktree, recorded: RecordedLineage, use_cache: bool, keep: bool) -> int:
     project = worktree.project
     worktree.open()
     _isolate(project)
@@ -116,7 +120,7 @@ def _reproduce(worktree: Worktree, recorded: Recorded, use_cache: bool, keep: bo
     if failed:
         print_error(f"{failed} failed; what it said is above. The same command tries again in {project}")
         return 1
-    locked = locked_stages(project)
+    locked = read_locked_stages(project)
     made = {stage: locked[stage].outputs for stage in order}
     (project / PROGRESS).unlink(missing_ok=True)
     return _conclude(worktree, recorded, [*before, *recorded.compare_outputs(made)], keep)
@@ -153,7 +157,7 @@ def _state(project: Path) -> dict[str, str]:
         CacError: the commit's code fails, or another package than the commit's would run.
     """
     answer = subprocess.run(
-        (sys.executable, "-c", _FINGERPRINT), cwd=project, capture_output=True, text=True, check=False
+        (sys.executable, "-c", _RUN_STATE), cwd=project, capture_output=True, text=True, check=False
     )
     if answer.returncode:
         raise CacError(f"the commit's own code does not run in this environment: {answer.stderr.strip()}")
@@ -220,7 +224,7 @@ def _ignore(line: str) -> None:
     """Show nothing: that a remote has no data is no error, there are other ways to it."""
 
 
-def _conclude(worktree: Worktree, recorded: Recorded, result: list[Compared], keep: bool) -> int:
+def _conclude(worktree: Worktree, recorded: RecordedLineage, result: list[HashComparison], keep: bool) -> int:
     print_reproduction(result)
     same = all(line.same for line in result if line.counts)
     print(f"version {recorded.version} is {'reproduced' if same else 'NOT reproduced'} at commit {recorded.commit}")

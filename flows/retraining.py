@@ -27,7 +27,7 @@ from cac.errors import CacError
 from cac.params import PARAMS_FILE, Params, load_params
 from cac.paths import DECISION, SCRATCH, STAGES
 from cac.registry.gate import Decision
-from cac.registry.overrides import open_window
+from cac.registry.overrides import open_veto_window
 from flows.data import ensure_data
 from flows.pipeline import REGISTERED_FILE, as_flow_state, promote, register, run_stage
 from flows.support.detached_output import ignore_broken_output
@@ -226,7 +226,7 @@ def _decide(tree: Worktree, settings: Settings) -> State:
 
 
 def _wait_for_veto(params: Params, rivals: Rivals, seconds: int) -> None:
-    open_window(params, rivals.challenger, seconds)
+    open_veto_window(params, rivals.challenger, seconds)
     text = f"version {rivals.challenger} is registered. It is put to the gate in {seconds} s; to keep it from that: "
     text += f"cac veto --version {rivals.challenger} --reason TEXT"
     get_run_logger().info(text)

@@ -14,7 +14,7 @@ from cac.registry.gate import Decision
 from cac.registry.versions import CHAMPION
 
 if TYPE_CHECKING:
-    from cac.registry.listing import Listed
+    from cac.registry.listing import VersionSummary
 
 
 def show_validation(root: Path) -> None:
@@ -78,7 +78,7 @@ def show_decision(data: dict[str, Any]) -> None:
     create_markdown_artifact(text, key="promotion", description="The gate's decision")
 
 
-def show_versions(params: Params, challenger: "Listed", champion: "Listed | None") -> None:
+def show_versions(params: Params, challenger: "VersionSummary", champion: "VersionSummary | None") -> None:
     """Show the numbers of a registered version beside the champion's, and a link to it."""
     description = f"Version {challenger.version} beside the champion, each on the test split it was measured on"
     create_table_artifact(_rows(challenger, champion), key="champion-challenger", description=description)
@@ -88,7 +88,7 @@ def show_versions(params: Params, challenger: "Listed", champion: "Listed | None
         create_link_artifact(page, key="version", link_text="In MLflow")
 
 
-def rivals(params: Params, challenger: str) -> "tuple[Listed, Listed | None]":
+def rivals(params: Params, challenger: str) -> "tuple[VersionSummary, VersionSummary | None]":
     """Return a registered version and the champion, which may be the same one, or none."""
     from cac.registry.listing import list_versions
 
@@ -97,7 +97,7 @@ def rivals(params: Params, challenger: str) -> "tuple[Listed, Listed | None]":
     return new, next((one for one in versions if CHAMPION in one.aliases), None)
 
 
-def _rows(new: "Listed", old: "Listed | None") -> list[dict[str, str]]:
+def _rows(new: "VersionSummary", old: "VersionSummary | None") -> list[dict[str, str]]:
     facts = [("version", new.version, old.version if old else "none")]
     for name, value in new.metrics.items():
         facts.append((name, _number(value), _number(old.metrics[name] if old else None)))

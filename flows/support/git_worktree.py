@@ -17,7 +17,7 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.paths import COMPARISONS, EVALUATION_METRICS
-from cac.tracking.mlflow_runs import default_uri
+from cac.tracking.mlflow_runs import default_tracking_uri
 from cac.tracking.run_state import data_md5, stage_hashes
 
 PLACE = Path(".retraining")
@@ -253,4 +253,4 @@ def _share_dvc(tree: Worktree) -> None:
 
 def _checkouts_mlflow(project: Path) -> str:
     with chdir(project):
-        return default_uri()
+        return default_tracking_uri()

@@ -20,7 +20,7 @@ from helpers.tiny_versions import Tiny, answers
 
 from cac.model.calibration import Calibration
 from cac.params import Params, load_params
-from cac.registry.predictions import EVALUATION_SET_TAG, keep, run_of
+from cac.registry.predictions import EVALUATION_SET_TAG, run_id_of, save_predictions
 from cac.registry.versions import CHAMPION, COMPLETE
 from cac.status.flow_runs import flow_runs
 from cac.status.overview import overview
@@ -110,9 +110,9 @@ def _crown(params: Params, folder: Path, project_params: Params) -> None:
     write_package(folder / "package", folder / "adapter", settings)
     client, name = connect(), params.registry.model_name
     register_package(client, folder / "package", COMPLETE)
-    run = run_of(client.get_model_version(name, "1"))
+    run = run_id_of(client.get_model_version(name, "1"))
     measured = answers(Tiny(pairs=20))
-    for tag, value in {EVALUATION_SET_TAG: measured.evaluation_set, **keep(client, run, measured)}.items():
+    for tag, value in {EVALUATION_SET_TAG: measured.evaluation_set, **save_predictions(client, run, measured)}.items():
         client.set_model_version_tag(name, "1", tag, value)
     client.set_registered_model_alias(name, CHAMPION, "1")
 

@@ -10,10 +10,10 @@ import yaml
 from helpers.tiny_versions import Tiny, make_version
 
 from cac.paths import STAGES
-from cac.tracking.dvc_files import Locked, locked_stages
-from cac.tracking.lineage import recorded_outputs, stage_tags
+from cac.tracking.dvc_files import LockedStage, read_locked_stages
+from cac.tracking.lineage import outputs_from_tags, stage_tags
 from cac.tracking.mlflow_runs import connect
-from cac.tracking.run_state import fingerprint
+from cac.tracking.run_state import read_run_state
 from flows.reproduce import in_order
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +33,7 @@ def registered(finished, store_of, project_params):
         subprocess.run(("git", *arguments), cwd=finished.root, check=True)
     store_of(finished.root)
     version = make_version(Tiny(), NAME, project_params.registry.experiment)
-    tags = fingerprint(finished.root, project_params).tags() | stage_tags(locked_stages(finished.root))
+    tags = read_run_state(finished.root, project_params).tags() | stage_tags(read_locked_stages(finished.root))
     assert tags["git_dirty"] == "false"
     for key, value in tags.items():
         connect().set_model_version_tag(NAME, version, key, value)
@@ -55,13 +55,13 @@ def test_a_version_is_made_anew_goes_on_after_an_interruption_and_a_difference_i
     assert "version 1 is reproduced" in done.stdout
     assert (worktree / "ran.log").read_text().split() == list(STAGES), "each stage ran once, none came from a cache"
     rows = [line.split() for line in done.stdout.splitlines() if line.rstrip().endswith((" yes", " NO"))]
-    assert len(rows) == 3 + sum(len(outputs) for outputs in recorded_outputs(_tags()).values())
+    assert len(rows) == 3 + sum(len(outputs) for outputs in outputs_from_tags(_tags()).values())
     assert {row[-1] for row in rows} == {"yes"}
     assert (registered.root / "dvc.lock").read_bytes() == before
     assert _files(registered.root / ".dvc" / "cache") == cached, "the checkout's own cache stays as it is"
 
-    made = recorded_outputs(_tags())["two_turn_grpo"] | {"models/two_turn_grpo": "0" * 32 + ".dir"}
-    for key, value in stage_tags({"two_turn_grpo": Locked({}, made)}).items():
+    made = outputs_from_tags(_tags())["two_turn_grpo"] | {"models/two_turn_grpo": "0" * 32 + ".dir"}
+    for key, value in stage_tags({"two_turn_grpo": LockedStage({}, made)}).items():
         connect().set_model_version_tag(NAME, "1", key, value)
     other = registered.command("flows.reproduce", "1", "--use-cache")
     assert other.returncode == 1, other.stdout + other.stderr
@@ -94,7 +94,7 @@ def _files(folder) -> set[str]:
 
 def test_stages_run_after_those_they_read_from():
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
-    outputs = recorded_outputs(stage_tags(locked_stages(ROOT)))
+    outputs = outputs_from_tags(stage_tags(read_locked_stages(ROOT)))
     assert list(outputs) != list(STAGES)
     assert in_order(graph, outputs) == list(STAGES)
     assert in_order(graph, outputs | {"gone": {"data": "1"}}) == list(STAGES)

@@ -14,7 +14,14 @@ from cac.model.calibration import Calibration
 from cac.model.nano import OWN_LEAVES
 from cac.paths import EVALUATION_METRICS
 from cac.registry.candidate import CALIBRATION, CHECKPOINT
-from cac.registry.predictions import EVALUATION_SET_TAG, PREDICTIONS, SPLIT, Measured, keep, measured_of
+from cac.registry.predictions import (
+    EVALUATION_SET_TAG,
+    PREDICTIONS_FILE,
+    SPLIT,
+    Predictions,
+    align_predictions,
+    save_predictions,
+)
 from cac.registry.versions import COMPLETE, REGISTRATION_TAG, value_tag
 from cac.schema.annotations import Anomaly, Clip
 from cac.schema.judgement import Judgement
@@ -65,16 +72,20 @@ def make_version(tiny: Tiny, model_name: str, experiment: str) -> str:
     client.log_text(run_id, "a model\n", "model/model.txt")
     measured = answers(tiny)
     tags = {value_tag(name): repr(value) for name, value in {**GOOD, **tiny.metrics}.items()}
-    tags |= {EVALUATION_SET_TAG: measured.evaluation_set, "data_md5": tiny.data, **keep(client, run_id, measured)}
+    tags |= {
+        EVALUATION_SET_TAG: measured.evaluation_set,
+        "data_md5": tiny.data,
+        **save_predictions(client, run_id, measured),
+    }
     tags[REGISTRATION_TAG] = tiny.registration
     source = f"{client.get_run(run_id).info.artifact_uri}/model"
     return str(client.create_model_version(model_name, source, run_id=run_id, tags=tags).version)
 
 
-def answers(tiny: Tiny, calibration: Calibration = UNFITTED) -> Measured:
+def answers(tiny: Tiny, calibration: Calibration = UNFITTED) -> Predictions:
     """Return the invented answers of such a version."""
     clips = [_clip(i, leaf, tiny.data) for i in range(tiny.pairs) for leaf in (OWN_LEAVES[i % len(OWN_LEAVES)], None)]
-    return measured_of(clips, [_judgement(clip, int(clip.pair_id) in tiny.missed) for clip in clips], calibration)
+    return align_predictions(clips, [_judgement(clip, int(clip.pair_id) in tiny.missed) for clip in clips], calibration)
 
 
 def _clip(pair: int, leaf: str | None, data: str) -> Clip:
@@ -103,7 +114,7 @@ def _judgement(clip: Clip, missed: bool) -> Judgement:
     return Judgement(-2.0, "anomalous", (anomaly.window,), (), anomaly.family, anomaly.leaf, True, 8, "", "")
 
 
-def write_evaluation(root: Path, measured: Measured, calibration: Calibration) -> None:
+def write_evaluation(root: Path, measured: Predictions, calibration: Calibration) -> None:
     """Write the metrics, predictions and calibration that `cac evaluate` would leave of these answers."""
     values = point_values(measured.facts(bins=10))
     row = {name: {"value": value, "low": value, "high": value} for name, value in values.items()}
@@ -113,7 +124,7 @@ def write_evaluation(root: Path, measured: Measured, calibration: Calibration) -
     ]
     contents = {
         EVALUATION_METRICS: json.dumps({SPLIT: {CHECKPOINT: row}, "val": {}}),
-        PREDICTIONS: "".join(json.dumps(line) + "\n" for line in rows),
+        PREDICTIONS_FILE: "".join(json.dumps(line) + "\n" for line in rows),
         CALIBRATION: json.dumps({CHECKPOINT: asdict(calibration)}),
     }
     for path, text in contents.items():

@@ -9,7 +9,7 @@ from helpers.deadly import consuming, promoting, rolling_back, run
 from helpers.tiny_versions import Tiny, make_version
 
 from cac.registry.promote import promote
-from cac.registry.versions import CHAMPION, PREVIOUS, aliases
+from cac.registry.versions import CHAMPION, PREVIOUS, get_aliases
 from cac.tracking.mlflow_runs import connect
 
 MOST_WRITES = 20
@@ -30,7 +30,7 @@ def new_version(params):
 
 
 def held(params):
-    return aliases(connect(), params.registry.model_name)
+    return get_aliases(connect(), params.registry.model_name)
 
 
 def killed_at_each_write(command, params, allowed):

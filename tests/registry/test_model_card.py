@@ -13,14 +13,14 @@ from PIL import Image
 from cac.errors import CacError
 from cac.evaluation.intervals import evaluate_judgements
 from cac.model.calibration import Calibration
-from cac.registry.card_facts import CardFacts, describe_data
+from cac.registry.card_data import CardData, summarise_dataset
 from cac.registry.card_files import MARKDOWN, PAGE, write_card
 from cac.registry.model_card import MAX_DESCRIPTION, plain, summary
 from cac.schema.annotations import write_clips
-from cac.tracking.run_state import Fingerprint
+from cac.tracking.run_state import RunState
 from cac.video.encode import encode
 
-STATE = Fingerprint("c" * 40, "false", "d" * 32 + ".dir", "p" * 64, "s" * 64, "e" * 64)
+STATE = RunState("c" * 40, "false", "d" * 32 + ".dir", "p" * 64, "s" * 64, "e" * 64)
 HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:1) ![w](http://example.org/a.png) & _a_"
 
 
@@ -47,7 +47,7 @@ def facts(params, dataset):
     undefined = {"auroc": {"value": None, "low": None, "high": None}}
     metrics = {"two_turn_grpo": row, "majority": constant | undefined}
     calibration = Calibration(1.5, 0.2)
-    return CardFacts(few, STATE, {"test": metrics}, "two_turn_grpo", calibration, measured, describe_data(dataset))
+    return CardData(few, STATE, {"test": metrics}, "two_turn_grpo", calibration, measured, summarise_dataset(dataset))
 
 
 @pytest.fixture(scope="module")
@@ -162,9 +162,9 @@ def test_a_card_is_never_written_over_another(card, facts, dataset):
 def test_a_dataset_without_clips_or_with_a_broken_card_is_named(dataset, tmp_path):
     (tmp_path / "annotations.jsonl").write_text("")
     with pytest.raises(CacError, match="no clips"):
-        describe_data(tmp_path)
+        summarise_dataset(tmp_path)
     write_clips(tmp_path, answers(Tiny(pairs=1)).clips)
-    assert describe_data(tmp_path).licence == "unknown"
+    assert summarise_dataset(tmp_path).licence == "unknown"
     (tmp_path / "dataset.json").write_text("[")
     with pytest.raises(CacError, match=r"dataset\.json is not valid JSON"):
-        describe_data(tmp_path)
+        summarise_dataset(tmp_path)

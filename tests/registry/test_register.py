@@ -16,13 +16,13 @@ from cac.model.calibration import Calibration
 from cac.paths import EVALUATION_METRICS
 from cac.registry import register as register_module
 from cac.registry.candidate import ADAPTER, CALIBRATION
-from cac.registry.predictions import PREDICTIONS, recall
+from cac.registry.predictions import PREDICTIONS_FILE, load_predictions
 from cac.registry.promote import promote
 from cac.registry.register import register
 from cac.registry.versions import SUPERSEDED
 from cac.schema.annotations import write_clips
 from cac.tracking.dvc_files import md5_of
-from cac.tracking.lineage import recorded_outputs
+from cac.tracking.lineage import outputs_from_tags
 from cac.tracking.mlflow_runs import connect
 from cac.video.encode import encode
 
@@ -159,8 +159,8 @@ def test_a_version_carries_its_answers_and_how_long_a_clip_takes(trained):
     version = versions(params)["1"]
     expected = answers(Tiny(pairs=10, missed=range(4)), FITTED)
     assert version.tags["evaluation_set"] == expected.evaluation_set
-    assert recall(connect(), version, expected.evaluation_set) == expected
-    assert recall(connect(), version, "0" * 64) is None
+    assert load_predictions(connect(), version, expected.evaluation_set) == expected
+    assert load_predictions(connect(), version, "0" * 64) is None
     assert float(version.tags["seconds_per_clip"]) > 0
     assert float(version.tags["test_expected_calibration_error"]) == pytest.approx(0.149, abs=1e-3)
 
@@ -193,9 +193,9 @@ def test_annotations_that_changed_since_the_evaluation_are_noticed(trained):
         ),
         (EVALUATION_METRICS, "{", "not valid JSON"),
         (CALIBRATION, "{}", "no temperature and bias of"),
-        (PREDICTIONS, None, "cannot read .*predictions"),
-        (PREDICTIONS, "{", "predictions.jsonl is not valid JSON"),
-        (PREDICTIONS, "", "not of the same clips"),
+        (PREDICTIONS_FILE, None, "cannot read .*predictions"),
+        (PREDICTIONS_FILE, "{", "predictions.jsonl is not valid JSON"),
+        (PREDICTIONS_FILE, "", "not of the same clips"),
         (ADAPTER / "adapter_config.json", None, "no adapter"),
         (EVALUATION_METRICS, None, "cannot read"),
     ],
@@ -245,11 +245,11 @@ def test_a_version_carries_dvcs_hashes_of_each_stage(trained):
     (project / "params.yaml").write_text(yaml.safe_dump(params.model_dump(mode="json")))
     register(project, params)
     version = versions(params)["1"]
-    assert recorded_outputs(version.tags) == {"two_turn_grpo": {ADAPTER.as_posix(): made}}
+    assert outputs_from_tags(version.tags) == {"two_turn_grpo": {ADAPTER.as_posix(): made}}
     lineage = json.loads(Path(connect().download_artifacts(version.run_id, "lineage.json")).read_text())
     assert lineage["stages"]["two_turn_grpo"]["outputs"] == {ADAPTER.as_posix(): made}
     assert lineage["data_md5"] == "abc.dir"
 
     (project / ADAPTER / "more.txt").write_text("not what was trained")
-    with pytest.raises(CacError, match="false lineage"):
+    with pytest.raises(CacError, match="lineage would be false"):
         register(project, params)

@@ -9,7 +9,7 @@ from cac.evaluation.judging import reward_model
 from cac.model.calibration import Calibration
 from cac.model.loading import make_deterministic
 from cac.registry.candidate import ADAPTER
-from cac.registry.predictions import evaluation_set, measured_of, measured_tag
+from cac.registry.predictions import align_predictions, evaluation_set, predictions_tag
 from cac.registry.promote import promote
 from cac.registry.register import register
 from cac.schema.annotations import read_clips, write_clips
@@ -43,13 +43,13 @@ def evaluated(project, params):
     clips, store = read_clips(project / "data", "test"), ClipStore(project / "data")
     model = reward_model(FINAL, params, project)
     videos = [store.video(clip) for clip in clips]
-    return measured_of(clips, list(model.iter_judgements(videos, params.evaluation.batch_size)), FITTED)
+    return align_predictions(clips, list(model.iter_judgements(videos, params.evaluation.batch_size)), FITTED)
 
 
 def test_a_champion_measured_again_answers_to_the_byte_as_when_it_was_evaluated(rivals, project, capsys):
     params, champion, rival = rivals
     client, name = connect(), params.registry.model_name
-    tag = measured_tag(evaluation_set(read_clips(project / "data", "test")))
+    tag = predictions_tag(evaluation_set(read_clips(project / "data", "test")))
     answers = client.get_model_version(name, champion).tags[tag]
     client.delete_model_version_tag(name, champion, tag)
     refused = promote(params, rival)

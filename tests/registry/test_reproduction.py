@@ -8,9 +8,9 @@ import pytest
 from helpers.tiny_versions import Tiny, make_version
 
 from cac.errors import CacError
-from cac.registry.reproduction import MISSING, Recorded, read_recorded
+from cac.registry.reproduction import MISSING, RecordedLineage, read_recorded_lineage
 from cac.registry.versions import INCOMPLETE
-from cac.tracking.dvc_files import Locked
+from cac.tracking.dvc_files import LockedStage
 from cac.tracking.lineage import stage_tags
 from cac.tracking.mlflow_runs import connect
 
@@ -32,7 +32,7 @@ def repository(project) -> tuple[Path, str]:
 @pytest.fixture
 def version(params, repository):
     """Return what makes a version with a whole lineage but for the tags given; None takes a tag away."""
-    stages = {name: Locked({}, outputs) for name, outputs in OUTPUTS.items()}
+    stages = {name: LockedStage({}, outputs) for name, outputs in OUTPUTS.items()}
     whole = {"git_commit": repository[1], "git_dirty": "false", **stage_tags(stages)}
 
     def make(**changes):
@@ -48,8 +48,8 @@ def version(params, repository):
 def test_a_version_is_read_by_number_and_by_alias(params, version, repository):
     number = version()
     connect().set_registered_model_alias(params.registry.model_name, "champion", number)
-    recorded = read_recorded(repository[0], number)
-    assert recorded == read_recorded(repository[0], "champion")
+    recorded = read_recorded_lineage(repository[0], number)
+    assert recorded == read_recorded_lineage(repository[0], "champion")
     assert (recorded.version, recorded.commit, recorded.outputs) == (number, repository[1], OUTPUTS)
 
 
@@ -68,18 +68,18 @@ def test_a_version_is_read_by_number_and_by_alias(params, version, repository):
 def test_what_cannot_be_made_again_is_refused(version, repository, changes, message):
     number = version(**changes)
     with pytest.raises(CacError, match=message):
-        read_recorded(repository[0], number)
+        read_recorded_lineage(repository[0], number)
 
 
 @pytest.mark.parametrize(("name", "message"), [("99", "no version 99"), ("winner", "no alias winner; there are: none")])
 def test_a_version_that_is_not_there_is_named(version, repository, name, message):
     version()
     with pytest.raises(CacError, match=message):
-        read_recorded(repository[0], name)
+        read_recorded_lineage(repository[0], name)
 
 
 def test_every_output_is_compared_and_the_environment_does_not_count():
-    recorded = Recorded("1", "c", {"data_md5": "d", "params_sha256": "p", "environment_sha256": "e"}, OUTPUTS)
+    recorded = RecordedLineage("1", "c", {"data_md5": "d", "params_sha256": "p", "environment_sha256": "e"}, OUTPUTS)
     state = recorded.compare_state({"data_md5": "d", "params_sha256": "other", "environment_sha256": "other"})
     assert [(line.what, line.same, line.counts) for line in state] == [
         ("data", True, True),

@@ -9,7 +9,7 @@ from mlflow.protos.databricks_pb2 import TEMPORARILY_UNAVAILABLE
 from cac.errors import CacError
 from cac.registry.overrides import rollback
 from cac.registry.promote import promote
-from cac.registry.versions import CHAMPION, LINE_TAG, PREVIOUS
+from cac.registry.versions import CHAMPION, HISTORY_TAG, PREVIOUS
 from cac.tracking.mlflow_runs import connect
 
 
@@ -90,7 +90,7 @@ def test_a_former_champion_that_cannot_be_asked_about_is_not_passed_over(promote
 def test_champions_that_take_turns_do_not_bring_back_the_one_rolled_back(promoted, aliases, params, tags):
     first, second = promoted(2)
     assert promote(params, first).passed
-    assert json.loads(tags(first)[LINE_TAG]) == [first, second]
+    assert json.loads(tags(first)[HISTORY_TAG]) == [first, second]
     assert rollback(params, "bad").restored == second
     assert aliases() == {CHAMPION: second}
     with pytest.raises(CacError, match="no champion before it"):
@@ -99,7 +99,7 @@ def test_champions_that_take_turns_do_not_bring_back_the_one_rolled_back(promote
 
 def test_a_champion_from_before_there_was_a_line_goes_back_to_previous(promoted, aliases, params):
     first, second = promoted(2)
-    connect().delete_model_version_tag(params.registry.model_name, second, LINE_TAG)
+    connect().delete_model_version_tag(params.registry.model_name, second, HISTORY_TAG)
     assert rollback(params, "bad").restored == first
 
 

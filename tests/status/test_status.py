@@ -12,7 +12,7 @@ from helpers.tiny_versions import Tiny, make_version
 from cac.cli import main as cli
 from cac.cli.status_screen import print_screen
 from cac.params import Params
-from cac.registry.overrides import open_window, veto
+from cac.registry.overrides import open_veto_window, veto
 from cac.registry.promote import promote
 from cac.status import flow_runs, models
 from cac.status.data_version import data_version
@@ -96,7 +96,7 @@ def test_a_veto_window_is_seen_until_it_is_over(project, project_params, monkeyp
     run = flow_runs.FlowRun("retraining", "calm-owl", "RUNNING", "Running", "2026-11-24T12:00:00+00:00", 60.0)
     monkeypatch.setattr("cac.status.overview.flow_runs", lambda root, now: flow_runs.FlowRuns("x", (run,), None))
     assert overview(project, params).retraining.state == AT_WORK
-    until = open_window(params, waiting, 600)
+    until = open_veto_window(params, waiting, 600)
     told = overview(project, params)
     assert told.retraining.state == VETO_WINDOW
     assert until in told.retraining.detail

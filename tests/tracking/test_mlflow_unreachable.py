@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cac.cli import main as cli
-from cac.tracking.mlflow_unreachable import explain_gone_server, is_gone
+from cac.tracking.mlflow_unreachable import explain_unreachable, is_unreachable
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,7 +22,7 @@ def error(monkeypatch) -> Exception:
 
 
 def test_it_is_told_with_its_address_and_without_its_password(error):
-    told = explain_gone_server(error)
+    told = explain_unreachable(error)
     assert told is not None
     assert "127.0.0.1:9" in told
     assert "Secret" not in told
@@ -31,14 +31,14 @@ def test_it_is_told_with_its_address_and_without_its_password(error):
 def test_it_is_found_behind_other_errors(error):
     with pytest.raises(ValueError, match="training") as other:
         raise ValueError("while training") from error
-    assert is_gone(other.value)
+    assert is_unreachable(other.value)
 
 
 def test_other_errors_are_left_alone():
     import mlflow
 
-    assert not is_gone(mlflow.exceptions.MlflowException("Run 'x' not found"))
-    assert explain_gone_server(ConnectionError("API request to x failed with exception y")) is None
+    assert not is_unreachable(mlflow.exceptions.MlflowException("Run 'x' not found"))
+    assert explain_unreachable(ConnectionError("API request to x failed with exception y")) is None
 
 
 @pytest.mark.parametrize(

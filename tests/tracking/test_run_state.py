@@ -9,10 +9,10 @@ from cac.tracking.run_state import (
     UNKNOWN,
     data_md5,
     environment_sha256,
-    fingerprint,
     folder_sha256,
     git_state,
     params_sha256,
+    read_run_state,
     stage_hashes,
 )
 
@@ -57,7 +57,7 @@ def test_what_the_pipeline_writes_makes_nothing_dirty(tmp_path):
 
 
 def test_outside_of_any_project_everything_but_the_settings_is_unknown(tmp_path, params):
-    state = fingerprint(tmp_path, params).tags()
+    state = read_run_state(tmp_path, params).tags()
     assert state.pop("params_sha256") == params_sha256(params)
     assert set(state.values()) == {UNKNOWN}
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from cac.data.injection.leak_check import LeakResult
     from cac.data.injection.report import InjectionReport
     from cac.registry.gate import Decision
-    from cac.registry.listing import Listed
-    from cac.registry.reproduction import Compared
+    from cac.registry.listing import VersionSummary
+    from cac.registry.reproduction import HashComparison
 
 REPORT_FILE = EVALUATION_REPORT / "index.html"
 
@@ -101,7 +101,7 @@ def print_decision(decision: "Decision") -> None:
     print(f"{decision.model_name} version {decision.version} {outcome}")
 
 
-def print_versions(versions: Sequence["Listed"], as_json: bool) -> None:
+def print_versions(versions: Sequence["VersionSummary"], as_json: bool) -> None:
     """Print the registered versions: a table, or one JSON object a line."""
     if as_json:
         for version in versions:
@@ -112,7 +112,7 @@ def print_versions(versions: Sequence["Listed"], as_json: bool) -> None:
         print("no version is registered yet: run `cac register`")
 
 
-def _version_table(versions: Sequence["Listed"]) -> "Table":
+def _version_table(versions: Sequence["VersionSummary"]) -> "Table":
     table = _table("version", "aliases", "gate", *_VERSION_METRICS.values(), "code", "data")
     for one in versions:
         state = one.gate or ("–" if one.registration == "complete" else one.registration)
@@ -123,7 +123,7 @@ def _version_table(versions: Sequence["Listed"]) -> "Table":
     return table
 
 
-def print_reproduction(result: Sequence["Compared"]) -> None:
+def print_reproduction(result: Sequence["HashComparison"]) -> None:
     """Print, stage by stage, the hash that is recorded, the new one, and whether they are the same."""
     table = _table("stage", "what", "recorded", "now", "same")
     for one in result:

@@ -55,9 +55,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _explain(error: Exception) -> str | None:
     """Return what to tell the user if the machine is at fault, not the program: a full disk, a server that is gone."""
     from cac.io.disk_full import explain_full_disk
-    from cac.tracking.mlflow_unreachable import explain_gone_server
+    from cac.tracking.mlflow_unreachable import explain_unreachable
 
-    return explain_full_disk(error) or explain_gone_server(error)
+    return explain_full_disk(error) or explain_unreachable(error)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -167,10 +167,10 @@ def _train(args: argparse.Namespace) -> int:
 
 def _evaluate(args: argparse.Namespace) -> int:
     from cac.params import load_params
-    from cac.tracking.lineage import unchanged
+    from cac.tracking.lineage import guard_inputs
 
     params = load_params(args.params)
-    with unchanged(Path.cwd(), "evaluate"):
+    with guard_inputs(Path.cwd(), "evaluate"):
         import_module("cac.evaluation.evaluate").evaluate(params, Path.cwd())
     return 0
 

@@ -102,10 +102,10 @@ def _registry(args: argparse.Namespace) -> int:
 def _model_card(args: argparse.Namespace) -> int:
     from cac.params import load_params
     from cac.paths import DATASET
-    from cac.registry.candidate import read_facts
+    from cac.registry.candidate import read_card_data
     from cac.registry.card_files import PAGE, write_card
 
-    write_card(read_facts(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
+    write_card(read_card_data(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
     print(f"wrote {args.out / PAGE}, and the same as Markdown")
     return 0
 

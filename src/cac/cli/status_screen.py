@@ -16,7 +16,7 @@ from cac.status.overview import AT_WORK, IDLE, VETO_WINDOW, Overview
 from cac.status.stages import FRESH, Stage
 
 if TYPE_CHECKING:
-    from cac.registry.listing import Listed
+    from cac.registry.listing import VersionSummary
 
 _GOOD, _WARN, _BAD, _FAINT, _WORKING = "green", "yellow", "red", "bright_black", "cyan"
 _COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _WARN, "CANCELLING": _WARN}
@@ -119,7 +119,7 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     return Group(table, Text(f"  version {challenger.version}: {standing(challenger, now)}", style=_WARN))
 
 
-def _version(role: str, version: "Listed", told: Overview, now: datetime) -> list[RenderableType]:
+def _version(role: str, version: "VersionSummary", told: Overview, now: datetime) -> list[RenderableType]:
     code = version.git_commit[:8] + ("+" if version.git_dirty == "true" else "")
     same = version.data_md5 == told.data.md5
     numbers = ["–" if (value := version.metrics.get(name)) is None else f"{value:.3f}" for name in _METRICS]

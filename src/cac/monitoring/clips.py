@@ -17,7 +17,7 @@ from cac.batch.plan import BatchSettings
 from cac.batch.table import read_columns
 from cac.errors import CacError
 from cac.io.s3 import StoreUnreachableError
-from cac.registry.predictions import Measured
+from cac.registry.predictions import Predictions
 from cac.video.decode import decode
 
 _COLUMNS = ("video", "sha256", "score", "verdict", "family", "windows", "parsed", "error")
@@ -65,7 +65,7 @@ def _of_row(row: dict[str, Any]) -> ScoredClip:
     return ScoredClip(row["video"], row["sha256"], row["score"], flagged, row["family"], lengths, bool(row["parsed"]))
 
 
-def clips_from_predictions(measured: Measured) -> list[ScoredClip]:
+def clips_from_predictions(measured: Predictions) -> list[ScoredClip]:
     """Return the clips that a version was evaluated on, with its answers; their motion is not stored."""
     rows = []
     for clip, judgement, score in zip(measured.clips, measured.judgements, measured.scores, strict=True):

@@ -16,7 +16,7 @@ from cac.errors import CacError
 from cac.monitoring.clips import ScoredClip, clips_from_predictions
 from cac.monitoring.records import Record, load_clips
 from cac.paths import DATASET
-from cac.registry.predictions import EVALUATION_SET_TAG, recall
+from cac.registry.predictions import EVALUATION_SET_TAG, load_predictions
 from cac.schema.annotations import Clip
 from cac.tracking.run_state import file_sha256
 from cac.video.decode import decode
@@ -43,7 +43,7 @@ def find_reference(client: "MlflowClient", version: "ModelVersion", accepted: Re
     if accepted:
         name = f"clips of {accepted.source}, accepted (run {accepted.run_id})"
         return Reference(name, tuple(load_clips(client, accepted.run_id)))
-    measured = recall(client, version, version.tags.get(EVALUATION_SET_TAG, ""))
+    measured = load_predictions(client, version, version.tags.get(EVALUATION_SET_TAG, ""))
     if measured is None:
         raise CacError(
             f"{version.name} version {version.version} has no stored test answers. Run `cac register` again."

@@ -14,15 +14,15 @@ from cac.evaluation.intervals import Interval
 from cac.model.calibration import Calibration
 from cac.params import Params
 from cac.paths import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
-from cac.registry.card_facts import CardFacts, describe_data
+from cac.registry.card_data import CardData, summarise_dataset
 from cac.registry.card_files import write_card
 from cac.registry.gate import FLOORS
-from cac.registry.predictions import EVALUATION_SET_TAG, Measured, check_agreement, read_measured
+from cac.registry.predictions import EVALUATION_SET_TAG, Predictions, check_metrics_match, read_predictions
 from cac.registry.versions import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag
 from cac.schema.dialogue import DIALOGUE_VERSION
 from cac.schema.taxonomy import TAXONOMY_VERSION
 from cac.tracking.lineage import check_lineage, lineage_json, stage_tags
-from cac.tracking.run_state import file_sha256, fingerprint, folder_sha256, json_sha256
+from cac.tracking.run_state import file_sha256, folder_sha256, json_sha256, read_run_state
 
 CHECKPOINT = TWO_TURN_GRPO
 ADAPTER = MODELS / CHECKPOINT
@@ -45,7 +45,7 @@ class Candidate:
 
     folder: Path
     key: str
-    facts: CardFacts
+    facts: CardData
     lineage: dict[str, str]
     lineage_text: str
 
@@ -55,7 +55,7 @@ class Candidate:
         return self.facts.params.registry.model_name
 
     @property
-    def measured(self) -> Measured:
+    def measured(self) -> Predictions:
         """Its answers on the test split."""
         return self.facts.measured
 
@@ -80,7 +80,7 @@ class Candidate:
         }
 
 
-def assemble(root: Path, params: Params, folder: Path) -> Candidate:
+def build_candidate(root: Path, params: Params, folder: Path) -> Candidate:
     """Assemble the checkpoint under `root` in an empty folder.
 
     Raises:
@@ -88,7 +88,7 @@ def assemble(root: Path, params: Params, folder: Path) -> Candidate:
     """
     from cac.model.package import PackageSettings, write_package
 
-    facts = read_facts(root, params)
+    facts = read_card_data(root, params)
     stages = check_lineage(root, params, facts.state)
     package = folder / "package"
     settings = PackageSettings(params.model, params.frames, facts.calibration, params.evaluation.max_turn_tokens)
@@ -100,7 +100,7 @@ def assemble(root: Path, params: Params, folder: Path) -> Candidate:
     return Candidate(folder, key, facts, lineage, lineage_json(facts.state, stages))
 
 
-def read_facts(root: Path, params: Params) -> CardFacts:
+def read_card_data(root: Path, params: Params) -> CardData:
     """Read what there is to say of the checkpoint under `root`.
 
     Raises:
@@ -117,10 +117,10 @@ def read_facts(root: Path, params: Params) -> CardFacts:
             f"{root / EVALUATION_METRICS}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`."
         )
     calibration = _read_calibration(root / CALIBRATION)
-    measured = read_measured(root, CHECKPOINT, calibration)
-    check_agreement(measured, metrics, GATE_METRICS, params.evaluation.calibration_bins)
-    state = fingerprint(root, params)
-    return CardFacts(params, state, splits, CHECKPOINT, calibration, measured, describe_data(root / DATASET))
+    measured = read_predictions(root, CHECKPOINT, calibration)
+    check_metrics_match(measured, metrics, GATE_METRICS, params.evaluation.calibration_bins)
+    state = read_run_state(root, params)
+    return CardData(params, state, splits, CHECKPOINT, calibration, measured, summarise_dataset(root / DATASET))
 
 
 def _read_calibration(path: Path) -> Calibration:

@@ -17,7 +17,7 @@ from cac.evaluation import curves
 from cac.evaluation.intervals import per_family
 from cac.evaluation.report import Example, ReportInputs, Table, choose_examples
 from cac.model.calibration import reliability
-from cac.registry.card_facts import CardFacts
+from cac.registry.card_data import CardData
 from cac.registry.model_card import Pictures, model_card
 from cac.video.clip_store import ClipStore
 from cac.video.drawing import save_image
@@ -31,7 +31,7 @@ _SHOWN = 8
 _LIGHT, _DARK = "-light.png", "-dark.png"
 
 
-def write_card(facts: CardFacts, dataset: Path, out: Path) -> None:
+def write_card(facts: CardData, dataset: Path, out: Path) -> None:
     """Write the card to a new folder.
 
     Raises:
@@ -52,7 +52,7 @@ def write_card(facts: CardFacts, dataset: Path, out: Path) -> None:
         raise CacError(f"cannot write the model card to {out}: {error}. Name a folder you may write to.") from error
 
 
-def _draw_charts(facts: CardFacts, families: Table, out: Path) -> dict[str, str]:
+def _draw_charts(facts: CardData, families: Table, out: Path) -> dict[str, str]:
     """Draw the charts, each in a light and a dark theme, and return {name: file of the light one}."""
     measured = facts.measured
     is_clean = [clip.is_clean for clip in measured.clips]
@@ -67,7 +67,7 @@ def _draw_charts(facts: CardFacts, families: Table, out: Path) -> dict[str, str]
     return {name: f"images/{name}{_LIGHT}" for name in charts}
 
 
-def _draw_examples(facts: CardFacts, families: Table, dataset: Path, out: Path) -> list[tuple[Example, str]]:
+def _draw_examples(facts: CardData, families: Table, dataset: Path, out: Path) -> list[tuple[Example, str]]:
     """Draw the clips that the report's rule chooses, and return each with its file."""
     measured, store = facts.measured, ClipStore(dataset)
     inputs = ReportInputs(

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from cac.evaluation.intervals import FAMILY_METRIC, Interval, paired_difference, per_family
 from cac.params import Params
-from cac.registry.predictions import Measured
+from cac.registry.predictions import Predictions
 
 if TYPE_CHECKING:
     pass
@@ -24,7 +24,7 @@ class Comparison:
     families: dict[str, float]
 
 
-def compare(challenger: Measured, champion: Measured, params: Params) -> Comparison:
+def compare(challenger: Predictions, champion: Predictions, params: Params) -> Comparison:
     """Compare answers on the same clips, measured and resampled the same way.
 
     Raises:
@@ -38,7 +38,7 @@ def compare(challenger: Measured, champion: Measured, params: Params) -> Compari
     return Comparison(difference["balanced_accuracy"], {name: new[name] - old[name] for name in new})
 
 
-def family_accuracies(measured: Measured) -> dict[str, float]:
+def family_accuracies(measured: Predictions) -> dict[str, float]:
     """Return the accuracy on each family that occurs; without intervals, for which one sample is enough."""
     table = per_family(measured.clips, measured.judgements, measured.scores, samples=1, seed=0)
     values = {family: metrics[FAMILY_METRIC]["value"] for family, metrics in table.items()}

@@ -11,7 +11,7 @@ from cac.registry.versions import (
     GATE_TAG,
     REGISTRATION_TAG,
     VETO_UNTIL_TAG,
-    aliases,
+    get_aliases,
     rollback_reason,
     value_tag,
     veto_reason,
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Listed:
+class VersionSummary:
     """One version.
 
     Attributes:
@@ -57,20 +57,20 @@ class Listed:
     data_md5: str
 
 
-def list_versions(params: Params) -> list[Listed]:
+def list_versions(params: Params) -> list[VersionSummary]:
     """Return all versions of the registered model, newest first."""
     client, name = connect(), params.registry.model_name
     held: dict[str, list[str]] = {}
-    for alias, version in sorted(aliases(client, name).items()):
+    for alias, version in sorted(get_aliases(client, name).items()):
         held.setdefault(version, []).append(alias)
     found = client.search_model_versions(f"name = '{name}'")
     newest_first = sorted(found, key=lambda version: -int(version.version))
-    return [_listed(version, tuple(held.get(str(version.version), ()))) for version in newest_first]
+    return [_summarise(version, tuple(held.get(str(version.version), ()))) for version in newest_first]
 
 
-def _listed(version: "ModelVersion", held: tuple[str, ...]) -> Listed:
+def _summarise(version: "ModelVersion", held: tuple[str, ...]) -> VersionSummary:
     tags = version.tags
-    return Listed(
+    return VersionSummary(
         version=str(version.version),
         aliases=held,
         registration=tags.get(REGISTRATION_TAG, UNKNOWN),

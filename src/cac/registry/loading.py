@@ -35,7 +35,7 @@ def _fetched(uri: str) -> Iterator[Path]:
 
     What comes from a server is removed afterwards; of a store in a file the very folder is given.
     """
-    from cac.registry.versions import is_missing
+    from cac.registry.versions import is_not_found
     from cac.tracking.mlflow_runs import connect
 
     client = connect()
@@ -50,7 +50,7 @@ def _fetched(uri: str) -> Iterator[Path]:
             artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
             package = folder / artifacts["package"]["path"]
         except MlflowException as error:
-            if not is_missing(error):
+            if not is_not_found(error):
                 raise
             said = f"no model at {uri} in {without_password(client.tracking_uri)}: {error.message}"
             raise CacError(f"{said} Register one with `make run`, or name another.") from error

@@ -14,7 +14,7 @@ from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.evaluation.report import Example, spell
 from cac.paths import TRAINING_STAGES
-from cac.registry.card_facts import CardFacts, DataFacts, Metrics, Span
+from cac.registry.card_data import CardData, DatasetSummary, Metrics, Span
 
 MAX_DESCRIPTION = 5000  # characters; the column's size in MLflow's database (store/model_registry/dbmodels)
 
@@ -51,7 +51,7 @@ class Pictures:
     examples: Sequence[tuple[Example, str]]
 
 
-def summary(facts: CardFacts) -> str:
+def summary(facts: CardData) -> str:
     """Return the card's core, without pictures, cut to no more than MAX_DESCRIPTION characters at a section."""
     text = ""
     for section in (_head(facts), _usage(facts), _comparison(facts), _limits(facts, {}), _quality(facts)):
@@ -61,7 +61,7 @@ def summary(facts: CardFacts) -> str:
     return text
 
 
-def model_card(facts: CardFacts, families: Metrics, pictures: Pictures) -> str:
+def model_card(facts: CardData, families: Metrics, pictures: Pictures) -> str:
     """Return the whole card as Markdown; `families` is {family: {metric: interval}} on the test split."""
     return "".join(
         (
@@ -80,7 +80,7 @@ def model_card(facts: CardFacts, families: Metrics, pictures: Pictures) -> str:
     )
 
 
-def _head(facts: CardFacts) -> str:
+def _head(facts: CardData) -> str:
     state, params = facts.state, facts.params
     return f"""\
 # {plain(params.registry.model_name)}
@@ -104,7 +104,7 @@ def _intended() -> str:
     return f"\n## Intended use\n\n{_INTENDED}\n## Not intended\n\n{_NOT_INTENDED}"
 
 
-def _usage(facts: CardFacts) -> str:
+def _usage(facts: CardData) -> str:
     name = facts.params.registry.model_name
     return f"""
 ## Use
@@ -119,7 +119,7 @@ rows = model.predict(["clip.mp4"])  # score, verdict, windows, family, leaf, box
 """
 
 
-def _data(data: DataFacts, version: str) -> str:
+def _data(data: DatasetSummary, version: str) -> str:
     families = sorted({family for split in data.splits.values() for family in split.families})
     header = ("split", "clips", "pairs", "clean", *(f"with {spell(family)}" for family in families))
     rows = [
@@ -135,14 +135,14 @@ All numbers are of the other splits, which no training stage reads.
 """
 
 
-def _comparison(facts: CardFacts) -> str:
+def _comparison(facts: CardData) -> str:
     order = [*(name for name in _STAGES if name in facts.metrics), *sorted(facts.metrics.keys() - set(_STAGES))]
     rows = [(plain(name), *(_interval(facts.metrics[name].get(metric)) for metric in _COMPARED)) for name in order]
     title = "Checkpoints and baselines on test, with 95 % intervals"
     return _table(title, ("", *map(spell, _COMPARED)), rows)
 
 
-def _quality(facts: CardFacts) -> str:
+def _quality(facts: CardData) -> str:
     shown = {name: facts.splits[name][facts.row] for name in ("test", "test_shifted") if _has(facts, name)}
     rows = [
         (spell(metric), *(_interval(metrics.get(metric)) for metrics in shown.values()))
@@ -152,11 +152,11 @@ def _quality(facts: CardFacts) -> str:
     return _table(f"All metrics of {facts.row}, with 95 % intervals", ("metric", *shown), rows)
 
 
-def _has(facts: CardFacts, split: str) -> bool:
+def _has(facts: CardData, split: str) -> bool:
     return facts.row in facts.splits.get(split, {})
 
 
-def _families(families: Metrics, data: DataFacts, charts: Mapping[str, str]) -> str:
+def _families(families: Metrics, data: DatasetSummary, charts: Mapping[str, str]) -> str:
     counts = data.splits["test"].families
     rows = [
         (spell(name), str(counts.get(name, 0)), *(_interval(metrics.get(metric)) for metric in _OF_FAMILIES))
@@ -167,7 +167,7 @@ def _families(families: Metrics, data: DataFacts, charts: Mapping[str, str]) -> 
     return table + note + _pictures({"Metrics by anomaly family with their intervals": charts["families"]})
 
 
-def _calibration(facts: CardFacts, charts: Mapping[str, str]) -> str:
+def _calibration(facts: CardData, charts: Mapping[str, str]) -> str:
     error = _interval(facts.metrics[facts.row].get("expected_calibration_error"))
     return (
         "\n## Can the score be taken at its word?\n\n"
@@ -203,12 +203,12 @@ def _example(example: Example, file: str) -> str:
     )
 
 
-def _limits(facts: CardFacts, families: Metrics) -> str:
+def _limits(facts: CardData, families: Metrics) -> str:
     measured = "".join(f"- {limit}\n" for limit in _measured_limits(facts, families))
     return f"\n## Limits\n\n{_LIMITS}{measured}"
 
 
-def _measured_limits(facts: CardFacts, families: Metrics) -> list[str]:
+def _measured_limits(facts: CardData, families: Metrics) -> list[str]:
     """Say what the numbers say against the model."""
     own, limits = facts.metrics[facts.row], []
     parsed = own.get("parse_rate", {}).get("value")
@@ -230,7 +230,7 @@ def _measured_limits(facts: CardFacts, families: Metrics) -> list[str]:
     return limits
 
 
-def _settings(facts: CardFacts) -> str:
+def _settings(facts: CardData) -> str:
     text = json.dumps(facts.params.model_dump(mode="json"), indent=2)
     return f"\n## Settings\n\n```json\n{text}\n```\n"
 

@@ -22,12 +22,12 @@ from cac.registry.versions import (
     ROLLED_BACK_TAG,
     VETO_TAG,
     VETO_UNTIL_TAG,
-    aliases,
-    champion_of,
-    crown,
-    is_missing,
-    line_of,
-    version_of,
+    champion_history,
+    get_aliases,
+    get_champion,
+    get_complete_version,
+    is_not_found,
+    set_champion,
 )
 from cac.tracking.mlflow_runs import connect
 
@@ -58,12 +58,12 @@ def rollback(params: Params, reason: str) -> Rollback:
     if not reason.strip() or len(reason) > _LONGEST_REASON:
         raise CacError(f"a rollback needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what went wrong'.")
     client, name = connect(), params.registry.model_name
-    champion = champion_of(client, name)
+    champion = get_champion(client, name)
     if champion is None:
         store = without_password(client.tracking_uri)
         raise CacError(f"{name} has no champion in {store}. Promote a version with `cac promote`.")
     present = str(champion.version)
-    line = tuple(v for v in line_of(client, champion) if v != present and _restorable(client, name, v))
+    line = tuple(v for v in champion_history(client, champion) if v != present and _restorable(client, name, v))
     if not line:
         raise CacError(
             f"{name} version {present} has no champion before it that could be restored; it stays champion. Promote "
@@ -74,7 +74,7 @@ def rollback(params: Params, reason: str) -> Rollback:
     note = json.dumps(asdict(record), sort_keys=True)
     client.set_model_version_tag(name, present, ROLLED_BACK_TAG, note)
     client.set_model_version_tag(name, record.restored, RESTORED_TAG, note)
-    crown(client, name, record.restored, line[:-1])
+    set_champion(client, name, record.restored, line[:-1])
     return record
 
 
@@ -85,7 +85,7 @@ def _restorable(client: "MlflowClient", name: str, version: str) -> bool:
     try:
         tags = client.get_model_version(name, version).tags
     except MlflowException as error:
-        if not is_missing(error):
+        if not is_not_found(error):
             raise
         return False
     return tags.get(REGISTRATION_TAG) == COMPLETE and tags.get(GATE_TAG) == PASSED and ROLLED_BACK_TAG not in tags
@@ -113,22 +113,22 @@ def veto(params: Params, version: str, reason: str) -> Veto:
     if not reason.strip() or len(reason) > _LONGEST_REASON:
         raise CacError(f"a veto needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what is wrong with it'.")
     client, name = connect(), params.registry.model_name
-    found = version_of(client, name, version)
-    if aliases(client, name).get(CHAMPION) == str(found.version):
+    found = get_complete_version(client, name, version)
+    if get_aliases(client, name).get(CHAMPION) == str(found.version):
         raise CacError(f"{name} version {version} is the champion already. Take it back: cac rollback --reason TEXT.")
     record = Veto(name, str(found.version), reason.strip(), datetime.now(UTC).isoformat(timespec="seconds"))
     client.set_model_version_tag(name, record.version, VETO_TAG, json.dumps(asdict(record), sort_keys=True))
     return record
 
 
-def open_window(params: Params, version: str, seconds: int) -> str:
+def open_veto_window(params: Params, version: str, seconds: int) -> str:
     """Write down until when a version waits for a veto, and return that moment (ISO 8601, UTC).
 
     Raises:
         CacError: there is no such complete version.
     """
     client, name = connect(), params.registry.model_name
-    version_of(client, name, version)
+    get_complete_version(client, name, version)
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
     client.set_model_version_tag(name, version, VETO_UNTIL_TAG, until)
     return until

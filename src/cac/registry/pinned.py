@@ -90,7 +90,7 @@ def resolve_version(uri: str) -> str:
     Raises:
         CacError: it names no registered version, or one that was not registered to the end.
     """
-    from cac.registry.versions import aliases, version_of
+    from cac.registry.versions import get_aliases, get_complete_version
     from cac.tracking.mlflow_runs import connect
 
     match = _REGISTERED.fullmatch(uri)
@@ -99,9 +99,9 @@ def resolve_version(uri: str) -> str:
     name, number, alias = match.groups()
     client = connect()
     if alias:
-        known = aliases(client, name)
+        known = get_aliases(client, name)
         if alias not in known:
             has = ", ".join(sorted(known)) or "none"
             raise CacError(f"{name} has no alias {alias!r} (it has: {has}). Promote a version first, or name a number.")
         number = known[alias]
-    return f"models:/{name}/{version_of(client, name, number).version}"
+    return f"models:/{name}/{get_complete_version(client, name, number).version}"

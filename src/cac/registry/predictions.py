@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-PREDICTIONS = EVALUATION / "predictions.jsonl"
+PREDICTIONS_FILE = EVALUATION / "predictions.jsonl"
 SPLIT: Split = "test"
 _TOLERANCE = 1e-6  # metrics are written with six digits
 
@@ -33,7 +33,7 @@ _EVALUATE = "Run `dvc repro evaluate`."
 
 
 @dataclass(frozen=True)
-class Measured:
+class Predictions:
     """Clips sorted by id, and aligned with them the judgements and the scores (probability of clean, in [0, 1])."""
 
     clips: tuple[Clip, ...]
@@ -61,7 +61,7 @@ class Measured:
         )
 
     @classmethod
-    def from_lines(cls, text: str, where: str) -> "Measured":
+    def from_lines(cls, text: str, where: str) -> "Predictions":
         """Read what `to_lines` wrote.
 
         Raises:
@@ -72,11 +72,11 @@ class Measured:
         return cls(clips, tuple(Judgement.from_dict(row["judgement"]) for row in rows), tuple(r["score"] for r in rows))
 
 
-def measured_of(clips: Sequence[Clip], judgements: Sequence[Judgement], calibration: Calibration) -> Measured:
+def align_predictions(clips: Sequence[Clip], judgements: Sequence[Judgement], calibration: Calibration) -> Predictions:
     """Return what was measured, from aligned clips and judgements in any order."""
     rows = sorted(zip(clips, judgements, strict=True), key=lambda row: row[0].clip_id)
     scores = tuple(calibration.score(judgement.margin) for _, judgement in rows)
-    return Measured(tuple(clip for clip, _ in rows), tuple(judgement for _, judgement in rows), scores)
+    return Predictions(tuple(clip for clip, _ in rows), tuple(judgement for _, judgement in rows), scores)
 
 
 def evaluation_set(clips: Sequence[Clip]) -> str:
@@ -88,18 +88,18 @@ def evaluation_set(clips: Sequence[Clip]) -> str:
     return json_sha256(sorted(rows, key=lambda row: row["clip_id"]))
 
 
-def split_clips(root: Path) -> list[Clip]:
+def read_test_clips(root: Path) -> list[Clip]:
     """Return the clips of the test split of the dataset under `root`."""
     return read_clips(root / DATASET, SPLIT)
 
 
-def read_measured(root: Path, row: str, calibration: Calibration) -> Measured:
+def read_predictions(root: Path, row: str, calibration: Calibration) -> Predictions:
     """Return what the last evaluation under `root` measured of a checkpoint on the test split.
 
     Raises:
         CacError: there are no predictions, or they are not of the clips that the dataset has now.
     """
-    path = root / PREDICTIONS
+    path = root / PREDICTIONS_FILE
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines]
@@ -108,14 +108,14 @@ def read_measured(root: Path, row: str, calibration: Calibration) -> Measured:
     except json.JSONDecodeError as error:
         raise CacError(f"{path} is not valid JSON: {error}. Make it anew with `dvc repro --force evaluate`.") from error
     judgements = {r["clip_id"]: r["judgement"] for r in rows if (r["row"], r["split"]) == (row, SPLIT)}
-    clips = split_clips(root)
+    clips = read_test_clips(root)
     if not clips or judgements.keys() != {clip.clip_id for clip in clips}:
         raise CacError(f"{path} and the {SPLIT} split of {root / DATASET} are not of the same clips. {_EVALUATE}")
-    return measured_of(clips, [Judgement.from_dict(judgements[clip.clip_id]) for clip in clips], calibration)
+    return align_predictions(clips, [Judgement.from_dict(judgements[clip.clip_id]) for clip in clips], calibration)
 
 
-def check_agreement(
-    measured: Measured, reported: Mapping[str, Mapping[str, Any]], names: Sequence[str], bins: int
+def check_metrics_match(
+    measured: Predictions, reported: Mapping[str, Mapping[str, Any]], names: Sequence[str], bins: int
 ) -> None:
     """See that metrics as they were reported, {metric: {"value"}}, are those of these answers.
 
@@ -135,12 +135,12 @@ def check_agreement(
 EVALUATION_SET_TAG = "evaluation_set"  # of the metrics in the version's own tags
 
 
-def measured_tag(evaluation_set: str) -> str:
+def predictions_tag(evaluation_set: str) -> str:
     """Return the version's tag that names the file of its answers on a set of clips."""
     return f"measured_{evaluation_set[:16]}"
 
 
-def run_of(version: "ModelVersion") -> str:
+def run_id_of(version: "ModelVersion") -> str:
     """Return the MLflow run that made a version.
 
     Raises:
@@ -151,15 +151,15 @@ def run_of(version: "ModelVersion") -> str:
     return version.run_id
 
 
-def keep(client: "MlflowClient", run_id: str, measured: Measured) -> dict[str, str]:
+def save_predictions(client: "MlflowClient", run_id: str, measured: Predictions) -> dict[str, str]:
     """Write the answers to the run of a version and return the tag, {key: value}, that the version is to have."""
     text = measured.to_lines()
     name = _sha256(text)
     client.log_text(run_id, text, _artifact(name))
-    return {measured_tag(measured.evaluation_set): name}
+    return {predictions_tag(measured.evaluation_set): name}
 
 
-def recall(client: "MlflowClient", version: "ModelVersion", evaluation_set: str) -> Measured | None:
+def load_predictions(client: "MlflowClient", version: "ModelVersion", evaluation_set: str) -> Predictions | None:
     """Return a version's answers on a set of clips; None if it was never measured on them.
 
     Raises:
@@ -167,10 +167,10 @@ def recall(client: "MlflowClient", version: "ModelVersion", evaluation_set: str)
     """
     from mlflow.exceptions import MlflowException
 
-    name = version.tags.get(measured_tag(evaluation_set))
+    name = version.tags.get(predictions_tag(evaluation_set))
     if name is None:
         return None
-    run_id = run_of(version)
+    run_id = run_id_of(version)
     where = f"{_artifact(name)} of MLflow run {run_id}"
     try:
         with TemporaryDirectory(prefix="cac-measured-") as scratch:
@@ -179,7 +179,7 @@ def recall(client: "MlflowClient", version: "ModelVersion", evaluation_set: str)
         raise CacError(f"cannot read {where}, the answers of version {version.version}: {error}. {_REMEDY}") from error
     if _sha256(text) != name:
         raise CacError(f"{where}, the answers of version {version.version}, is damaged. {_REMEDY}")
-    return Measured.from_lines(text, where)
+    return Predictions.from_lines(text, where)
 
 
 _REMEDY = "Restore it from a backup. A champion can be measured anew with `cac promote --remeasure-champion`."

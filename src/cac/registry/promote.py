@@ -26,19 +26,19 @@ from cac.registry.gate import (
     rollback_check,
     veto_check,
 )
-from cac.registry.predictions import EVALUATION_SET_TAG, Measured, recall, run_of
+from cac.registry.predictions import EVALUATION_SET_TAG, Predictions, load_predictions, run_id_of
 from cac.registry.versions import (
     FAILED,
     GATE_TAG,
     PASSED,
     ROLLED_BACK_TAG,
     VETO_TAG,
-    champion_of,
-    crown,
-    line_of,
+    champion_history,
+    get_champion,
+    get_complete_version,
     rollback_reason,
+    set_champion,
     value_tag,
-    version_of,
     veto_reason,
 )
 from cac.tracking.mlflow_runs import connect
@@ -70,12 +70,12 @@ def promote(
         CacError: there is no such version, its registration is not complete, or it cannot be compared.
     """
     client, name = connect(), params.registry.model_name
-    candidate, champion = version_of(client, name, version), champion_of(client, name)
+    candidate, champion = get_complete_version(client, name, version), get_champion(client, name)
     measured = _measured(client, candidate)
     if champion is not None and remeasure_in is not None:
-        from cac.registry.remeasure import remeasure
+        from cac.registry.remeasure import remeasure_champion
 
-        champion = remeasure(client, champion, measured, params, remeasure_in)
+        champion = remeasure_champion(client, champion, measured, params, remeasure_in)
     checks = (
         *bound_checks(_values(candidate), params.registry.gate),
         *_comparison(client, measured, champion, params),
@@ -89,8 +89,8 @@ def promote(
     return decision
 
 
-def _measured(client: "MlflowClient", candidate: "ModelVersion") -> Measured:
-    measured = recall(client, candidate, _tag(candidate, EVALUATION_SET_TAG))
+def _measured(client: "MlflowClient", candidate: "ModelVersion") -> Predictions:
+    measured = load_predictions(client, candidate, _tag(candidate, EVALUATION_SET_TAG))
     if measured is None:
         raise CacError(f"{candidate.name} version {candidate.version} has no test answers. Run `cac register` again.")
     return measured
@@ -109,12 +109,12 @@ def _values(candidate: "ModelVersion") -> dict[str, float]:
 
 
 def _comparison(
-    client: "MlflowClient", measured: Measured, champion: "ModelVersion | None", params: Params
+    client: "MlflowClient", measured: Predictions, champion: "ModelVersion | None", params: Params
 ) -> list[Check]:
     gate = params.registry.gate
     if champion is None:
         return no_comparison_checks(family_accuracies(measured), "no champion yet", passed=True, gate=gate)
-    rival = recall(client, champion, measured.evaluation_set)
+    rival = load_predictions(client, champion, measured.evaluation_set)
     if rival is None:
         note = f"champion {champion.version} was measured on other clips: promote with --remeasure-champion"
         return no_comparison_checks(family_accuracies(measured), note, passed=False, gate=gate)
@@ -124,7 +124,7 @@ def _comparison(
 def _carry_out(
     client: "MlflowClient", candidate: "ModelVersion", champion: "ModelVersion | None", decision: Decision
 ) -> None:
-    line = (*line_of(client, champion), str(champion.version)) if champion else ()
+    line = (*champion_history(client, champion), str(champion.version)) if champion else ()
     _keep_files(client, candidate, decision)
     if decision.passed or decision.version not in line:
         _keep_tags(client, decision)
@@ -133,12 +133,12 @@ def _carry_out(
     for tag in (ROLLED_BACK_TAG, VETO_TAG):
         if tag in candidate.tags:
             client.delete_model_version_tag(decision.model_name, decision.version, tag)
-    crown(client, decision.model_name, decision.version, line)
+    set_champion(client, decision.model_name, decision.version, line)
 
 
 def _keep_files(client: "MlflowClient", candidate: "ModelVersion", decision: Decision) -> None:
     """Write the decision to the candidate's run, for machines and for people."""
-    run_id = run_of(candidate)
+    run_id = run_id_of(candidate)
     content = {**asdict(decision), "evaluation_set": candidate.tags[EVALUATION_SET_TAG]}
     client.log_text(run_id, json.dumps(content, indent=2, sort_keys=True) + "\n", "gate/decision.json")
     outcome = "passed the gate" if decision.passed else "is refused"

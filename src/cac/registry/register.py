@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from cac.errors import CacError
 from cac.params import Params
-from cac.registry.candidate import Candidate, assemble
+from cac.registry.candidate import Candidate, build_candidate
 from cac.registry.logged_model import check_loads, log_model
 from cac.registry.model_card import summary
-from cac.registry.predictions import keep, run_of
+from cac.registry.predictions import run_id_of, save_predictions
 from cac.registry.versions import (
     COMPLETE,
     INCOMPLETE,
@@ -29,7 +29,7 @@ from cac.registry.versions import (
     metric_tag,
 )
 from cac.tracking.mlflow_runs import StageRun, connect, experiment_id, stage_run
-from cac.tracking.orphans import end_orphans
+from cac.tracking.orphaned_runs import end_orphaned_runs
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -61,9 +61,9 @@ def register(root: Path, params: Params) -> RegisteredVersion:
         CacError: an input is missing, incomplete or out of date, or MLflow's store cannot be used.
     """
     client = connect()
-    end_orphans(client, experiment_id(client, params.registry.experiment))
+    end_orphaned_runs(client, experiment_id(client, params.registry.experiment))
     with TemporaryDirectory(prefix="cac-register-") as scratch:
-        candidate = assemble(root, params, Path(scratch))
+        candidate = build_candidate(root, params, Path(scratch))
         known = _known_version(client, candidate)
         if known is not None:
             return known
@@ -90,7 +90,7 @@ def _clean_lineage(client: "MlflowClient", candidate: Candidate, version: "Model
     """Give a version that came of uncommitted changes the commit that holds them now; the dirty flag goes last."""
     if candidate.lineage[_DIRTY] != "false" or version.tags.get(_DIRTY) == "false":
         return
-    client.log_text(run_of(version), candidate.lineage_text, "lineage.json")
+    client.log_text(run_id_of(version), candidate.lineage_text, "lineage.json")
     for key, value in sorted(candidate.lineage.items(), key=lambda tag: tag[0] == _DIRTY):
         client.set_model_version_tag(version.name, str(version.version), key, value)
 
@@ -123,7 +123,7 @@ def _create_version(run: StageRun, candidate: Candidate) -> "ModelVersion":
     tags = {
         **candidate.tags(),
         SECONDS_TAG: repr(round(seconds, 4)),
-        **keep(run.client, run.run_id, candidate.measured),
+        **save_predictions(run.client, run.run_id, candidate.measured),
     }
     try:
         run.client.create_registered_model(candidate.name)

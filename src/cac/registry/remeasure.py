@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 from cac.errors import CacError
 from cac.params import Params
 from cac.paths import DATASET
-from cac.registry.predictions import SPLIT, Measured, evaluation_set, keep, measured_of, run_of, split_clips
+from cac.registry.predictions import (
+    SPLIT,
+    Predictions,
+    align_predictions,
+    evaluation_set,
+    read_test_clips,
+    run_id_of,
+    save_predictions,
+)
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -20,15 +28,15 @@ if TYPE_CHECKING:
     from cac.model.reward_model import RewardModel
 
 
-def remeasure(
-    client: "MlflowClient", champion: "ModelVersion", challenger: Measured, params: Params, root: Path
+def remeasure_champion(
+    client: "MlflowClient", champion: "ModelVersion", challenger: Predictions, params: Params, root: Path
 ) -> "ModelVersion":
     """Measure the champion on the test split under `root`, keep the answers with it, and return it anew.
 
     Raises:
         CacError: the challenger was not measured on that test split, or the champion's package cannot be loaded.
     """
-    clips = split_clips(root)
+    clips = read_test_clips(root)
     if evaluation_set(clips) != challenger.evaluation_set:
         raise CacError(
             f"the {SPLIT} split of {root / DATASET} is not the one the challenger was measured on. Get that one with "
@@ -39,20 +47,20 @@ def remeasure(
 
     make_deterministic(params.compute)
     model = load_model(f"models:/{champion.name}/{champion.version}", None)
-    tags = keep(client, run_of(champion), judge(model, root, params.evaluation.batch_size))
+    tags = save_predictions(client, run_id_of(champion), _judge_test_split(model, root, params.evaluation.batch_size))
     for key, value in tags.items():
         client.set_model_version_tag(champion.name, champion.version, key, value)
     return client.get_model_version(champion.name, champion.version)
 
 
-def judge(model: "RewardModel", root: Path, batch_size: int) -> Measured:
+def _judge_test_split(model: "RewardModel", root: Path, batch_size: int) -> Predictions:
     """Return what a model answers on the test split under `root`, showing progress."""
     from cac.video.clip_store import ClipStore
 
-    store, clips = ClipStore(root / DATASET), split_clips(root)
+    store, clips = ClipStore(root / DATASET), read_test_clips(root)
     judgements = []
     for judgement in model.iter_judgements([store.video(clip) for clip in clips], batch_size):
         judgements.append(judgement)
         if len(judgements) % batch_size == 0 or len(judgements) == len(clips):
             print(f"champion  {SPLIT}  {len(judgements)}/{len(clips)} clips", flush=True)
-    return measured_of(clips, judgements, model.calibration)
+    return align_predictions(clips, judgements, model.calibration)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.params import load_params
-from cac.registry.versions import aliases, version_of
-from cac.tracking.lineage import recorded_outputs
+from cac.registry.versions import get_aliases, get_complete_version
+from cac.tracking.lineage import outputs_from_tags
 from cac.tracking.mlflow_runs import connect
 from cac.tracking.run_state import UNKNOWN
 
@@ -24,7 +24,7 @@ _STATE = {"data": "data_md5", "settings": "params_sha256", "environment": "envir
 
 
 @dataclass(frozen=True)
-class Compared:
+class HashComparison:
     """One line of a comparison: a stage (or "–"), what of it, the hash recorded and that of now.
 
     `counts` is false for what may differ without making the version another one.
@@ -43,7 +43,7 @@ class Compared:
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedLineage:
     """What a version says it was made from: its commit, its fingerprint's tags, and {stage: {path: md5}}."""
 
     version: str
@@ -51,27 +51,27 @@ class Recorded:
     state: Mapping[str, str]
     outputs: Mapping[str, Mapping[str, str]]
 
-    def compare_state(self, now: Mapping[str, str]) -> list[Compared]:
+    def compare_state(self, now: Mapping[str, str]) -> list[HashComparison]:
         """Hold the data, the settings and the environment against a fingerprint's tags."""
         return [
-            Compared("–", what, self.state.get(tag, UNKNOWN), now.get(tag, UNKNOWN), counts=what != "environment")
+            HashComparison("–", what, self.state.get(tag, UNKNOWN), now.get(tag, UNKNOWN), counts=what != "environment")
             for what, tag in _STATE.items()
         ]
 
-    def compare_outputs(self, now: Mapping[str, Mapping[str, str]]) -> list[Compared]:
+    def compare_outputs(self, now: Mapping[str, Mapping[str, str]]) -> list[HashComparison]:
         """Hold what each stage made against what was made now; what was not made is "missing"."""
         order = [
             *(stage for stage in now if stage in self.outputs),
             *(stage for stage in self.outputs if stage not in now),
         ]
         return [
-            Compared(stage, path, md5, now.get(stage, {}).get(path, MISSING))
+            HashComparison(stage, path, md5, now.get(stage, {}).get(path, MISSING))
             for stage in order
             for path, md5 in sorted(self.outputs[stage].items())
         ]
 
 
-def read_recorded(root: Path, name: str) -> Recorded:
+def read_recorded_lineage(root: Path, name: str) -> RecordedLineage:
     """Return the lineage of a version, given by number or alias, after seeing that it can be made again from `root`.
 
     Raises:
@@ -92,16 +92,16 @@ def read_recorded(root: Path, name: str) -> Recorded:
         raise CacError(
             f"{label} was made from commit {commit}, which is not in this repository. Get it: `git fetch --all`."
         )
-    outputs = recorded_outputs(tags)
+    outputs = outputs_from_tags(tags)
     if not outputs:
         raise CacError(f"{label} has no hashes of its stages: it was registered without dvc.lock. Reproduce another.")
-    return Recorded(str(version.version), commit, dict(tags), outputs)
+    return RecordedLineage(str(version.version), commit, dict(tags), outputs)
 
 
 def _version(model_name: str, name: str) -> "ModelVersion":
     client = connect()
-    held = aliases(client, model_name)
+    held = get_aliases(client, model_name)
     if not name.isdecimal() and name not in held:
         there = ", ".join(sorted(held)) or "none"
         raise CacError(f"{model_name} has no alias {name}; there are: {there}. `cac registry` lists all versions.")
-    return version_of(client, model_name, held.get(name, name))
+    return get_complete_version(client, model_name, held.get(name, name))

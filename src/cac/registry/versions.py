@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
-LINE_TAG = "champions_before"
+HISTORY_TAG = "champions_before"
 GATE_TAG = "gate"
 PASSED, FAILED = "passed", "failed"
 ROLLED_BACK_TAG = "rolled_back"
@@ -29,7 +29,7 @@ VETO_UNTIL_TAG = "veto_until"  # when a retraining puts it to the gate; ISO 8601
 _LONGEST_LINE = 100
 
 
-def version_of(client: "MlflowClient", name: str, version: str) -> "ModelVersion":
+def get_complete_version(client: "MlflowClient", name: str, version: str) -> "ModelVersion":
     """Return a version whose registration is complete.
 
     Raises:
@@ -40,7 +40,7 @@ def version_of(client: "MlflowClient", name: str, version: str) -> "ModelVersion
     try:
         found = client.get_model_version(name, version)
     except MlflowException as error:
-        if not is_missing(error):
+        if not is_not_found(error):
             raise
         store = without_password(client.tracking_uri)
         raise CacError(f"no version {version} of {name} in {store}. Run `cac register` first.") from error
@@ -49,37 +49,37 @@ def version_of(client: "MlflowClient", name: str, version: str) -> "ModelVersion
     return found
 
 
-def is_missing(error: "MlflowException") -> bool:
+def is_not_found(error: "MlflowException") -> bool:
     """Tell whether MLflow says that there is no such thing; it may as well not be reached, or not let us in."""
     return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter: a name none has
 
 
-def aliases(client: "MlflowClient", name: str) -> dict[str, str]:
+def get_aliases(client: "MlflowClient", name: str) -> dict[str, str]:
     """Return {alias: version}; empty if nothing was registered yet."""
     from mlflow.exceptions import MlflowException
 
     try:
         return {alias: str(version) for alias, version in client.get_registered_model(name).aliases.items()}
     except MlflowException as error:
-        if not is_missing(error):
+        if not is_not_found(error):
             raise
         return {}
 
 
-def champion_of(client: "MlflowClient", name: str) -> "ModelVersion | None":
+def get_champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
     """Return the champion; None if there is none."""
-    version = aliases(client, name).get(CHAMPION)
+    version = get_aliases(client, name).get(CHAMPION)
     return None if version is None else client.get_model_version(name, version)
 
 
-def line_of(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
+def champion_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
     """Return the versions that were champion before this one, oldest first.
 
     A champion from before there was a tag for it has at most the one that `previous` names.
     """
-    if LINE_TAG in champion.tags:
-        return tuple(json.loads(champion.tags[LINE_TAG]))
-    previous = aliases(client, champion.name).get(PREVIOUS)
+    if HISTORY_TAG in champion.tags:
+        return tuple(json.loads(champion.tags[HISTORY_TAG]))
+    previous = get_aliases(client, champion.name).get(PREVIOUS)
     return () if previous in (None, str(champion.version)) else (previous,)
 
 
@@ -98,12 +98,12 @@ def _reason(version: "ModelVersion", tag: str) -> str | None:
     return None if note is None else str(json.loads(note)["reason"])
 
 
-def crown(client: "MlflowClient", name: str, version: str, line: tuple[str, ...]) -> None:
+def set_champion(client: "MlflowClient", name: str, version: str, line: tuple[str, ...]) -> None:
     """Make a version champion after those in `line`; it must not be champion already."""
-    client.set_model_version_tag(name, version, LINE_TAG, json.dumps(line[-_LONGEST_LINE:]))
+    client.set_model_version_tag(name, version, HISTORY_TAG, json.dumps(line[-_LONGEST_LINE:]))
     if line:
         client.set_registered_model_alias(name, PREVIOUS, line[-1])
-    elif PREVIOUS in aliases(client, name):
+    elif PREVIOUS in get_aliases(client, name):
         client.delete_registered_model_alias(name, PREVIOUS)
     client.set_registered_model_alias(name, CHAMPION, version)
 

@@ -12,7 +12,7 @@ from cac.params import Params
 from cac.tracking.mlflow_runs import tracking_uri
 
 if TYPE_CHECKING:
-    from cac.registry.listing import Listed
+    from cac.registry.listing import VersionSummary
 
 _SQLITE = "sqlite:///"
 _SECONDS = 3.0
@@ -33,9 +33,9 @@ class Models:
 
     source: str
     versions: int
-    champion: "Listed | None"
-    previous: "Listed | None"
-    challenger: "Listed | None"
+    champion: "VersionSummary | None"
+    previous: "VersionSummary | None"
+    challenger: "VersionSummary | None"
 
 
 def store_is_made() -> bool:
@@ -80,13 +80,13 @@ def models(params: Params) -> Models:
     return Models(source, len(versions), champion, by_alias.get(PREVIOUS), _challenger(versions, champion))
 
 
-def _challenger(versions: list["Listed"], champion: "Listed | None") -> "Listed | None":
+def _challenger(versions: list["VersionSummary"], champion: "VersionSummary | None") -> "VersionSummary | None":
     """Return the newest complete version after the champion; versions stand newest first."""
     newer = (one for one in versions if champion is None or int(one.version) > int(champion.version))
     return next((one for one in newer if one.registration == "complete"), None)
 
 
-def standing(version: "Listed", now: datetime) -> str:
+def standing(version: "VersionSummary", now: datetime) -> str:
     """Say in some words where a version stands that is not the champion."""
     if version.rolled_back:
         return f"rolled back: {version.rolled_back}"
@@ -99,6 +99,6 @@ def standing(version: "Listed", now: datetime) -> str:
     return "waits for a veto" if in_window(version, now) else "not put to the gate yet"
 
 
-def in_window(version: "Listed", now: datetime) -> bool:
+def in_window(version: "VersionSummary", now: datetime) -> bool:
     """Tell whether a version waits for a veto now."""
     return not version.gate and bool(version.veto_until) and datetime.fromisoformat(str(version.veto_until)) > now

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cac.paths import DATASET, DVC_YAML
-from cac.tracking.dvc_files import Locked, lock_entries, locked_stages, md5_of, read_yaml, stage_inputs
-from cac.tracking.lineage import differences
+from cac.tracking.dvc_files import LockedStage, md5_of, read_lock_entries, read_locked_stages, read_yaml, stage_inputs
+from cac.tracking.lineage import changed_keys
 from cac.tracking.run_state import UNKNOWN, data_md5
 
 FRESH, STALE, NEVER_RAN = "up to date", "would run again", "never ran"
@@ -37,8 +37,8 @@ def stage_states(root: Path) -> list[Stage]:
         CacError: dvc.yaml or dvc.lock cannot be read.
     """
     graph = read_yaml(root / DVC_YAML).get("stages", {}) if (root / DVC_YAML).is_file() else {}
-    commands = {name: entry.get("cmd") for name, entry in lock_entries(root).items()}
-    locked, hashes = locked_stages(root), cache(_hash_of(root))
+    commands = {name: entry.get("cmd") for name, entry in read_lock_entries(root).items()}
+    locked, hashes = read_locked_stages(root), cache(_hash_of(root))
     makers = {out: name for name, entry in graph.items() for out in _outs(entry)}
     own = {
         name: _own_reasons(root, name, entry, commands.get(name), locked.get(name), makers, hashes)
@@ -73,7 +73,7 @@ def _own_reasons(
     name: str,
     entry: Mapping[str, Any],
     command: str | None,
-    locked: Locked | None,
+    locked: LockedStage | None,
     makers: Mapping[str, str],
     hashes: Any,
 ) -> tuple[str, ...]:
@@ -87,7 +87,7 @@ def _own_reasons(
     changed = [out for out, md5 in made.items() if md5 not in (_MISSING, locked.outputs.get(out))]
     return (
         *(["its command"] if entry.get("cmd") != command else []),
-        *(path.removeprefix("params.yaml:") for path in differences(before, kept)),
+        *(path.removeprefix("params.yaml:") for path in changed_keys(before, kept)),
         *(f"its result {out}" for out in changed),
     )
 
@@ -97,7 +97,7 @@ def _stage(
     name: str,
     graph: Mapping[str, Any],
     own: Mapping[str, tuple[str, ...]],
-    locked: Mapping[str, Locked],
+    locked: Mapping[str, LockedStage],
     makers: Mapping[str, str],
 ) -> Stage:
     stale = _stale_before(name, graph, own, locked, makers)
@@ -112,7 +112,7 @@ def _stale_before(
     name: str,
     graph: Mapping[str, Any],
     own: Mapping[str, tuple[str, ...]],
-    locked: Mapping[str, Locked],
+    locked: Mapping[str, LockedStage],
     makers: Mapping[str, str],
 ) -> list[str]:
     """Return the stages right before this one that would run, for their own reasons or for those before them."""

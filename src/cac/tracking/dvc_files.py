@@ -17,7 +17,7 @@ from cac.paths import DVC_LOCK, DVC_YAML
 
 
 @dataclass(frozen=True)
-class Locked:
+class LockedStage:
     """What dvc.lock says of a stage.
 
     Attributes:
@@ -48,7 +48,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return content
 
 
-def lock_entries(root: Path) -> dict[str, Any]:
+def read_lock_entries(root: Path) -> dict[str, Any]:
     """Return each stage's entry of dvc.lock as it stands, sorted by name; empty without the file.
 
     Raises:
@@ -63,22 +63,22 @@ def lock_entries(root: Path) -> dict[str, Any]:
     return dict(sorted(stages.items()))
 
 
-def locked_stages(root: Path) -> dict[str, Locked]:
+def read_locked_stages(root: Path) -> dict[str, LockedStage]:
     """Return what dvc.lock says of each stage; empty without the file.
 
     Raises:
         CacError: the file has no stages.
     """
-    return {name: _locked(entry) for name, entry in lock_entries(root).items()}
+    return {name: _locked(entry) for name, entry in read_lock_entries(root).items()}
 
 
-def _locked(entry: Mapping[str, Any]) -> Locked:
+def _locked(entry: Mapping[str, Any]) -> LockedStage:
     settings = {
         f"{file}:{key}": _value(value)
         for file, keys in entry.get("params", {}).items()
         for key, value in keys.items()
     }  # fmt: skip
-    return Locked(_hashes(entry.get("deps", [])) | settings, _hashes(entry.get("outs", [])))
+    return LockedStage(_hashes(entry.get("deps", [])) | settings, _hashes(entry.get("outs", [])))
 
 
 def _hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
@@ -86,7 +86,7 @@ def _hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def stage_inputs(root: Path, stage: str, md5: Callable[[Path], str] | None = None) -> dict[str, str]:
-    """Return what a stage would read now, as `Locked.inputs` has it; empty if dvc.yaml names no such stage.
+    """Return what a stage would read now, as `LockedStage.inputs` has it; empty if dvc.yaml names no such stage.
 
     Reads every file, the dataset's too, which costs less than decoding it once; `md5` may be a `md5_of` that remembers.
     """

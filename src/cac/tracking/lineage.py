@@ -18,8 +18,8 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.params import Params, load_params
 from cac.paths import CHECKPOINTS, DATA_DVC, DVC_LOCK
-from cac.tracking.dvc_files import Locked, locked_stages, md5_of, stage_inputs
-from cac.tracking.run_state import UNKNOWN, Fingerprint, environment_sha256, params_sha256
+from cac.tracking.dvc_files import LockedStage, md5_of, read_locked_stages, stage_inputs
+from cac.tracking.run_state import UNKNOWN, RunState, environment_sha256, params_sha256
 
 ENVIRONMENT = "the environment"
 _STAGE_TAG = "dvc_outputs."
@@ -27,7 +27,7 @@ _SHOWN = 5
 
 
 @contextmanager
-def unchanged(root: Path, stage: str) -> Iterator[dict[str, str]]:
+def guard_inputs(root: Path, stage: str) -> Iterator[dict[str, str]]:
     """Yield what a stage reads as it begins, {name: hash}, and see at the end that it still is the same.
 
     Raises:
@@ -36,12 +36,12 @@ def unchanged(root: Path, stage: str) -> Iterator[dict[str, str]]:
     """
     before = _state(root, stage)
     yield before
-    changed = differences(before, _state(root, stage))
+    changed = changed_keys(before, _state(root, stage))
     if changed:
         shutil.rmtree(root / CHECKPOINTS / stage, ignore_errors=True)
         raise CacError(
-            f"{named(changed)} changed while {stage} ran, so nobody can say what its result is made from. It is not "
-            f"kept: run `dvc repro --force {stage}`, and leave alone what it reads meanwhile."
+            f"{join_names(changed)} changed while {stage} ran, so its result can't be traced to its inputs. It was not "
+            f"kept. Run `dvc repro --force {stage}`, and don't change its inputs meanwhile."
         )
 
 
@@ -49,31 +49,31 @@ def _state(root: Path, stage: str) -> dict[str, str]:
     return {**stage_inputs(root, stage), ENVIRONMENT: environment_sha256(root)}
 
 
-def differences(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+def changed_keys(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
     """Return the names whose value is not the same in both, sorted."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
-def named(names: Sequence[str]) -> str:
+def join_names(names: Sequence[str]) -> str:
     """Return names for a message, the first few if they are many."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
-def check_lineage(root: Path, params: Params, state: Fingerprint) -> dict[str, Locked]:
+def check_lineage(root: Path, params: Params, state: RunState) -> dict[str, LockedStage]:
     """Return what dvc.lock says, after seeing that it is what lies under `root`; empty without dvc.lock.
 
     Raises:
         CacError: inputs or outputs of a stage, data.dvc or the settings are not those of dvc.lock.
     """
-    stages, md5 = locked_stages(root), cache(md5_of)
+    stages, md5 = read_locked_stages(root), cache(md5_of)
     for stage, locked in stages.items():
-        stale = differences(locked.inputs, stage_inputs(root, stage, md5))
+        stale = changed_keys(locked.inputs, stage_inputs(root, stage, md5))
         stale += [path for path, recorded in locked.outputs.items() if md5(root / path) != recorded]
         if stale:
             raise CacError(
-                f"{named(stale)}: not what {root / DVC_LOCK} says of {stage}, so a version would get a false lineage. "
-                "Run `dvc repro`, or `dvc checkout` if results are missing, and register then."
+                f"{join_names(stale)}: not what {root / DVC_LOCK} records for {stage}, so the version's lineage would "
+                "be false. Run `dvc repro`, or `dvc checkout` if results are missing, then register again."
             )
         if state.data_md5 not in (UNKNOWN, locked.inputs.get("data", state.data_md5)):
             raise CacError(
@@ -84,12 +84,12 @@ def check_lineage(root: Path, params: Params, state: Fingerprint) -> dict[str, L
     return stages
 
 
-def stage_tags(stages: Mapping[str, Locked]) -> dict[str, str]:
+def stage_tags(stages: Mapping[str, LockedStage]) -> dict[str, str]:
     """Return a tag for each stage: DVC's hashes of what it made, as JSON."""
     return {f"{_STAGE_TAG}{name}": json.dumps(locked.outputs, sort_keys=True) for name, locked in stages.items()}
 
 
-def recorded_outputs(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
+def outputs_from_tags(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
     """Return {stage: {path: md5}} out of a version's tags."""
     return {
         key.removeprefix(_STAGE_TAG): json.loads(value)
@@ -98,7 +98,7 @@ def recorded_outputs(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
     }
 
 
-def lineage_json(state: Fingerprint, stages: Mapping[str, Locked]) -> str:
+def lineage_json(state: RunState, stages: Mapping[str, LockedStage]) -> str:
     """Return the whole lineage as JSON for people: the fingerprint, and each stage's inputs and outputs."""
     content = {**state.tags(), "stages": {name: vars(locked) for name, locked in stages.items()}}
     return json.dumps(content, indent=2, sort_keys=True) + "\n"

@@ -17,11 +17,10 @@ from cac.errors import CacError
 from cac.io import distributed
 from cac.params import Params
 from cac.paths import DATA_DVC
-from cac.tracking.lineage import unchanged
-from cac.tracking.mlflow_unreachable import is_gone
-from cac.tracking.orphans import PROCESS_TAG, end_orphans
-from cac.tracking.orphans import named as named_process
-from cac.tracking.run_state import UNKNOWN, Fingerprint, fingerprint
+from cac.tracking.lineage import guard_inputs
+from cac.tracking.mlflow_unreachable import is_unreachable
+from cac.tracking.orphaned_runs import PROCESS_TAG, end_orphaned_runs, process_identity
+from cac.tracking.run_state import UNKNOWN, RunState, read_run_state
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -51,7 +50,7 @@ class StageRun:
         self.client.log_artifact(self.run_id, str(path))
 
 
-class SilentRun:
+class NoOpRun:
     """The run of a process that leaves recording to the main one."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -61,7 +60,7 @@ class SilentRun:
         """Do nothing."""
 
 
-def default_uri() -> str:
+def default_tracking_uri() -> str:
     """Return the store used where MLFLOW_TRACKING_URI is not set."""
     return f"{_SQLITE}{Path.cwd() / '.mlflow' / 'mlflow.db'}"
 
@@ -72,7 +71,7 @@ def tracking_uri() -> str:
     Raises:
         CacError: MLFLOW_TRACKING_URI names a folder, which would be MLflow's file store.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_uri()
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or default_tracking_uri()
     if "://" not in uri or uri.startswith("file:"):
         raise CacError(
             f"MLFLOW_TRACKING_URI={uri} is a folder; MLflow's file store is not supported. "
@@ -161,7 +160,7 @@ def experiment_id(client: "MlflowClient", name: str) -> str:
             f"MLflow experiment {name!r} is deleted. Restore it with "
             f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or name another in registry."
         )
-    if uri == default_uri() and experiment.artifact_location != own_artifacts:
+    if uri == default_tracking_uri() and experiment.artifact_location != own_artifacts:
         raise CacError(
             f"MLflow experiment {name!r} keeps its files in {experiment.artifact_location}, not beside its database "
             f"({own_artifacts}): the folder was moved. Move it back, or remove .mlflow to start anew."
@@ -181,17 +180,17 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
         CacError: the store cannot be used; or, at the end, what the stage reads has changed.
     """
     client, root = connect(), Path.cwd()
-    state = fingerprint(root, params)
+    state = read_run_state(root, params)
     experiment = experiment_id(client, params.registry.experiment)
-    end_orphans(client, experiment)
-    own = {"stage": stage, "processes": str(distributed.world_size()), PROCESS_TAG: named_process(os.getpid())}
+    end_orphaned_runs(client, experiment)
+    own = {"stage": stage, "processes": str(distributed.world_size()), PROCESS_TAG: process_identity(os.getpid())}
     with _run(experiment, {**own, **state.tags()}) as run_id:
         import mlflow
 
         print(_who(stage, run_id, state), flush=True)
         mlflow.log_params(flat_params(stage, params))
         _log_data(stage, state)
-        with unchanged(root, stage) as inputs:
+        with guard_inputs(root, stage) as inputs:
             client.log_dict(run_id, inputs, "inputs.json")
             yield StageRun(run_id, client)
 
@@ -210,7 +209,7 @@ def _run(experiment: str, tags: dict[str, str]) -> Iterator[str]:
         status = "KILLED"
         raise
     except Exception as error:
-        if is_gone(error):
+        if is_unreachable(error):
             os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # it was waited for long enough
         raise
     finally:
@@ -218,20 +217,20 @@ def _run(experiment: str, tags: dict[str, str]) -> Iterator[str]:
 
 
 @contextmanager
-def shared_run(stage: str, params: Params) -> Iterator[StageRun | SilentRun]:
+def shared_run(stage: str, params: Params) -> Iterator[StageRun | NoOpRun]:
     """Open the run of a stage that several processes work at: as `stage_run` in the main one; others record nothing.
 
     Raises:
         CacError: as `stage_run`, in the main process.
     """
     if not distributed.is_main_process():
-        yield SilentRun()
+        yield NoOpRun()
         return
     with stage_run(stage, params) as run:
         yield run
 
 
-def _who(stage: str, run_id: str, state: Fingerprint) -> str:
+def _who(stage: str, run_id: str, state: RunState) -> str:
     """Return the line by which a stage's log is found again: its MLflow run, and what it works on."""
     facts = {"stage": stage, "mlflow_run": run_id, "git_commit": state.git_commit, "data_md5": state.data_md5}
     return " ".join(f"{name}={value}" for name, value in facts.items())
@@ -250,7 +249,7 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         yield from _flatten(f"{name}.{key}", inner)
 
 
-def _log_data(stage: str, state: Fingerprint) -> None:
+def _log_data(stage: str, state: RunState) -> None:
     """Record which dataset the run used, under DVC's own hash, so that both systems name it alike."""
     if state.data_md5 == UNKNOWN:
         return

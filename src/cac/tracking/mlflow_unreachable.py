@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 _TRIED = ("failed with exception", "failed with timeout", "failed with error code 5")
 
 
-def is_gone(error: BaseException | None) -> bool:
+def is_unreachable(error: BaseException | None) -> bool:
     """Tell whether `error`, or what caused it, is MLflow's client giving up on its server."""
     while error is not None:
         text = str(error)
@@ -20,9 +20,9 @@ def is_gone(error: BaseException | None) -> bool:
     return False
 
 
-def explain_gone_server(error: BaseException) -> str | None:
+def explain_unreachable(error: BaseException) -> str | None:
     """Return what to tell the user if the server is gone; None if it is not that."""
-    if not is_gone(error):
+    if not is_unreachable(error):
         return None
     address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     where = f" at {address.hostname}:{address.port}" if address.hostname else ""  # no more: it may hold a password

@@ -17,14 +17,14 @@ from cac.errors import CacError
 from cac.io.git import read_git
 from cac.params import Params
 from cac.paths import COMPARISONS, DATA_DVC, DVC_LOCK, EVALUATION_METRICS
-from cac.tracking.dvc_files import lock_entries, read_yaml
+from cac.tracking.dvc_files import read_lock_entries, read_yaml
 
 UNKNOWN = "unknown"
 WRITTEN_BY_PIPELINE = (DVC_LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by git, and no input of any stage
 
 
 @dataclass(frozen=True)
-class Fingerprint:
+class RunState:
     """The state a result was made from; every field is "unknown" where it cannot be known.
 
     Attributes:
@@ -49,7 +49,7 @@ class Fingerprint:
         return dict(vars(self))
 
 
-def fingerprint(root: Path, params: Params) -> Fingerprint:
+def read_run_state(root: Path, params: Params) -> RunState:
     """Return the fingerprint of the project at `root` with these settings.
 
     Raises:
@@ -57,7 +57,7 @@ def fingerprint(root: Path, params: Params) -> Fingerprint:
     """
     commit, dirty = git_state(root)
     stages = stage_hashes(root)
-    return Fingerprint(
+    return RunState(
         git_commit=commit,
         git_dirty=dirty,
         data_md5=data_md5(root),
@@ -98,7 +98,7 @@ def stage_hashes(root: Path) -> dict[str, str]:
     Raises:
         CacError: the file has no stages.
     """
-    return {name: json_sha256(entry) for name, entry in lock_entries(root).items()}
+    return {name: json_sha256(entry) for name, entry in read_lock_entries(root).items()}
 
 
 def params_sha256(params: Params) -> str:

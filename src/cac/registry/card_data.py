@@ -10,16 +10,16 @@ from cac.errors import CacError
 from cac.evaluation.intervals import Interval
 from cac.model.calibration import Calibration
 from cac.params import Params
-from cac.registry.predictions import Measured
+from cac.registry.predictions import Predictions
 from cac.schema.annotations import CARD_NAME, Clip, read_clips
-from cac.tracking.run_state import UNKNOWN, Fingerprint
+from cac.tracking.run_state import UNKNOWN, RunState
 
 Metrics = Mapping[str, Mapping[str, Interval]]  # row -> metric -> {"value", "low", "high"}
 Span = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitSummary:
     """A split of the dataset: its clips and pairs, and how many clips hold an anomaly of each family."""
 
     clips: int
@@ -29,7 +29,7 @@ class SplitFacts:
 
 
 @dataclass(frozen=True)
-class DataFacts:
+class DatasetSummary:
     """The dataset: its splits, where its clips come from, and from what to what they reach.
 
     Attributes:
@@ -39,7 +39,7 @@ class DataFacts:
         seconds, fps, sides: smallest and largest of a clip; sides in pixels.
     """
 
-    splits: Mapping[str, SplitFacts]
+    splits: Mapping[str, SplitSummary]
     sources: Mapping[str, int]
     generators: Mapping[str, int]
     licence: str
@@ -49,7 +49,7 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
-class CardFacts:
+class CardData:
     """What the card is written from.
 
     Attributes:
@@ -63,12 +63,12 @@ class CardFacts:
     """
 
     params: Params
-    state: Fingerprint
+    state: RunState
     splits: Mapping[str, Metrics]
     row: str
     calibration: Calibration
-    measured: Measured
-    data: DataFacts
+    measured: Predictions
+    data: DatasetSummary
 
     @property
     def metrics(self) -> Metrics:
@@ -76,7 +76,7 @@ class CardFacts:
         return self.splits["test"]
 
 
-def describe_data(dataset: Path) -> DataFacts:
+def summarise_dataset(dataset: Path) -> DatasetSummary:
     """Return what a dataset is, from its manifest and its card.
 
     Raises:
@@ -87,7 +87,7 @@ def describe_data(dataset: Path) -> DataFacts:
         raise CacError(f"{dataset} has no clips. Get them with `make data`.")
     order = ("train", "val", "test", "test_shifted")
     groups = {split: [clip for clip in clips if clip.split == split] for split in order}
-    return DataFacts(
+    return DatasetSummary(
         splits={split: _split_facts(group) for split, group in groups.items() if group},
         sources=_counts([clip.source for clip in clips]),
         generators=_counts([clip.generator for clip in clips]),
@@ -98,10 +98,10 @@ def describe_data(dataset: Path) -> DataFacts:
     )
 
 
-def _split_facts(clips: Sequence[Clip]) -> SplitFacts:
+def _split_facts(clips: Sequence[Clip]) -> SplitSummary:
     families = [str(family) for clip in clips for family in {anomaly.family for anomaly in clip.anomalies}]
     pairs = len({clip.pair_id for clip in clips})
-    return SplitFacts(len(clips), pairs, sum(clip.is_clean for clip in clips), _counts(families))
+    return SplitSummary(len(clips), pairs, sum(clip.is_clean for clip in clips), _counts(families))
 
 
 def _counts(names: Sequence[str]) -> dict[str, int]:
