@@ -112,7 +112,9 @@ def _box(name: str, row: int) -> Iterator[str]:
 
 def _arcs(rows: dict[str, int]) -> Iterator[str]:
     """Yield the imports as arcs, the longer the further to the left; each folder's arcs leave and arrive apart."""
-    edges = sorted(((upper, lower) for upper, lower in imports().edges), key=lambda edge: (rows[edge[0]], rows[edge[1]]))
+    edges = sorted(
+        ((upper, lower) for upper, lower in imports().edges), key=lambda edge: (rows[edge[0]], rows[edge[1]])
+    )
     leaving, arriving = _ports(edges, 0, 1, rows), _ports(edges, 1, 0, rows)
     for upper, lower in edges:
         start, end = _y(rows[upper]) + leaving[upper, lower], _y(rows[lower]) + arriving[upper, lower]
@@ -124,9 +126,7 @@ def _arcs(rows: dict[str, int]) -> Iterator[str]:
         )
 
 
-def _ports(
-    edges: list[tuple[str, str]], end: int, other: int, rows: dict[str, int]
-) -> dict[tuple[str, str], float]:
+def _ports(edges: list[tuple[str, str]], end: int, other: int, rows: dict[str, int]) -> dict[tuple[str, str], float]:
     """Return where on its folder's edge each import begins (`end` 0) or ends (1), in pixels from the top of the box."""
     ports = {}
     for name in {edge[end] for edge in edges}:

@@ -14,6 +14,7 @@ from cac.batch.rows import part_rows
 from cac.batch.table import join_parts, read_columns, read_made_with, write_part
 from cac.batch.work import Work
 from cac.errors import CacError
+from cac.io.progress import track
 
 __all__ = ["BatchSettings", "Engine", "Summary", "score_batch"]
 
@@ -121,20 +122,9 @@ def _score_missing(work: Work, plan: Plan, engine: Engine) -> None:
         return
     parts = plan.parts
     done = len(plan.videos) - sum(len(parts[number]) for number in missing)
-    for number, rows in _with_progress(engine(plan, missing), done, len(plan.videos)):
+    scored = engine(plan, missing)
+    for number, rows in track(scored, "Scoring videos", len(plan.videos), done, steps=lambda part: len(part[1])):
         write_part(work.part(number), rows)
-
-
-def _with_progress(parts: Iterator[tuple[int, list[dict]]], done: int, total: int) -> Iterator[tuple[int, list[dict]]]:
-    """Pass the parts on, and show on stderr how many videos are done."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task("scoring videos", total=total, completed=done)
-        for number, rows in parts:
-            yield number, rows
-            progress.advance(task, len(rows))
 
 
 def _summary(out: Path, model: str, written: bool) -> Summary:

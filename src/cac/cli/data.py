@@ -6,11 +6,16 @@ Imported by `cli.py` before it is known which verb runs, so all else is imported
 import argparse
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cac.cli.versions import add_version_verbs
 from cac.errors import EXIT_REFUSED
 from cac.paths import VALIDATION
 
+if TYPE_CHECKING:
+    from cac.data.exchange.report import Report
+
+# (name, what it runs, its help) → its parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 # Named here as well as in data/exchange, so that `--help` need not import it.
@@ -117,13 +122,27 @@ def _data_show(args: argparse.Namespace) -> int:
 
 def _data_import(args: argparse.Namespace) -> int:
     from cac.data.exchange.import_ import ImportRequest, import_dataset
-    from cac.data.exchange.report import REPORT_NAME, print_report
+    from cac.data.exchange.report import REPORT_NAME
 
     shares = (args.val_ratio, args.test_ratio)
     wanted = ImportRequest(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
-    print_report(import_dataset(wanted))
+    _print_import(import_dataset(wanted))
     print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
     return 0
+
+
+def _print_import(report: "Report") -> None:
+    """Print how many videos and annotations were kept, ignored and refused, and why."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("import", "count", "where", box=box.SIMPLE_HEAD)
+    table.columns[1].justify = "right"
+    for what, count, where in report.rows():
+        table.add_row(Text(what), str(count), Text(where))
+    Console().print(table)
 
 
 def _data_export(args: argparse.Namespace) -> int:
@@ -164,9 +183,6 @@ def _data_leak_check(args: argparse.Namespace) -> int:
         write_json(args.out, result)
     print_leaks(result)
     return 0 if result.passed else EXIT_REFUSED
-
-
-# (name, what it runs, its help) → its parser
 
 
 def add_delivery_verb(add: AddVerb) -> None:

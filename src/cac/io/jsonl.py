@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cac.errors import CacError
+from cac.io.progress import open_with_progress
 
 MAX_BYTES = 16 * 1024 * 1024  # of one line; parsed, it takes about ten times as much memory
 
@@ -19,11 +20,8 @@ def iter_lines(path: Path, doing: str) -> Iterator[tuple[int, bytes | None]]:
     Raises:
         CacError: the file cannot be read.
     """
-    from rich import progress
-    from rich.console import Console
-
     try:
-        with progress.open(path, "rb", description=doing, console=Console(stderr=True)) as file:
+        with open_with_progress(path, doing) as file:
             number = 0
             while line := file.readline(MAX_BYTES + 1):
                 number += 1

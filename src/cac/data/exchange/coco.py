@@ -196,9 +196,9 @@ def _clip(name: str, video: _Video, where: str) -> ImportedClip:
     for key, boxes in video.boxes.items():
         if (key.label, key.track) in video.mixed:
             continue
-        place = Track(single_keyframes(boxes), key.size)
+        location = Track(single_keyframes(boxes), key.size)
         annotations.append(
-            ImportedAnnotation(key.label, place, dict(key.attributes), track=(where, key.label, key.track))
+            ImportedAnnotation(key.label, location, dict(key.attributes), track=(where, key.label, key.track))
         )
     video.refused += ["a label with several boxes in one frame, and no track_id to tell them apart"] * len(video.mixed)
     facts = {"generator": as_text(video.facts.get("generator")), "pair_id": as_text(video.facts.get("pair_id"))}

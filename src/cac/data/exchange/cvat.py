@@ -154,8 +154,8 @@ def _read_track(
         stretch = [key for key, _ in group]
         done += len(stretch)
         if any(key.shown for key in stretch):
-            place = Track((*stretch, *_closing(keys[done:])), task.size, task.stop)
-            annotations.append(ImportedAnnotation(label, place, dict(attributes), track=name))
+            location = Track((*stretch, *_closing(keys[done:])), task.size, task.stop)
+            annotations.append(ImportedAnnotation(label, location, dict(attributes), track=name))
     if not annotations:
         raise UnusableError("a track that is never shown")
     return annotations

@@ -19,6 +19,7 @@ from cac.data.exchange.label_map import LabelMap, VideoFacts, load_label_map, re
 from cac.data.exchange.media import VideoFolder, clip_id, copy_or_encode
 from cac.data.exchange.report import Report, write_report
 from cac.errors import CacError, printable
+from cac.io.progress import track
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Clip, write_clips
 from cac.schema.taxonomy import TAXONOMY_VERSION
 from cac.video.decode import VideoInfo
@@ -123,12 +124,9 @@ class _ImportContext:
 
 
 def _import_clips(clips: list[ImportedClip], context: _ImportContext, report: Report) -> list[Clip]:
-    from rich.console import Console
-    from rich.progress import track
-
     kept: list[Clip] = []
     known: set[str] = set()  # contents: the same video twice would leak between splits
-    for clip in track(clips, "Importing clips", console=Console(stderr=True)):
+    for clip in track(clips, "Importing clips"):
         try:
             digest = _digest(context.folder.path(clip.video))
             if digest in known:

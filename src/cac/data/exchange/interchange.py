@@ -43,7 +43,7 @@ class ImportedAnnotation:
     """
 
     label: str | None
-    place: Location
+    location: Location
     attributes: Mapping[str, str] = field(default_factory=dict)
     track: Hashable = None
     has_no_box: bool = False  # a range of time only: the box is the whole frame

@@ -106,13 +106,13 @@ def _read_results(results: Sequence[dict]) -> tuple[list[ImportedAnnotation], li
         if kind in _NO_REGIONS:
             continue
         try:
-            if kind not in _PLACES or not isinstance(value, dict):
+            if kind not in _READ_LOCATIONS or not isinstance(value, dict):
                 raise UnusableError(f"a {printable(kind)} is neither a box nor a range of time")
             own = attributes[str(result.get("id", number))]
             has_no_box = kind == "timelinelabels"
-            for place in _PLACES[kind](value, counted):
+            for location in _READ_LOCATIONS[kind](value, counted):
                 annotations += [
-                    ImportedAnnotation(label, place, own, has_no_box=has_no_box) for label in _labels(value, kind)
+                    ImportedAnnotation(label, location, own, has_no_box=has_no_box) for label in _labels(value, kind)
                 ]
         except UnusableError as error:
             refused.append(str(error))
@@ -181,7 +181,7 @@ def _range(first: int, last: int, counted: int | None) -> Track:
     )
 
 
-_PLACES = {"videorectangle": _rectangles, "timelinelabels": _ranges}
+_READ_LOCATIONS = {"videorectangle": _rectangles, "timelinelabels": _ranges}
 
 
 def write(clips: Sequence[Clip], path: Path) -> None:

@@ -33,15 +33,15 @@ _LAST_DIGITS = re.compile(r"(\d{1,15})\D*$", re.ASCII)
 
 @dataclass(frozen=True)
 class MaskBoxes:
-    """The boxes of a folder of masks: the mask's place in the folder → box, and each mask's number by its name."""
+    """The boxes of a folder of masks: index of the mask in the folder → box, and each mask's number by its name."""
 
-    by_place: Mapping[int, Box]
+    by_index: Mapping[int, Box]
     numbers: tuple[int, ...]
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
         """Return frame → box."""
         in_order = len(self.numbers) == info.frame_count
-        placed = {place if in_order else self.numbers[place]: box for place, box in self.by_place.items()}
+        placed = {index if in_order else self.numbers[index]: box for index, box in self.by_index.items()}
         return Track(single_keyframes(placed), NORMALISED).boxes(info)
 
 
@@ -75,12 +75,12 @@ def _read_labels(path: Path) -> dict[str, str]:
 def _read_folder(folder: Path, label: str | None) -> ImportedClip:
     try:
         masks = _numbered(folder)
-        found = {place: _box_of(path) for place, (_, path) in enumerate(masks)}
+        found = {index: _box_of(path) for index, (_, path) in enumerate(masks)}
     except UnusableError as error:
         return ImportedClip(folder.name, unusable=str(error))
-    boxes = {place: box for place, box in found.items() if box is not None}
-    place = MaskBoxes(boxes, tuple(number for number, _ in masks))
-    return ImportedClip(folder.name, (ImportedAnnotation(label, place),) if boxes else ())
+    boxes = {index: box for index, box in found.items() if box is not None}
+    location = MaskBoxes(boxes, tuple(number for number, _ in masks))
+    return ImportedClip(folder.name, (ImportedAnnotation(label, location),) if boxes else ())
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:

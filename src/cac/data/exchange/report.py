@@ -107,17 +107,3 @@ def write_report(report: Report, folder: Path) -> None:
 
 def _cut(names: list[str]) -> dict[str, object]:
     return {"count": len(names), "examples": list(dict.fromkeys(names))[:_MAX_EXAMPLES]}
-
-
-def print_report(report: Report) -> None:
-    """Print the report as a table."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("import", "count", "where", box=box.SIMPLE_HEAD)
-    table.columns[1].justify = "right"
-    for what, count, where in report.rows():
-        table.add_row(Text(what), str(count), Text(where))
-    Console().print(table)

@@ -24,6 +24,7 @@ from cac.data.injection.report import REPORT_NAME, FileReport, InjectionReport, 
 from cac.data.injection.segments import MIN_FRAMES, cut_segments
 from cac.data.injection.settings import InjectionSettings
 from cac.errors import CacError
+from cac.io.progress import track
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Clip, Split, write_clips
 from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video.encode import encode
@@ -60,14 +61,11 @@ def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> Injec
         NoPairError: no file of it could be used; what was at `out` stays.
         CacError: there is no file in the folder, or `out` cannot be written or holds something that is no dataset.
     """
-    from rich.console import Console
-    from rich.progress import track
-
     files = list_files(folder, out)
     cv2.setNumThreads(1)  # the same sums in the same order, whatever the machine
     with new_dataset(out) as scratch:
         batch = _Batch(scratch, settings)
-        for path in track(files, "injecting defects", console=Console(stderr=True)):
+        for path in track(files, "Injecting defects"):
             _inject_file(path, str(path.relative_to(folder)), batch)
         if not batch.clips:
             raise NoPairError(folder, batch.report)

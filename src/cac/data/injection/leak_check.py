@@ -13,6 +13,7 @@ import numpy as np
 
 from cac.data.injection.pair import segment_of
 from cac.errors import CacError
+from cac.io.progress import track
 from cac.schema.annotations import Clip, read_clips
 
 MAX_AUROC = 0.6  # AUROC that must not be passed
@@ -92,13 +93,10 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def _features(dataset: Path, pairs: Sequence[tuple[Clip, Clip]]) -> tuple[list[str], np.ndarray]:
     """Return the names of the features, and their values: a row for each clean clip, followed by its twin's."""
-    from rich.console import Console
-    from rich.progress import track
-
     from cac.data.injection.leak_features import clip_features
 
     rows = []
-    for clean, defective in track(pairs, "looking for traces", console=Console(stderr=True)):
+    for clean, defective in track(pairs, "Measuring clips"):
         rows += [clip_features(dataset, clip, defective.anomalies[0]) for clip in (clean, defective)]
     return list(rows[0]), np.array([list(row.values()) for row in rows])
 

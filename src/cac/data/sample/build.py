@@ -18,6 +18,7 @@ from cac.data.sample.distractors import with_distractor
 from cac.data.sample.render import SOLIDS, extent
 from cac.data.sample.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
 from cac.io.parallel import parallel_map
+from cac.io.progress import track
 from cac.params import Params, ProceduralData
 from cac.schema.annotations import CARD_NAME, SCHEMA_VERSION, Anomaly, Clip, Distractor, Split, write_clips
 from cac.schema.geometry import box_area, box_iou
@@ -53,13 +54,11 @@ def build_dataset(out: Path, params: Params) -> None:
 
 
 def _render(folder: Path, params: Params) -> None:
-    from rich.progress import track
-
     settings = params.procedural_data
     clips: list[Clip] = []
     numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
     write = partial(_write_numbered_pair, folder, settings, params.compute.seed)
-    for pair in track(parallel_map(write, numbers), total=len(numbers), description="rendering clip pairs"):
+    for pair in track(parallel_map(write, numbers), "Rendering clip pairs", total=len(numbers)):
         clips += pair
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")

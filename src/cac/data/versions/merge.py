@@ -19,6 +19,7 @@ from cac.data.versions.conflicts import SourcedClip, check_groups_intact, check_
 from cac.data.versions.groups import SplitRatios, assign_splits
 from cac.data.versions.merge_annotations import Merged, Origin, merge_opinions, write_opinions
 from cac.errors import CacError
+from cac.io.progress import track
 from cac.schema.annotations import Clip, read_clips, write_clips
 
 REPORT_NAME = "merge_report.json"
@@ -120,12 +121,9 @@ def _read(folder: Path) -> _Source:
 
 def _check_files(sources: Sequence[_Source]) -> None:
     """Hold every file against its manifest: equal hashes are to mean equal content."""
-    from rich.console import Console
-    from rich.progress import track
-
     found = [(source, clip) for source in sources for clip in source.clips]
     problems = []
-    for source, clip in track(found, "Checking files", console=Console(stderr=True)):
+    for source, clip in track(found, "Checking files"):
         problem = _file_problem(source.folder, clip)
         if problem:
             problems.append(f"\n  {clip.clip_id} ({source.name}): {problem}")
