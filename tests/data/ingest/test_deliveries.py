@@ -35,7 +35,7 @@ def bucket(s3):
 def test_a_delivery_arrives_as_it_was_sent(bucket, dataset, tmp_path):
     assert deliver(dataset, bucket, "monday") == 6
     [delivery] = list_deliveries(bucket).deliveries
-    assert (delivery.name, delivery.is_complete, delivery.hostile) == ("monday", True, ())
+    assert (delivery.name, delivery.is_complete, delivery.unsafe) == ("monday", True, ())
     fetch_delivery(bucket, delivery, tmp_path / "here")
     assert files(tmp_path / "here") == files(dataset)
 
@@ -84,7 +84,7 @@ def test_a_receipt_is_for_one_content(bucket, dataset):
 
 def test_keys_that_could_leave_the_folder_are_never_fetched(bucket, s3, dataset, tmp_path):
     deliver(dataset, bucket, "monday")
-    hostile = [
+    unsafe = [
         "..\\..\\evil.mp4",
         "clips/..\\evil.mp4",
         "clips/deep/er.mp4",
@@ -92,11 +92,11 @@ def test_keys_that_could_leave_the_folder_are_never_fetched(bucket, s3, dataset,
         "clips/a\nb.mp4",
         "x/y.json",
     ]
-    for key in hostile:
+    for key in unsafe:
         bucket.write(f"monday/{key}", b"evil")
     bucket.write("monday/import_report.json", b"{}")
     [delivery] = list_deliveries(bucket).deliveries
-    assert {each.key for each in delivery.hostile} == set(hostile)
+    assert {each.key for each in delivery.unsafe} == set(unsafe)
     assert [each.key for each in delivery.others] == ["import_report.json"]
     manifest = (dataset / MANIFEST_NAME).read_text().replace("clips/one-bad.mp4", "clips/../../evil.mp4")
     bucket.write(f"monday/{MANIFEST_NAME}", manifest.encode())
