@@ -57,7 +57,7 @@ def _check_out(scratch: Path, steps: int | None) -> Path:
         path = project / "params.yaml"
         params = yaml.safe_load(path.read_text())
         for stage in TRAINING_STAGES:
-            params[stage]["steps"] = steps
+            params[stage]["max_steps"] = steps
         path.write_text(yaml.safe_dump(params))
     _time_commands(project)
     return project

@@ -33,7 +33,8 @@ from cac.training.grpo_trainer import TwoTurnGRPOTrainer
 from cac.training.progress import report_progress
 from cac.training.rewards import reward_functions
 from cac.training.train_partition import grpo_clips
-from cac.training.two_turn_grpo import SHOWN_METRICS, load_policy, make_trainer
+from cac.training.trainer_arguments import TrainerInputs
+from cac.training.two_turn_grpo import DISPLAYED_METRICS, build_trainer, load_policy
 
 TURNS = ("scan", "look")
 BY_TURN = "all of it, by turn"  # as trained, unless `two_turn_grpo.advantages` is "trajectory"
@@ -162,13 +163,13 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     if kept < parts * clips:
         raise CacError(
             f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are kept for reinforcement "
-            "(partition.reinforcement_ratio). Ask for fewer with --parts or --clips."
+            "(train_partition.reinforcement_ratio). Ask for fewer with --parts or --clips."
         )
     with tempfile.TemporaryDirectory() as folder:
         trainer = still_trainer(checkpoint, params, root, parts, clips, Path(folder))
         trainer.credits = _credits(params)
         trainer.gradients = []
-        report_progress(trainer, "reinforcement_signal", SHOWN_METRICS, lambda _metrics, _step: None)
+        report_progress(trainer, "reinforcement_signal", DISPLAYED_METRICS, lambda _metrics, _step: None)
         trainer.train()
     by_credit = {one: torch.stack([step[i] for step in trainer.gradients]) for i, one in enumerate(trainer.credits)}
     measured = {credit: gradients for credit, gradients in by_credit.items() if gradients.any()}
@@ -190,7 +191,7 @@ def still_trainer(
 ) -> Any:
     """Return `two_turn_grpo`'s trainer for a step a part, in which no weight moves and the vision tower is at rest."""
     still = _still(params, parts, clips)
-    return make_trainer(still, root, (*load_policy(still, checkpoint), folder), kind)
+    return build_trainer(still, root, TrainerInputs(*load_policy(still, checkpoint), folder), kind)
 
 
 def _credits(params: Params) -> list[Credit]:
@@ -202,7 +203,7 @@ def _credits(params: Params) -> list[Credit]:
 def _still(params: Params, parts: int, clips: int) -> Params:
     """Return settings under which nothing moves, and advantages are not scaled, so that gradients add up."""
     still = {
-        "steps": parts,
+        "max_steps": parts,
         "prompts_per_step": clips,
         "learning_rate": 0.0,
         "beta": 0.0,

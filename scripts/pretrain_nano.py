@@ -34,7 +34,7 @@ from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
 from cac.model.patches.transformers_vision_attention import batch_vision_attention
-from cac.training.collator import IGNORED
+from cac.training.collator import IGNORE_INDEX
 
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
 NUMBER_WEIGHT = 1.0  # of the coordinates
@@ -126,7 +126,7 @@ def answer_loss(learner: Learner, hidden: torch.Tensor, labels: torch.Tensor) ->
     """
     number_ids = learner.number_ids
     labels = labels[:, 1:]
-    learned = labels != IGNORED
+    learned = labels != IGNORE_INDEX
     scores = torch.log_softmax(learner.model.lm_head(hidden[:, :-1][learned]), dim=-1)
     targets = labels[learned]
     loss = -scores.gather(1, targets[:, None])[:, 0]

@@ -21,7 +21,7 @@ from transformers import Qwen3VLForConditionalGeneration
 
 from cac.data.sample.render import COLOURS, KINDS
 from cac.model.nano import build_processor
-from cac.training.collator import IGNORED, collate, training_template
+from cac.training.collator import IGNORE_INDEX, collate, training_template
 from cac.video.sampling import spread_indices
 
 BATCH = 24
@@ -57,8 +57,8 @@ def single_frame_nats(model, processor, args) -> dict[str, float]:
         rng = np.random.default_rng([args.seed, 1, index])
         batch = collate(processor, training_template(processor), [list_frame(rng) for _ in range(2 * BATCH)])
         labels = batch.pop("labels")[:, 1:]
-        scores = torch.log_softmax(model(**batch).logits[:, :-1][labels != IGNORED], dim=-1)
-        targets = labels[labels != IGNORED]
+        scores = torch.log_softmax(model(**batch).logits[:, :-1][labels != IGNORE_INDEX], dim=-1)
+        targets = labels[labels != IGNORE_INDEX]
         loss = -scores.gather(1, targets[:, None])[:, 0]
         for name, ids in groups.items():
             nats[name] += loss[torch.isin(targets, ids)].tolist()

@@ -144,21 +144,26 @@ class Adapter(_Section):
         return value
 
 
-class SftOptimisation(_Section):
-    """How a supervised trainer optimises; names as in `transformers.TrainingArguments`."""
+class TrainerSettings(_Section):
+    """What every trainer needs; names as in `transformers.TrainingArguments`. The schedule is cosine."""
 
     max_steps: Count
-    batch_size: Count  # samples of all processes together
-    gradient_accumulation_steps: Count
+    batch_size: Count  # samples of one forward and backward pass, all processes together
     learning_rate: Positive
-    warmup_ratio: Fraction
-    train_vision: bool  # whether the vision tower's part of the adapter is trained; otherwise it stays as it was
-    weight_decay: NotNegative
+    warmup_ratio: Fraction  # of max_steps; the first warm-up step has learning rate 0
+    train_vision: bool  # whether the vision tower's part of the adapter is trained; otherwise it stays unchanged
     max_grad_norm: Positive
-    decision_weight: NotNegative  # weight of the loss on the deciding words, added to TRL's mean loss
-    dense_token_loss_weight: NotNegative  # weight of the loss on image tokens; 0 switches it off
     save_steps: Count  # steps between resumable checkpoints
     logging_steps: Count
+
+
+class SftOptimisation(TrainerSettings):
+    """How a supervised trainer optimises."""
+
+    gradient_accumulation_steps: Count
+    weight_decay: NotNegative
+    decision_weight: NotNegative  # weight of the loss on the decision words, added to TRL's mean loss
+    dense_token_loss_weight: NotNegative  # weight of the loss on image tokens; 0 switches it off
 
 
 class SftSampling(_Section):
@@ -201,27 +206,19 @@ class RejectionSampling(_Section):
     logging_steps: Count
 
 
-class Grpo(_Section):
-    """The two-turn GRPO stage; names as in `trl.GRPOConfig` where TRL has the setting."""
+class Grpo(TrainerSettings):
+    """The two-turn GRPO stage; names as in `trl.GRPOConfig`. `batch_size` counts rollouts."""
 
-    max_steps: Count
-    prompts_per_step: Count
-    num_generations: Annotated[int, Field(ge=2)]  # rollouts of one prompt, the group
-    batch_size: Count  # rollouts of one forward and backward pass; divides prompts_per_step * num_generations
-    learning_rate: Positive
-    warmup_ratio: Fraction  # of the steps; the first warm-up step has learning rate 0, so its rollouts teach nothing
-    train_vision: bool  # as in the supervised stages
+    prompts_per_step: Count  # times num_generations: a multiple of batch_size
+    num_generations: Annotated[int, Field(ge=2)]  # rollouts per prompt, the group
     temperature: Positive
-    beta: NotNegative  # weight of the KL term to the policy at the stage's start; 0 switches it off
+    beta: NotNegative  # weight of the KL term to the policy at the start of the stage; 0 switches it off
     max_turn_tokens: Count  # tokens of both turns together
-    constrained_decoding: bool  # whether rollouts keep to the dialogue's grammar, as scores do; false: TRL's own
-    max_grad_norm: Positive
+    constrained_decoding: bool  # whether rollouts follow the grammar, as in scoring; false: free generation by TRL
     scale_rewards: Literal["group", "batch", "none"]
     advantages: Literal["turn", "trajectory"]  # each turn gets the advantage of its own rewards, or all tokens get one
     scan_verdict_ratio: Fraction  # with "turn": the part of the verdict's reward that is credited to the scan
     look_credit: Fraction  # with "turn": factor on the look's advantages; 0 reinforces the scan alone
-    save_steps: Count
-    logging_steps: Count
     reward_weights: RewardWeights
     false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
     rejection_sampling: RejectionSampling

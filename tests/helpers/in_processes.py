@@ -15,18 +15,18 @@ def train(root: Path) -> None:
     """Train both stages, the last one with scripted words."""
     params = load_params(root / "params.yaml")
     multi_frame_sft.train(params, root)
-    make_trainer = two_turn_grpo.make_trainer
+    build_trainer = two_turn_grpo.build_trainer
 
     def scripted(*args):
-        trainer = make_trainer(*args)
+        trainer = build_trainer(*args)
         script_rollouts(trainer, trainer.processing_class.tokenizer)
         return trainer
 
-    two_turn_grpo.make_trainer = scripted
+    two_turn_grpo.build_trainer = scripted
     try:
         two_turn_grpo.train(params, root)
     finally:
-        two_turn_grpo.make_trainer = make_trainer
+        two_turn_grpo.build_trainer = build_trainer
 
 
 if __name__ == "__main__":

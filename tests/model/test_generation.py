@@ -8,7 +8,7 @@ from PIL import Image
 
 from cac.model.adapters import FORBIDDEN_TOKENS, forbidden_token_ids
 from cac.model.constrained_decoding import allowed_tokens
-from cac.model.generation import Turn, TurnGenerator, _behind_cache
+from cac.model.generation import Turn, TurnGenerator, _align_with_cache
 from cac.model.loading import load_base
 from cac.model.reward_model import none_token_id
 from cac.params import Model
@@ -202,5 +202,5 @@ def test_a_batch_behind_the_cache_is_laid_out_where_the_model_is() -> None:
     batch = dict.fromkeys(("input_ids", "mm_token_type_ids"), ids) | {"image_grid_thw": torch.ones(1, 3)}
     batch["attention_mask"] = torch.ones_like(ids)
     with torch.device("meta"):
-        laid = _behind_cache(batch, torch.ones(2, 4, dtype=torch.bool, device="cpu"), [4, 2])
+        laid = _align_with_cache(batch, torch.ones(2, 4, dtype=torch.bool, device="cpu"), [4, 2])
     assert laid["input_ids"].tolist() == [[1, 2, 3, 4, 0, 0, 5, 6], [7, 8, 0, 0, 9, 10, 11, 12]]

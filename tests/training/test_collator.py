@@ -13,7 +13,7 @@ from cac.schema.dialogue import (
     scan_reply,
     tool_reply,
 )
-from cac.training.collator import IGNORED, Dialogue, assert_images_complete, collate, training_template
+from cac.training.collator import IGNORE_INDEX, Dialogue, assert_images_complete, collate, training_template
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def two_turns(learn_from_turn: int = 0) -> Dialogue:
 def learned_text(processor, dialogue: Dialogue) -> str:
     batch = collate(processor, training_template(processor), [dialogue, two_turns()])
     labels = batch["labels"][0]
-    return processor.tokenizer.decode(labels[labels != IGNORED])
+    return processor.tokenizer.decode(labels[labels != IGNORE_INDEX])
 
 
 SCAN = (

@@ -1,4 +1,4 @@
-"""The best of own rollouts: what is chosen, what is learned from it, and that an interruption loses none."""
+"""Rejection sampling: which rollouts are selected, what the policy learns from them, and resuming."""
 
 import json
 import shutil
@@ -20,9 +20,9 @@ from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
 from cac.training import rejection_sampling, rollouts
 from cac.training.collator import collate, training_template
-from cac.training.rejection_sampling import NAME, improve, rollout_to_dialogue
+from cac.training.rejection_sampling import NAME, rollout_to_dialogue, train_on_best_rollouts
 from cac.training.rewards import total_reward
-from cac.training.rollouts import Drawn, draw
+from cac.training.rollouts import ClipRollouts, sample_rollouts
 from cac.video.clip_store import ClipStore
 
 CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3
@@ -71,15 +71,15 @@ class Log(list):
 
 
 class Scripted:
-    """A reward model whose answers are given: the scans of every clip as windows, and the looks after each of them."""
+    """A reward model with given answers: the scans of every clip as windows, and the looks after each of them."""
 
     def __init__(self, looks: dict[tuple[Window, ...] | None, list[Judgement]], scans: list | None = None) -> None:
         self.answers, self.given, self.after = looks, list(looks) if scans is None else scans, []
 
-    def scans(self, videos: list, copies: int) -> list[list[SampledScan]]:
+    def sample_scans(self, videos: list, copies: int) -> list[list[SampledScan]]:
         return [[SampledScan(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
 
-    def looks(self, videos: list, scanned: list[SampledScan], copies: int) -> list[list[Judgement]]:
+    def sample_looks(self, videos: list, scanned: list[SampledScan], copies: int) -> list[list[Judgement]]:
         windows = [one.scan.windows for one in scanned if one.scan]
         self.after += windows
         return [self.answers[one] for one in windows]
@@ -95,69 +95,69 @@ def clips(small_dataset: Path) -> list[Clip]:
     return [next(clip for clip in found if clip.is_clean is clean) for clean in (True, False)]
 
 
-def test_looks_follow_the_scan_whose_windows_earn_most(clips: list[Clip], params: Params) -> None:
+def test_looks_follow_the_scan_with_the_highest_window_reward(clips: list[Clip], params: Params) -> None:
     anomalous, truth = clips[1], tuple(clips[1].windows)
     right, again, torn = judged("anomalous"), judged("anomalous"), judged("clean", parsed=False)
     answers = {None: [], ((0.0, 0.1),): [right, right], truth: [judged("clean"), right, again, torn]}
     judge = Scripted(answers, [None, ((0.0, 0.1),), truth, truth])
-    (found,) = draw([anomalous], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
+    (found,) = sample_rollouts([anomalous], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
     assert judge.after == [truth], "once, and after no scan that is worse"
     assert found.best is right
-    assert (len(found.overlaps), max(found.overlaps), len(found.worths)) == (4, 1.0, 1)
-    assert found.rewards == tuple(total_reward(one, anomalous, params.two_turn_grpo) for one in answers[truth])
-    assert Drawn.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert (len(found.window_rewards), max(found.window_rewards), len(found.scan_values)) == (4, 1.0, 1)
+    assert found.look_rewards == tuple(total_reward(one, anomalous, params.two_turn_grpo) for one in answers[truth])
+    assert ClipRollouts.model_validate_json(found.model_dump_json()) == found
 
 
-def test_of_scans_that_earn_the_same_the_one_that_leads_to_better_looks(clips: list[Clip], params: Params) -> None:
+def test_of_scans_with_equal_rewards_the_one_with_better_looks_is_best(clips: list[Clip], params: Params) -> None:
     clean, sound, wrong = clips[0], judged("clean"), judged("anomalous")
     nothing, often, rare = (), ((0.0, 0.5),), ((0.5, 1.0),)
     looks = {nothing: [sound, sound], often: [wrong, sound], rare: [sound]}
     judge = Scripted(looks, [often, rare, nothing, often, nothing, often])
-    (found,) = draw([clean], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
+    (found,) = sample_rollouts([clean], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
     assert judge.after == [often, nothing], "as many as are tried, the most frequent first"
     assert found.best is sound
-    assert found.overlaps == ()
+    assert found.window_rewards == ()
     worth = total_reward(sound, clean, params.two_turn_grpo)
-    assert found.rewards == (worth, worth)
-    assert found.worths == (pytest.approx((worth + total_reward(wrong, clean, params.two_turn_grpo)) / 2), worth)
-    assert found.tells, "the scans differ in what they lead to"
+    assert found.look_rewards == (worth, worth)
+    assert found.scan_values == (pytest.approx((worth + total_reward(wrong, clean, params.two_turn_grpo)) / 2), worth)
+    assert found.rewards_differ, "the scans differ in what they lead to"
 
 
-def test_what_cannot_be_read_or_is_all_alike_tells_nothing(clips: list[Clip], params: Params) -> None:
-    def found(looks: list[Judgement] | None) -> Drawn:
+def test_unparsable_or_equal_rollouts_are_not_trained_on(clips: list[Clip], params: Params) -> None:
+    def found(looks: list[Judgement] | None) -> ClipRollouts:
         judge = Scripted({None: []} if looks is None else {(): looks})
-        return draw(clips[:1], [None], judge, params.two_turn_grpo)[0]  # type: ignore[arg-type, list-item]
+        return sample_rollouts(clips[:1], [None], judge, params.two_turn_grpo)[0]  # type: ignore[arg-type, list-item]
 
     torn = judged("clean", parsed=False)
     assert (found(None).best, found([torn, torn]).best) == (None, None)
-    assert not found(None).tells
+    assert not found(None).rewards_differ
     assert found([judged("anomalous"), torn]).best is None, "a false alarm earns less than what cannot be read"
     alike = found([judged("clean")] * 2)
     assert alike.best is not None
-    assert not alike.tells
+    assert not alike.rewards_differ
 
 
-def test_the_policy_learns_its_own_words_and_is_told_what_they_earned(params: Params, root: Path, start: Path) -> None:
+def test_the_policy_trains_on_its_own_rollouts_and_logs_their_rewards(params: Params, root: Path, start: Path) -> None:
     log = Log()
-    adapter = improve(params, root, start, log)
+    adapter = train_on_best_rollouts(params, root, start, log)
     before, after = (load_file(folder / "adapter_model.safetensors") for folder in (start, adapter))
     assert before.keys() == after.keys()
     assert any(not torch.equal(before[name], after[name]) for name in before if "visual" not in name)
     assert all(torch.equal(before[name], after[name]) for name in before if "visual" in name), "as GRPO leaves it"
-    (_, told), *trained = log
-    assert told["best_reward"] > told["reward"]
-    assert told["best_windows"] >= told["windows"], "a policy of random weights finds none"
-    assert 2 <= told["kept_clips"] <= CLIPS
-    assert len(trained) == told["kept_clips"], "each twice, two a step"
+    (_, summary), *trained = log
+    assert summary["best_reward"] > summary["reward"]
+    assert summary["best_windows"] >= summary["windows"], "a policy of random weights finds none"
+    assert 2 <= summary["kept_clips"] <= CLIPS
+    assert len(trained) == summary["kept_clips"], "each twice, two a step"
     assert all(metrics["loss"] > 0 for _, metrics in trained)
 
-    rejection_sampling.finish(root)
+    rejection_sampling.publish_history(root)
     rows = json.loads((root / "metrics" / f"{NAME}.json").read_text())
     assert [row["loss"] for row in rows] == [metrics["loss"] for _, metrics in trained]
     assert not (root / CHECKPOINTS / NAME).exists()
 
 
-def test_no_image_is_encoded_again_in_the_second_round(params: Params, root: Path, start: Path, monkeypatch) -> None:
+def test_the_second_epoch_encodes_no_image_again(params: Params, root: Path, start: Path, monkeypatch) -> None:
     encoded: list[None] = []
 
     def watched_base(settings):
@@ -167,19 +167,19 @@ def test_no_image_is_encoded_again_in_the_second_round(params: Params, root: Pat
 
     monkeypatch.setattr(rejection_sampling, "load_base", watched_base)
     log = Log()
-    improve(params, root, start, log)
+    train_on_best_rollouts(params, root, start, log)
     steps = len(log) - 1
     assert steps > 2
-    assert len(encoded) <= (steps + 1) // 2, "whoever has seen it remembers it"
+    assert len(encoded) <= (steps + 1) // 2, "the second epoch uses the cache"
 
 
-def test_what_is_learned_is_what_was_written_token_by_token(params: Params, root: Path, start: Path) -> None:
+def test_the_labels_are_the_tokens_of_the_rollout(params: Params, root: Path, start: Path) -> None:
     folder = root / "rollouts"
     folder.mkdir()
     clips = rollouts.rollout_clips(params, root)
     found = rollouts.sample_all_rollouts(params, root, start, folder)
-    assert [len(one.rewards) for one in found] == [LOOKS] * CLIPS
-    assert all(1 <= len(one.worths) <= TRIES for one in found)
+    assert [len(one.look_rewards) for one in found] == [LOOKS] * CLIPS
+    assert all(1 <= len(one.scan_values) <= TRIES for one in found)
     processor, store = load_base(params.model)[1], ClipStore(root / "data")
     for one, clip in zip(found, clips, strict=True):
         if one.best is None:
@@ -190,13 +190,11 @@ def test_what_is_learned_is_what_was_written_token_by_token(params: Params, root
         scan, look, rest = learned.split("<|im_end|>")
         assert (scan.strip(), look.strip()) == (one.best.scan_text.strip(), one.best.look_text.strip())
         assert rest.strip() == ""
-        assert total_reward(one.best, clip, params.two_turn_grpo) == max(one.rewards)
+        assert total_reward(one.best, clip, params.two_turn_grpo) == max(one.look_rewards)
 
 
-def test_an_interruption_loses_no_rollout_and_changes_nothing(
-    params: Params, root: Path, start: Path, monkeypatch
-) -> None:
-    straight = load_file(improve(params, root, start, Log()) / "adapter_model.safetensors")
+def test_an_interrupted_run_resumes_to_the_same_adapter(params: Params, root: Path, start: Path, monkeypatch) -> None:
+    straight = load_file(train_on_best_rollouts(params, root, start, Log()) / "adapter_model.safetensors")
     shutil.rmtree(root / CHECKPOINTS)
     run, done = rollouts._Job.run, []
 
@@ -208,24 +206,24 @@ def test_an_interruption_loses_no_rollout_and_changes_nothing(
 
     monkeypatch.setattr(rollouts._Job, "run", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        improve(params, root, start, Log())
+        train_on_best_rollouts(params, root, start, Log())
     monkeypatch.setattr(rollouts._Job, "run", lambda job: (done.append(job.start), run(job)))
-    resumed = improve(params, root, start, Log())
+    resumed = train_on_best_rollouts(params, root, start, Log())
     assert done == [0, 3], "no job twice"
     again = load_file(resumed / "adapter_model.safetensors")
     assert all(torch.equal(straight[name], again[name]) for name in straight)
-    assert improve(params, root, start, Log()) == resumed
+    assert train_on_best_rollouts(params, root, start, Log()) == resumed
     assert done == [0, 3]
 
 
-def test_it_can_be_left_out_and_says_when_there_is_too_little(params: Params, root: Path, start: Path) -> None:
+def test_it_can_be_switched_off_and_too_few_clips_are_an_error(params: Params, root: Path, start: Path) -> None:
     def asked(**changes: int) -> Params:
         own = params.two_turn_grpo.rejection_sampling.model_copy(update=changes)
         grpo = params.two_turn_grpo.model_copy(update={"rejection_sampling": own})
         return params.model_copy(update={"two_turn_grpo": grpo})
 
-    assert improve(asked(clips=0), root, start, Log()) == start
-    rejection_sampling.finish(root)
+    assert train_on_best_rollouts(asked(clips=0), root, start, Log()) == start
+    rejection_sampling.publish_history(root)
     assert json.loads((root / "metrics" / f"{NAME}.json").read_text()) == []
     with pytest.raises(CacError, match=r"two_turn_grpo\.rejection_sampling\.batch_size"):
-        improve(asked(batch_size=CLIPS + 1), root, start, Log())
+        train_on_best_rollouts(asked(batch_size=CLIPS + 1), root, start, Log())

@@ -1,4 +1,4 @@
-"""The supervised trainer's loss: what the deciding words add to it."""
+"""The loss of the supervised trainer: the decision words and the image tokens add to it."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from cac.model.loading import load_base
 from cac.params import Params
 from cac.schema.dialogue import Finding, Look, look_prompt, look_reply
 from cac.schema.taxonomy import family_of
-from cac.training.collator import IGNORED, WORDS, Dialogue, collate, training_template
-from cac.training.dense_token_loss import dense_token_loss
-from cac.training.sft_trainer import DECISIONS, DialogueSFTTrainer, first_token_ids
+from cac.training.collator import IGNORE_INDEX, Dialogue, collate, training_template
+from cac.training.dense_token_loss import LABEL_WORDS, dense_token_loss
+from cac.training.sft_trainer import DECISION_WORDS, DialogueSFTTrainer, first_token_ids
 
 
 @pytest.fixture(scope="module")
@@ -48,17 +48,18 @@ def batch(trainer: DialogueSFTTrainer) -> dict:
 
 
 def loss(trainer: DialogueSFTTrainer, batch: dict, weight: float, **kwargs) -> float:
-    trainer.decision_weight, trainer.decisions = weight, first_token_ids(trainer.processing_class.tokenizer, DECISIONS)
+    trainer.decision_weight = weight
+    trainer.decision_ids = first_token_ids(trainer.processing_class.tokenizer, DECISION_WORDS)
     with torch.no_grad():
         return float(trainer.compute_loss(trainer.model, dict(batch), **kwargs))
 
 
-def test_the_deciding_words_add_their_mean_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
+def test_the_decision_words_add_their_mean_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
     labels = batch["labels"][:, 1:]
     with torch.no_grad():
         logits = trainer.model(**{k: v for k, v in batch.items() if k != "labels"}).logits[:, :-1]
     tokenizer = trainer.processing_class.tokenizer
-    words = [[tokenizer.decode([int(i)]).strip() if i != IGNORED else "" for i in row] for row in labels]
+    words = [[tokenizer.decode([int(i)]).strip() if i != IGNORE_INDEX else "" for i in row] for row in labels]
     decisive = torch.tensor([[word in ("none", "seen", "teleport", "odd", "clear") for word in row] for row in words])
     assert decisive.sum() == 5  # none, seen; attribution teleport; none; attribution none
     expected = torch.nn.functional.cross_entropy(logits[decisive], labels[decisive]).item()
@@ -67,8 +68,8 @@ def test_the_deciding_words_add_their_mean_loss(trainer: DialogueSFTTrainer, bat
 
 
 def test_a_batch_without_a_decision_adds_nothing(trainer: DialogueSFTTrainer, batch: dict) -> None:
-    ids = torch.tensor(first_token_ids(trainer.processing_class.tokenizer, DECISIONS))
-    bare = {**batch, "labels": batch["labels"].masked_fill(torch.isin(batch["labels"], ids), IGNORED)}
+    ids = torch.tensor(first_token_ids(trainer.processing_class.tokenizer, DECISION_WORDS))
+    bare = {**batch, "labels": batch["labels"].masked_fill(torch.isin(batch["labels"], ids), IGNORE_INDEX)}
     assert loss(trainer, bare, 2.0) == pytest.approx(loss(trainer, bare, 0.0))
 
 
@@ -80,23 +81,19 @@ def test_accumulated_batches_share_the_weight(trainer: DialogueSFTTrainer, batch
     assert added == pytest.approx(alone / 4, rel=1e-4)
 
 
-def test_what_image_tokens_are_read_as_adds_its_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
-    trainer.image_token = trainer.processing_class.image_token_id
-    trainer.words = first_token_ids(trainer.processing_class.tokenizer, WORDS)
-    image = batch["input_ids"] == trainer.image_token
+def test_image_tokens_add_the_dense_token_loss(trainer: DialogueSFTTrainer, batch: dict) -> None:
+    trainer.image_token_id = trainer.processing_class.image_token_id
+    trainer.label_word_ids = first_token_ids(trainer.processing_class.tokenizer, LABEL_WORDS)
+    image = batch["input_ids"] == trainer.image_token_id
     labels = torch.zeros(int(image.sum()), dtype=torch.long)
-    labels[::3] = WORDS.index("teleport")
-    inputs = {**batch, "evidence": labels}
-    trainer.words, trainer.image_token = (
-        first_token_ids(trainer.processing_class.tokenizer, WORDS),
-        trainer.processing_class.image_token_id,
-    )
+    labels[::3] = LABEL_WORDS.index("teleport")
+    inputs = {**batch, "dense_labels": labels}
     plain = loss(trainer, inputs, 0.0)
     trainer.dense_token_loss_weight = 2.0
     try:
         with torch.no_grad():
             states = trainer.model.model(**{k: v for k, v in batch.items() if k != "labels"}, output_hidden_states=True)
-            expected = dense_token_loss(trainer.model, states.hidden_states[-2][image], labels, trainer.words)
+            expected = dense_token_loss(trainer.model, states.hidden_states[-2][image], labels, trainer.label_word_ids)
         assert loss(trainer, inputs, 0.0) - plain == pytest.approx(2 * float(expected), rel=1e-4)
         assert loss(trainer, batch, 0.0) == pytest.approx(plain)
     finally:

@@ -14,6 +14,7 @@ from cac.model.adapters import load_adapter
 from cac.model.loading import base_identity, load_base
 from cac.params import Params
 from cac.training import checkpoints, multi_frame_sft, single_frame_sft, two_turn_grpo
+from cac.training.trainer_arguments import TrainerInputs
 
 STEPS = 6
 
@@ -46,7 +47,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
 
 
 def project(root: Path, dataset: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A project folder with data, in which MLflow's store lies too."""
+    """Make a project folder with data and its own MLflow store."""
     root.mkdir()
     (root / "data").symlink_to(dataset)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{root}/mlflow.db")
@@ -72,7 +73,7 @@ def history(root: Path, stage: str) -> list[dict[str, float]]:
     return json.loads((root / "metrics" / f"{stage}.json").read_text())
 
 
-def test_the_adapter_moves_and_the_loss_falls(trained: Path) -> None:
+def test_the_adapter_changes_and_the_loss_falls(trained: Path) -> None:
     for stage in ("single_frame_sft", "multi_frame_sft"):
         assert any(value.abs().max() > 0 for name, value in weights(trained, stage).items() if "lora_B" in name)
         losses = [row["loss"] for row in history(trained, stage)]
@@ -92,7 +93,7 @@ def test_stage_two_starts_where_stage_one_ended(trained: Path, params: Params, t
     assert all(torch.allclose(before[name], after[name], atol=1e-9) for name in before)
 
 
-def test_stage_two_leaves_the_vision_tower_as_stage_one_left_it(trained: Path) -> None:
+def test_stage_two_does_not_change_the_vision_tower(trained: Path) -> None:
     before, after = weights(trained, "single_frame_sft"), weights(trained, "multi_frame_sft")
     seeing = {name for name in before if "visual" in name}
     assert any(before[name].abs().max() > 0 for name in seeing if "lora_B" in name), "stage 1 trains it"
@@ -109,7 +110,7 @@ def test_training_again_gives_the_same_bytes(trained: Path, params: Params, tmp_
     assert history(root, "single_frame_sft") == history(trained, "single_frame_sft")
 
 
-def test_an_interrupted_stage_goes_on_to_the_same_result(
+def test_an_interrupted_stage_resumes_to_the_same_result(
     trained: Path, params: Params, tmp_path: Path, monkeypatch
 ) -> None:
     from transformers import Trainer
@@ -136,7 +137,7 @@ def test_an_interrupted_stage_goes_on_to_the_same_result(
     assert not (root / checkpoints.CHECKPOINTS / "single_frame_sft").exists()
 
 
-def test_checkpoints_of_other_settings_are_not_gone_on_from(tmp_path: Path) -> None:
+def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
     folder = checkpoints.prepare_folder(tmp_path, "stage", "one")
     (folder / "checkpoint-2").mkdir()
     (folder / "checkpoint-2" / "trainer_state.json").write_text("{}")
@@ -146,7 +147,7 @@ def test_checkpoints_of_other_settings_are_not_gone_on_from(tmp_path: Path) -> N
         folder / "checkpoint-2"
     )
     assert checkpoints.last_checkpoint(checkpoints.prepare_folder(tmp_path, "stage", "two")) is None
-    (folder / checkpoints.FINGERPRINT).write_text("")  # the disk was full
+    (folder / checkpoints.KEY_FILE).write_text("")  # the disk was full
     assert checkpoints.last_checkpoint(checkpoints.prepare_folder(tmp_path, "stage", "two")) is None
 
 
@@ -158,7 +159,7 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     shutil.copytree(trained / "models", root / "models")
     base, processor = load_base(params.model)
     model = load_adapter(base, root / "models" / "multi_frame_sft", base_identity(params.model), trainable=True)
-    trainer = two_turn_grpo.make_trainer(params, root, (model, processor, tmp_path / "checkpoints"))
+    trainer = two_turn_grpo.build_trainer(params, root, TrainerInputs(model, processor, tmp_path / "checkpoints"))
     before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
     seen = script_rollouts(trainer, processor.tokenizer)
     trainer.train()
@@ -171,7 +172,7 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     assert row["tools/failure_frequency"] == 0
 
 
-def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: Params, tmp_path: Path, monkeypatch):
+def test_stage_three_starts_from_its_own_best_rollouts(trained: Path, params: Params, tmp_path: Path, monkeypatch):
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
     drawn = {"clips": 6, "scans": 4, "tries": 2, "looks": 4, "rollouts_at_once": 24}
@@ -191,11 +192,13 @@ def test_stage_three_goes_on_from_its_own_best_rollouts(trained: Path, params: P
 
 
 @pytest.mark.parametrize("constrained_decoding", [True, False])
-def test_grpo_runs_as_a_stage(guided: bool, trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
-    """The base knows no grammar: kept to it, every rollout calls the tool, and left alone none does."""
+def test_grpo_runs_as_a_stage(
+    constrained_decoding: bool, trained: Path, params: Params, tmp_path: Path, monkeypatch
+) -> None:
+    """The base has random weights: constrained, every rollout calls the tool; unconstrained, none does."""
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
-    update = {"constrained_decoding": guided, "max_turn_tokens": 60 if guided else 12}
+    update = {"constrained_decoding": constrained_decoding, "max_turn_tokens": 60 if constrained_decoding else 12}
     settings = params.two_turn_grpo.model_copy(update=update)
     two_turn_grpo.train(params.model_copy(update={"two_turn_grpo": settings}), root)
     assert (root / "models" / "two_turn_grpo" / "adapter_model.safetensors").is_file()
@@ -204,7 +207,7 @@ def test_grpo_runs_as_a_stage(guided: bool, trained: Path, params: Params, tmp_p
     assert all(row["learning_rate"] > 0 for row in rows), "no rollouts are made for nothing"
     row = rows[0]
     assert {"reward", "frac_reward_zero_std", "monitor/parse_rate"} <= set(row)
-    assert row["tools/call_frequency"] == (1 if guided else 0)
+    assert row["tools/call_frequency"] == (1 if constrained_decoding else 0)
 
 
 def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, tmp_path: Path, monkeypatch) -> None:
@@ -215,7 +218,9 @@ def test_a_missing_previous_stage_is_named(params: Params, small_dataset: Path, 
         two_turn_grpo.train(params, root)
 
 
-def test_each_stage_learns_from_its_own_portion(trained: Path, params: Params, tmp_path: Path, monkeypatch) -> None:
+def test_each_stage_trains_on_its_own_part_of_the_train_split(
+    trained: Path, params: Params, tmp_path: Path, monkeypatch
+) -> None:
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
     for share, train, purpose in (

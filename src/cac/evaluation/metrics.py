@@ -16,7 +16,8 @@ import numpy as np
 from cac.errors import CacError
 from cac.model.calibration import bin_indices
 from cac.schema.annotations import Clip
-from cac.schema.geometry import Window, box_area, box_iou, temporal_iou, total_length
+from cac.schema.geometry import Window, box_area, temporal_iou, total_length
+from cac.schema.iou import spatial_ious
 from cac.schema.judgement import Judgement
 
 TEMPORAL_THRESHOLDS = (0.3, 0.5, 0.7)
@@ -112,12 +113,9 @@ def _anomalous_row(clip: Clip, judgement: Judgement) -> dict[str, float]:
 
 
 def spatial_iou(clip: Clip, judgement: Judgement) -> float:
-    """Mean box IoU over all truth boxes of all frames, a missing prediction counting 0; NaN without a truth box."""
-    overlaps = []
-    for truth in (box for anomaly in clip.anomalies for box in anomaly.boxes):
-        predicted = judgement.box_at(truth.frame / clip.fps)
-        overlaps.append(box_iou(predicted, truth.box) if predicted else 0.0)
-    return float(np.mean(overlaps)) if overlaps else np.nan
+    """Mean box IoU over all true boxes, in [0, 1]; NaN for a clip without boxes."""
+    ious = spatial_ious(judgement, clip)
+    return float(np.mean(ious)) if ious else np.nan
 
 
 def _cut_windows(windows: Sequence[Window], duration: float) -> list[Window]:

@@ -1,10 +1,10 @@
-"""The reward model at work: both turns of the dialogue over a batch of videos, and the score.
+"""The reward model: both turns of the dialogue over a batch of videos, and the score.
 
-Decoding is greedy and kept to the grammar, so a video gets the same judgement every time, and nearly always one that
-can be read. The score is the calibrated probability that the second look names no anomaly: the product of the model's
-own probabilities of "none" along the answer, up to the first anomaly it names. The verdict's own token would say less,
-because it only repeats what the lines before it have said. What still cannot be read (a turn cut off, corners the wrong
-way round) abstains: margin 0, `parsed` false. How tokens come about is `generation.py`'s.
+Decoding is greedy and grammar-constrained, so a video always gets the same judgement, and almost always one that can be
+parsed. The score is the calibrated probability that the second look names no anomaly: the product of the model's
+probabilities of "none" along the answer, up to the first anomaly it names. The verdict token alone would say less,
+because it only repeats the lines before it. An answer that cannot be parsed (truncated, or with inverted box corners)
+abstains: margin 0, `parsed` false. Out of scope: generating tokens (`generation.py`).
 """
 
 import math
@@ -45,11 +45,11 @@ TOOLS = (CONCENTRATE_TOOL,)
 
 @dataclass(frozen=True)
 class Answer:
-    """What one generation gave.
+    """One generated answer.
 
     Attributes:
         text: the answer.
-        margin: the log odds that it names no anomaly; 0 if it never came to choose.
+        margin: the log odds that it names no anomaly; 0 if it ended before the first choice.
         unaided: whether the model would have written it without a grammar.
     """
 
@@ -60,14 +60,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class SampledScan:
-    """One scan of a clip: the answer as generated, and what it says; None if it cannot be read."""
+    """One scan of a clip: the answer as generated, and the parsed scan; None if it cannot be parsed."""
 
     answer: Answer
     scan: Scan | None
 
 
 class RewardModel:
-    """A base with its adapter, the frames it looks at, and its calibration."""
+    """A base with its adapter, the frame settings, and the calibration of its score."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class RewardModel:
 
     @classmethod
     def from_package(cls, folder: Path) -> "RewardModel":
-        """Load what `package.write_package` wrote.
+        """Load a folder that `package.write_package` wrote.
 
         Raises:
             CacError: as `package.read_package`.
@@ -114,15 +114,17 @@ class RewardModel:
         for start in range(0, len(videos), batch_size):
             yield from judge(videos[start : start + batch_size])
 
-    def scans(self, videos: Sequence[Video], copies: int) -> list[list[SampledScan]]:
-        """Return `copies` scans of each video, which differ where the generator draws."""
+    def sample_scans(self, videos: Sequence[Video], copies: int) -> list[list[SampledScan]]:
+        """Return `copies` scans of each video; they differ if the generator samples."""
         _, prompts, grammars = self._scan_turn(videos)
         turn = self.generator.first_turn(prompts, grammars, TOOLS, last=True, copies=copies)
         scanned = [SampledScan(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
         return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
 
-    def looks(self, videos: Sequence[Video], scanned: Sequence[SampledScan], copies: int) -> list[list[Judgement]]:
-        """Return `copies` judgements of each video after a scan that can be read, one a video."""
+    def sample_looks(
+        self, videos: Sequence[Video], scanned: Sequence[SampledScan], copies: int
+    ) -> list[list[Judgement]]:
+        """Return `copies` judgements of each video, given one parsed scan for each."""
         scans = [one.scan for one in scanned if one.scan is not None]
         coarse = [coarse_view(video, self.frames) for video in videos]
         dense = [dense_view(video, scan.windows, self.frames) for video, scan in zip(videos, scans, strict=True)]
@@ -139,7 +141,7 @@ class RewardModel:
         ]
 
     def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
-        """Judge by a single look at the whole clip; the windows are where it names an anomaly."""
+        """Judge by one look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
         prompts = [look_prompt(view.images, view.times) for view in views]
         turn = self.generator.first_turn(prompts, [look_grammar(view.times) for view in views], tools=None, last=True)
@@ -161,7 +163,7 @@ class RewardModel:
         return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
 
     def _scan_turn(self, videos: Sequence[Video]) -> tuple[list[View], list[list[Message]], list[str]]:
-        """Return what turn 1 shows of each video, its prompts, and the grammars of its answers."""
+        """Return the coarse view of each video, the prompts of turn 1, and the grammars of its answers."""
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
         return coarse, prompts, [scan_grammar(view.times, self.generator.decoder.tag) for view in coarse]
@@ -173,19 +175,19 @@ class RewardModel:
 
 
 def none_token_id(tokenizer: Any) -> int:
-    """Return the first token of " none", which must begin neither " seen" nor a leaf."""
+    """Return the first token of " none", checking that " seen" and the leaves start with other tokens."""
     words = ("none", "seen", *LEAVES)
     none, *others = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
     if none in others:
-        raise ValueError('the tokenizer begins " seen" or the name of an anomaly with the token of " none"')
+        raise ValueError('" seen" or the name of an anomaly starts with the same token as " none" in this tokenizer')
     return none
 
 
-_CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what stands before "none" or an anomaly's name
+_CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what precedes "none" or the name of an anomaly
 
 
 def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[float], unaided: bool) -> Answer:
-    """Decode a generated row, and add up the log-probabilities of "none", whose token is given."""
+    """Decode a generated row, and sum the log-probabilities of "none" (token `none`) at its choices."""
     text, total, chose = "", 0.0, False
     for token, log in zip(row, none_logs, strict=True):
         line = text[text.rfind("\n") + 1 :]
@@ -198,7 +200,7 @@ def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[floa
 
 
 def log_odds(log_probability: float) -> float:
-    """Return log(p / (1 - p)) of a probability given by its logarithm, cut to [-30, 30]."""
+    """Return log(p / (1 - p)) of a probability given by its logarithm, clipped to [-30, 30]."""
     if log_probability >= 0:
         return 30.0
     return min(max(log_probability - math.log(-math.expm1(log_probability)), -30.0), 30.0)
@@ -237,7 +239,7 @@ def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views:
 
 
 def load_reward_model(adapter: Path | None, params: Params) -> RewardModel:
-    """Load the base with an adapter, or without one, as what judges videos, on the best device there is.
+    """Load the base, with an adapter or without, as a reward model on the best device.
 
     Raises:
         CacError: the base or the adapter is missing or does not fit.

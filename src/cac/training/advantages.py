@@ -1,9 +1,9 @@
-"""Advantages by turn: which part of a rollout's reward each of its tokens is credited with.
+"""Advantages by turn: the part of a rollout's reward that each of its tokens is credited with.
 
-One advantage for a whole trajectory pays a good scan for a bad look and the other way round. Here the tokens of turn 1
+A single advantage for the trajectory penalises a good scan for a bad look, and the reverse. Here the tokens of turn 1
 are credited with the windows and a share of the verdict, those of turn 2 with boxes, attribution and verdict, each
-normalised within its group as in GRPO (Shao et al. 2024, arXiv 2402.03300). Pure functions of tensors; the trainer that
-uses them is in `grpo_trainer.py`.
+normalised within its group as in GRPO (Shao et al. 2024, arXiv 2402.03300). Pure functions of tensors;
+`grpo_trainer.py` has the trainer.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-_EPSILON = 1e-4  # added to the spread, as TRL does
+_EPSILON = 1e-4  # added to the standard deviation, as in TRL
 
 
 def turn_weights(names: Sequence[str], weights: Mapping[str, float], verdict_share: float) -> list[tuple[float, float]]:
@@ -21,7 +21,7 @@ def turn_weights(names: Sequence[str], weights: Mapping[str, float], verdict_sha
     Args:
         names: the components, in the trainer's order.
         weights: the weight of each in the whole reward.
-        verdict_share: the part of the verdict's weight that turn 1 is credited with, in [0, 1].
+        verdict_share: the share of the verdict's weight that turn 1 gets, in [0, 1].
     """
     shares = {
         "accuracy": (verdict_share, 1.0),
@@ -34,12 +34,12 @@ def turn_weights(names: Sequence[str], weights: Mapping[str, float], verdict_sha
 
 
 def group_advantages(rewards: "Tensor", generations: int, scale: str) -> "Tensor":
-    """Return each rollout's reward less its group's mean, divided by the spread of its group, of the batch, or not.
+    """Return each reward less the mean of its group, divided by a standard deviation.
 
     Args:
-        rewards: (rollouts,), groups of `generations` in a row.
-        generations: rollouts of one prompt.
-        scale: "group", "batch" or "none": what to divide by.
+        rewards: (rollouts,), each group of `generations` contiguous.
+        generations: rollouts per prompt.
+        scale: the standard deviation to divide by: of the "group", of the "batch", or "none".
     """
     groups = rewards.view(-1, generations)
     centred = groups - groups.mean(dim=1, keepdim=True)
@@ -55,7 +55,7 @@ def token_advantages(scan: "Tensor", look: "Tensor", tool_mask: "Tensor") -> "Te
 
     Args:
         scan, look: (rollouts,), the advantages of turn 1 and turn 2.
-        tool_mask: (rollouts, tokens), 0 on the tool's response and 1 elsewhere; what follows a 0 is turn 2.
+        tool_mask: (rollouts, tokens), 0 on the tool's response and 1 elsewhere; tokens after the first 0 are turn 2.
     """
     after_tool = (tool_mask == 0).cumsum(dim=1) > 0
     return look.unsqueeze(1) * after_tool + scan.unsqueeze(1) * ~after_tool

@@ -1,19 +1,47 @@
-"""Dense evidence: every image token learns whether it lies in an anomaly's box, and in which leaf's.
+"""The dense token loss: every image token is classified as "none" or as the leaf whose box covers it.
 
-An answer of fifty tokens says little about the hundreds of image tokens it was read off. Here each of them is read as
-the answer's own words, "none" or a leaf, through the model's own last norm and output matrix (the logit lens), one
-layer before the end so that answers can still attend to what it wrote. So there is no head to make, keep or load, and
-generation is as before. Only the words that decide are compared. It leaves out the weighing (`sft_trainer.py`).
+An answer of fifty tokens gives little gradient to the hundreds of image tokens it depends on. Here each image token is
+read as one of the answer's own words through the model's final norm and output matrix (the logit lens), one layer
+before the last so that answers can still attend to the result. This adds no head to train, save or load, and
+generation does not change. Only the scores of the label words are compared. Out of scope: the weight of this loss
+(`sft_trainer.py`).
 """
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from cac.schema.geometry import Box, cell_shares
+from cac.schema.taxonomy import LEAVES
+
 if TYPE_CHECKING:
     from torch import Tensor
 
-
+ImageLabel = tuple[str, Box] | None  # the leaf and box of one image; None for an image without an anomaly
+LABEL_WORDS = ("none", *LEAVES)
+MIN_COVERAGE = 0.25  # share of a token's cell that a box must cover
 PROBED_LAYER = -2  # the last layer but one
+
+
+def dense_token_labels(processor: Any, image_labels: Sequence[ImageLabel], grids: "Tensor") -> "Tensor":
+    """Return for each image token of a batch the index of its word in `LABEL_WORDS`: (image tokens,).
+
+    Args:
+        processor: its image processor defines how many patches are merged into one token.
+        image_labels: the label of each image of the batch.
+        grids: (images, 3), the patches of each image over time, rows and columns.
+    """
+    import torch
+
+    merge = processor.image_processor.merge_size
+    labels = []
+    for label, (_, rows, columns) in zip(image_labels, grids.tolist(), strict=True):
+        grid = torch.zeros(rows // merge, columns // merge, dtype=torch.long)
+        if label is not None:
+            leaf, box = label
+            covered = torch.from_numpy(cell_shares(box, *grid.shape))
+            grid[covered >= min(MIN_COVERAGE, float(covered.max()))] = LABEL_WORDS.index(leaf)
+        labels.append(grid.flatten())
+    return torch.cat(labels)
 
 
 def dense_token_loss(
@@ -21,21 +49,21 @@ def dense_token_loss(
     states: "Tensor",
     labels: "Tensor",
     word_ids: Sequence[int],
-    over_all: Callable[["Tensor"], "Tensor"] = lambda number: number,
+    denominator: Callable[["Tensor"], "Tensor"] = lambda number: number,
 ) -> "Tensor":
-    """Return the cross-entropy of the words that image tokens are read as; shown and clear ones count half each.
+    """Return the cross-entropy of the image tokens' words; anomalous and clear tokens each weigh one half.
 
     Args:
         model: the model with its output matrix, without an adapter's wrapper.
         states: the image tokens after `PROBED_LAYER`: (image tokens, width).
         labels: as `dense_token_labels` returns them.
-        word_ids: the first token of each of `WORDS`; words with the same one are not told apart.
-        over_all: makes of the number of tokens here what their sum is divided by, where other processes have more.
+        word_ids: the first token of each of `LABEL_WORDS`; words with the same first token count as one.
+        denominator: from the number of tokens in this process to what their sum is divided by.
     """
     import torch
 
-    ids, place = torch.tensor(word_ids, device=states.device).unique(return_inverse=True)
+    ids, class_of_word = torch.tensor(word_ids, device=states.device).unique(return_inverse=True)
     scores = model.model.language_model.norm(states) @ model.lm_head.weight[ids].T
-    losses = torch.nn.functional.cross_entropy(scores, place[labels], reduction="none")
-    kinds = [(losses[chosen].sum(), over_all(chosen.sum())) for chosen in (labels == 0, labels > 0)]
-    return torch.stack([total / number for total, number in kinds if number > 0]).mean()
+    losses = torch.nn.functional.cross_entropy(scores, class_of_word[labels], reduction="none")
+    groups = [(losses[chosen].sum(), denominator(chosen.sum())) for chosen in (labels == 0, labels > 0)]
+    return torch.stack([total / number for total, number in groups if number > 0]).mean()

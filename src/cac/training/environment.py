@@ -1,7 +1,7 @@
-"""The environment of two-turn GRPO: it shows a clip, and answers the model's call of `concentrate`.
+"""The environment of two-turn GRPO: it shows a clip and answers the tool call `concentrate`.
 
-TRL makes one for each rollout, resets it with the dataset's row, offers its public method as the tool, and hands it to
-the rewards. What the model is shown comes from `views.py` and `dialogue.py`, as everywhere.
+TRL makes one for each rollout, resets it with a row of the dataset, offers its public method as the tool, and passes it
+to the rewards. Frames and messages come from `video/views.py` and `schema/dialogue.py`, as in every other stage.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,7 @@ from cac.video.views import coarse_view, dense_view
 
 
 class ConcentrateEnvironment:
-    """One rollout's clip and what has been shown of it."""
+    """The clip of one rollout and the frames shown so far."""
 
     def __init__(self, clips: Sequence[Clip], store: ClipStore, frames: Frames) -> None:
         self._clips = clips
@@ -27,14 +27,14 @@ class ConcentrateEnvironment:
         self._shown: set[int] = set()
 
     def reset(self, **row: Any) -> Any:
-        """Begin a rollout on clip number `row["clip"]`; returns the content blocks of the first user message."""
+        """Start a rollout on clip number `row["clip"]`; return the content blocks of the first user message."""
         self._video = self._store.video(self._clips[row["clip"]])
         view = coarse_view(self._video, self._frames)
         self._shown = set(view.indices)
         return scan_prompt(view.images, view.times)[0]["content"]
 
     # The text below is the tool's description in the prompt; a test holds it equal to `dialogue.CONCENTRATE_TOOL`.
-    # It has no return annotation because the description would tell of it.
+    # It has no return annotation, because the description would include it.
     def concentrate(self, windows: list[list[float]]):  # type: ignore[no-untyped-def]
         """
         Show dense frames of the given time windows.
@@ -50,7 +50,7 @@ class ConcentrateEnvironment:
         return look_content(view.images, view.times)
 
     def _judge(self, completion: list[Message]) -> Judgement:
-        """Read a finished rollout: its messages as TRL parsed them."""
+        """Parse a finished rollout, given its messages as TRL returns them."""
         replies = [message for message in completion if message["role"] == "assistant"]
         scan = parse_scan(replies[0]["content"], replies[0].get("tool_calls"))
         look_text = replies[1]["content"] if len(replies) > 1 else ""
@@ -61,12 +61,12 @@ class ConcentrateEnvironment:
 def environment_factory(
     clips: Sequence[Clip], store: ClipStore, frames: Frames
 ) -> Callable[[], ConcentrateEnvironment]:
-    """Return what `GRPOTrainer` calls to make an environment."""
+    """Return the factory that `GRPOTrainer` calls for each rollout."""
     return lambda: ConcentrateEnvironment(clips, store, frames)
 
 
 def judge_rollouts(
     environments: Sequence[ConcentrateEnvironment], completions: Sequence[list[Message]]
 ) -> list[Judgement]:
-    """Read the finished rollouts of a batch, each with the environment it was made in."""
+    """Parse the finished rollouts of a batch, each with its environment."""
     return [env._judge(completion) for env, completion in zip(environments, completions, strict=True)]

@@ -1,4 +1,4 @@
-"""TRL's GRPO trainer with two additions: advantages by turn, and a guard against training blind.
+"""TRL's GRPO trainer with two additions: advantages by turn, and an error when TRL drops the images of a batch.
 
 Imports TRL at the top, so import it inside functions only.
 """
@@ -12,15 +12,15 @@ from cac.training.advantages import group_advantages, token_advantages
 
 
 class TwoTurnGRPOTrainer(GRPOTrainer):
-    """`GRPOTrainer` that can credit each turn with its own rewards, and refuses a batch whose images TRL dropped.
+    """`GRPOTrainer` that can credit each turn with its own rewards, and raises if TRL dropped the images of a batch.
 
-    On any mismatch of image tokens and features TRL 1.16 drops all images of the batch without a word.
+    If image tokens and image features do not match, TRL 1.16 drops all images of the batch silently.
 
     Attributes:
-        turn_weights: weight of each reward component in turn 1 and in turn 2; None gives one advantage to the whole
-            trajectory, as TRL does.
-        look_credit: what the advantages of turn 2 are multiplied with, in [0, 1].
-        rollout_samples: a few rollouts of the last step as text.
+        turn_weights: the weight of each reward component in turn 1 and in turn 2; None for one advantage for the whole
+            trajectory, as in TRL.
+        look_credit: factor on the advantages of turn 2, in [0, 1].
+        rollout_samples: some rollouts of the last step as text.
     """
 
     turn_weights: list[tuple[float, float]] | None = None
@@ -42,10 +42,12 @@ class TwoTurnGRPOTrainer(GRPOTrainer):
     def _turn_advantages(self, output: dict[str, Any]) -> torch.Tensor:
         """Return advantages of shape (rollouts, tokens) of this process's rollouts."""
         weights = torch.tensor(self.turn_weights, device=self._component_rewards.device)
-        by_turn = torch.nan_to_num(self._component_rewards) @ weights  # (all rollouts, 2); a missing reward is a zero
+        by_turn = (
+            torch.nan_to_num(self._component_rewards) @ weights
+        )  # (rollouts of all processes, 2); a reward of None counts 0
         generations = self.num_generations or 1
         scan, look = (group_advantages(by_turn[:, turn], generations, self.scale_rewards) for turn in (0, 1))
         rows = len(output["completion_ids"])
-        mine = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
+        local = slice(self.accelerator.process_index * rows, (self.accelerator.process_index + 1) * rows)
         tool_mask = output.get("tool_mask", torch.ones_like(output["completion_ids"]))
-        return token_advantages(scan[mine], self.look_credit * look[mine], tool_mask)
+        return token_advantages(scan[local], self.look_credit * look[local], tool_mask)

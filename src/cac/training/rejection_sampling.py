@@ -1,16 +1,16 @@
-"""The first part of stage 3: of each clip's rollouts the best is learned from, as supervision learns from annotations.
+"""The first part of stage 3: supervised fine-tuning on the best of the policy's own rollouts.
 
-The policy draws scans and looks of every clip (`rollouts.py`) and the rewards choose: rejection sampling, as in RAFT
-(Dong et al. 2023, arXiv 2304.06767), turn by turn. A clip whose answers all earn the same tells nothing and is left
-out. Only the rewards see the annotation: what is learned are the policy's own words, about the frames that its own scan
-asked for. Left out: learning from the other rollouts, which is GRPO's part (`two_turn_grpo.py`).
+The policy samples scans and looks of every clip (`rollouts.py`) and the rewards select the best: rejection sampling as
+in RAFT (Dong et al. 2023, arXiv 2304.06767), turn by turn. Clips whose rollouts all have the same reward are skipped.
+Only the rewards use the annotation: the model trains on its own answers about the frames that its own scan chose. Out
+of scope: learning from the other rollouts, which is GRPO's part (`two_turn_grpo.py`).
 """
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from cac.errors import CacError
 from cac.io import distributed
@@ -25,51 +25,66 @@ from cac.schema.dialogue import as_written, look_content, scan_prompt, tool_repl
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
-from cac.training.dialogue_trainer import make_trainer
-from cac.training.rollouts import Drawn, rollout_clips, sample_all_rollouts
+from cac.training.rollouts import ClipRollouts, rollout_clips, sample_all_rollouts
+from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
 from cac.video.views import coarse_view, dense_view
 
 NAME = "rejection_sampling"
-MEMORY = 2**30  # bytes of images' encodings that are kept: those of a thousand clips of the sample
-_SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
+CACHE_BYTES = 2**30  # of image encodings: enough for a thousand clips of the sample dataset
+_DISPLAYED_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
 _DONE, _HISTORY = "done", "history.json"
 
-Log = Callable[[dict[str, float], int], None]
+Log = Callable[[dict[str, float], int], None]  # metrics, step
 
 
-def improve(params: Params, root: Path, policy: Path, log: Log) -> Path:
-    """Train the policy on its own best rollouts and return the adapter to go on from; resumes like the stages.
+@dataclass(frozen=True)
+class _Paths:
+    """The project, the adapter to start from, and the checkpoint folder of this part."""
+
+    root: Path
+    policy: Path
+    folder: Path
+
+    @property
+    def adapter(self) -> Path:
+        """The trained adapter."""
+        return self.folder / "adapter"
+
+
+def train_on_best_rollouts(params: Params, root: Path, policy: Path, log: Log) -> Path:
+    """Train the policy on its own best rollouts and return the new adapter; resumes like the stages.
 
     Args:
-        params: the settings, of which `two_turn_grpo.rejection_sampling` says how.
+        params: the settings; this part uses `two_turn_grpo.rejection_sampling`.
         root: the project.
-        policy: the adapter to begin with, which is returned where this part is left out.
-        log: takes metrics and the step they are of.
+        policy: the adapter to start from, which is returned if this part is switched off (`clips: 0`).
+        log: receives metrics and their step.
 
     Raises:
-        CacError: the dataset, the base or the adapter is missing or does not fit, or no rollout is worth learning from.
+        CacError: the dataset, the base or the adapter is missing or does not fit, or too few clips have rollouts with
+            different rewards.
     """
     if not params.two_turn_grpo.rejection_sampling.clips:
         return policy
     with distributed.main_process_first():
         folder = checkpoints.prepare_folder(root, NAME, _checkpoint_key(params, root, policy))
-    adapter = folder / "adapter"
+    paths = _Paths(root, policy, folder)
     if not (folder / _DONE).exists():
         clips = rollout_clips(params, root)
-        found = sample_all_rollouts(params, root, policy, folder)
-        best = [(clip, one.best) for clip, one in zip(clips, found, strict=True) if one.best and one.tells]
-        log(_summary(found, len(best)), 0)
-        own = params.two_turn_grpo.rejection_sampling
-        _require_enough(len(best), own)
-        _learn(best * own.num_train_epochs, params, root, (policy, folder, adapter), log)
-    return adapter
+        rollouts = sample_all_rollouts(params, root, policy, folder)
+        best = [(clip, one.best) for clip, one in zip(clips, rollouts, strict=True) if one.best and one.rewards_differ]
+        log(_summary(rollouts, len(best)), 0)
+        settings = params.two_turn_grpo.rejection_sampling
+        _require_enough(len(best), settings)
+        _train(best * settings.num_train_epochs, params, paths, log)
+    return paths.adapter
 
 
-def finish(root: Path) -> None:
-    """Write the history to `metrics/` (without an entry, if this part was left out), and remove everything else.
+def publish_history(root: Path) -> None:
+    """Write the history to `metrics/` (empty if this part is switched off), and remove everything else.
 
-    Not before the whole stage has finished: DVC removes a stage's outputs when it is run again after an interruption.
+    Call it when the whole stage has finished: DVC removes a stage's outputs when it runs again after an interruption.
     """
     from cac.training.progress import write_history
 
@@ -83,7 +98,7 @@ def finish(root: Path) -> None:
 
 
 def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
-    """Return a rollout that can be read as a dialogue to learn from: what it was shown and what it answered."""
+    """Return the training dialogue of a rollout that could be parsed: the frames it was shown and its answers."""
     video = store.video(clip)
     coarse, dense = coarse_view(video, frames), dense_view(video, rollout.windows, frames)
     messages = [
@@ -95,10 +110,11 @@ def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames
     return Dialogue(messages, has_tool=True)
 
 
-def _summary(found: Sequence[Drawn], kept: int) -> dict[str, float]:
-    """Print and return what the rollouts earned: each reward, and the best of each clip; windows on anomalous clips."""
-    rewards, overlaps = [one.rewards for one in found if one.rewards], [one.overlaps for one in found if one.overlaps]
-    told = {
+def _summary(rollouts: Sequence[ClipRollouts], kept: int) -> dict[str, float]:
+    """Print and return mean rewards of the rollouts: of all and of each clip's best, in total and of the windows."""
+    rewards = [one.look_rewards for one in rollouts if one.look_rewards]
+    overlaps = [one.window_rewards for one in rollouts if one.window_rewards]
+    summary = {
         "reward": _mean([_mean(group) for group in rewards]),
         "best_reward": _mean([max(group) for group in rewards]),
         "windows": _mean([_mean(group) for group in overlaps]),
@@ -106,11 +122,12 @@ def _summary(found: Sequence[Drawn], kept: int) -> dict[str, float]:
         "kept_clips": float(kept),
     }
     print(
-        f"{NAME}  windows earn {told['windows']:.3g}, the best of a clip {told['best_windows']:.3g}; looks after those "
-        f"{told['reward']:.3g} in all, the best {told['best_reward']:.3g}; {kept} of {len(found)} clips tell something",
+        f"{NAME}  mean window reward {summary['windows']:.3g}, best of a clip {summary['best_windows']:.3g}; mean "
+        f"total reward {summary['reward']:.3g}, best {summary['best_reward']:.3g}; {kept} of {len(rollouts)} clips have "
+        "rollouts with different rewards",
         flush=True,
     )
-    return told
+    return summary
 
 
 def _mean(values: Sequence[float]) -> float:
@@ -120,61 +137,57 @@ def _mean(values: Sequence[float]) -> float:
 def _require_enough(kept: int, settings: RejectionSampling) -> None:
     if kept < settings.batch_size:
         raise CacError(
-            f"only {kept} clips have rollouts that differ in reward, fewer than "
-            f"two_turn_grpo.rejection_sampling.batch_size {settings.batch_size}. Draw more (clips, scans, looks), at a higher temperature, or none (clips: 0)."
+            f"only {kept} clips have rollouts with different rewards, fewer than "
+            f"two_turn_grpo.rejection_sampling.batch_size {settings.batch_size}. Sample more (clips, scans, looks), "
+            "raise the temperature, or skip this part (clips: 0)."
         )
 
 
-def _learn(
-    best: Sequence[tuple[Clip, Judgement]],
-    params: Params,
-    root: Path,
-    places: tuple[Path, Path, Path],
-    log: Log,
-) -> None:
-    """Train the policy on the rollouts and save it."""
+def _train(best: Sequence[tuple[Clip, Judgement]], params: Params, paths: _Paths, log: Log) -> None:
+    """Train the policy on rollouts, in their order, and save the adapter and the history."""
     from cac.model.patches.trl_training_passes import speed_up_training_passes
     from cac.training.progress import report_progress, write_history
+    from cac.training.sft_trainer import build_trainer
 
-    policy, folder, adapter = places
     settings = _optimisation(params, len(best))
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
-    model = load_adapter(base, policy, identity, trainable=True)
+    model = load_adapter(base, paths.policy, identity, trainable=True)
     if not settings.train_vision:
         freeze_vision(model)
-        if best_device() == "cpu":  # a GPU has other uses for its memory
-            cache_image_encodings(model, ImageEncodingCache(MEMORY))
+        if best_device() == "cpu":  # on a GPU the memory is needed elsewhere
+            cache_image_encodings(model, ImageEncodingCache(CACHE_BYTES))
     speed_up_training_passes(model, params.adapter)
-    store = ClipStore(root / DATASET)
+    store = ClipStore(paths.root / DATASET)
     dialogues = [partial(rollout_to_dialogue, rollout, clip, store, params.frames) for clip, rollout in best]
-    trainer: Any = make_trainer(NAME, settings, params, (model, processor, folder), dialogues)
-    report_progress(trainer, NAME, _SHOWN_METRICS, log)
-    trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+    inputs = TrainerInputs(model, processor, paths.folder)
+    trainer = build_trainer(NAME, settings, params.compute, inputs, dialogues)
+    report_progress(trainer, NAME, _DISPLAYED_METRICS, log)
+    trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(paths.folder))
     if distributed.is_main_process():
-        save_adapter(trainer.model, adapter, identity)
-        write_history(trainer.state.log_history, folder / _HISTORY)
-        (folder / _DONE).touch()
+        save_adapter(trainer.model, paths.adapter, identity)
+        write_history(trainer.state.log_history, paths.folder / _HISTORY)
+        (paths.folder / _DONE).touch()
     distributed.wait_for_everyone()
 
 
 def _optimisation(params: Params, count: int) -> SftOptimisation:
-    """Return the settings of a supervised trainer that goes through `count` rollouts, in whole batches."""
-    own = params.two_turn_grpo.rejection_sampling
+    """Return the settings of a supervised trainer over `count` rollouts, in whole batches."""
+    settings = params.two_turn_grpo.rejection_sampling
     return SftOptimisation(
-        max_steps=count // own.batch_size,
-        batch_size=own.batch_size,
+        max_steps=count // settings.batch_size,
+        batch_size=settings.batch_size,
         gradient_accumulation_steps=1,
-        learning_rate=own.learning_rate,
-        warmup_ratio=own.warmup_ratio,
+        learning_rate=settings.learning_rate,
+        warmup_ratio=settings.warmup_ratio,
         train_vision=params.two_turn_grpo.train_vision,
         weight_decay=0.0,
         max_grad_norm=params.two_turn_grpo.max_grad_norm,
-        decision_weight=own.decision_weight,
+        decision_weight=settings.decision_weight,
         dense_token_loss_weight=0.0,
-        save_steps=own.save_steps,
-        logging_steps=own.logging_steps,
+        save_steps=settings.save_steps,
+        logging_steps=settings.logging_steps,
     )
 
 

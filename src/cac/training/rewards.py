@@ -1,24 +1,25 @@
 """The rewards of two-turn GRPO: pure functions of a rollout and the truth, each in a stated range.
 
-A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips: there is nothing to
-localise, so they neither pay nor punish (TRL leaves a None out of its statistics). Weights live in `params.yaml`.
-The choice of shapes follows the hacks published for this family: no recall-type window reward (it is hacked by
-widening), boxes averaged over all truth frames (not only those the model chose to answer), false alarms dearer than
-misses: only an anomalous clip has a box and a name to be right about, which makes accusing tempting.
+A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips, where there is nothing
+to localise (TRL skips None in its statistics). `params.yaml` has the weights. The shapes prevent the published ways of
+reward hacking: no recall-type window reward (it rewards wide windows), boxes averaged over all true boxes (not only
+those at frames the model answered), and false alarms cost more than misses, because only anomalous clips have boxes and
+leaves to be rewarded for.
 """
 
 from collections.abc import Callable
 
 from cac.params import Grpo
 from cac.schema.annotations import Clip
-from cac.schema.geometry import box_iou, temporal_iou
+from cac.schema.geometry import temporal_iou
+from cac.schema.iou import spatial_ious
 from cac.schema.judgement import Judgement
 
 Reward = Callable[[Judgement, Clip], float | None]
 
 
 def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> float:
-    """1 for the right verdict, 0 for a miss or an unreadable answer, `false_alarm` (<= 0) for a clean clip accused."""
+    """1 for the right verdict, 0 for a miss or an unparsable answer, `false_alarm` (<= 0) for a false alarm."""
     if not judgement.parsed:
         return 0.0
     if (judgement.verdict == "clean") == clip.is_clean:
@@ -27,22 +28,18 @@ def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> flo
 
 
 def temporal_reward(judgement: Judgement, clip: Clip) -> float | None:
-    """Temporal IoU of the scan's windows and the true ones, in [0, 1]; None on a clean clip."""
+    """Temporal IoU of the scan's windows and the true windows, in [0, 1]; None on a clean clip."""
     if clip.is_clean:
         return None
     return temporal_iou(judgement.windows, clip.windows)
 
 
 def spatial_reward(judgement: Judgement, clip: Clip) -> float | None:
-    """Mean box IoU over all truth frames, a missing box counting 0, in [0, 1]; None on a clean clip."""
+    """Mean box IoU over all true boxes, in [0, 1]; 0 for a clip without boxes, None on a clean clip."""
     if clip.is_clean:
         return None
-    overlaps = []
-    for anomaly in clip.anomalies:
-        for truth in anomaly.boxes:
-            predicted = judgement.box_at(truth.frame / clip.fps)
-            overlaps.append(box_iou(predicted, truth.box) if predicted else 0.0)
-    return sum(overlaps) / len(overlaps) if overlaps else 0.0
+    ious = spatial_ious(judgement, clip)
+    return sum(ious) / len(ious) if ious else 0.0
 
 
 def attribution_reward(judgement: Judgement, clip: Clip) -> float | None:
@@ -55,12 +52,12 @@ def attribution_reward(judgement: Judgement, clip: Clip) -> float | None:
 
 
 def format_reward(judgement: Judgement, clip: Clip) -> float:
-    """1 if both turns obey the grammar, else 0."""
+    """1 if both turns follow the grammar, else 0."""
     return float(judgement.parsed)
 
 
 def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
-    """Return the weighted sum of the components; one that does not apply counts 0."""
+    """Return the weighted sum of the components; those that are None count 0."""
     weights = settings.reward_weights.model_dump()
     values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
     return sum(weights[name] * value for name, value in values.items() if value is not None)

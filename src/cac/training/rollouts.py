@@ -1,22 +1,23 @@
-"""Rollouts of the policy as it stands, turn by turn: some scans of each clip, then some looks after the best of them.
+"""Rollouts of the current policy, turn by turn: several scans of each clip, then several looks after the best scans.
 
-What a scan is worth is first what its windows earn. Those of a clean clip earn nothing, so there several scans are
-followed by looks, and the better one is that after which the looks earn more: so a scan learns what it leads to. A good
-scan with a bad look, or the other way round, is no loss, and a clip is read once a turn, however many answers are
-drawn. TRL's own loop draws whole rollouts, reads the clip for each, and learns in between. Here all are drawn before
-any weight moves, by a process a core; every job seeds itself, so nothing depends on who drew what. Answers are held to
-the grammar. Left out: what is made of them (`rejection_sampling.py`).
+The value of a scan is first the reward of its windows. Scans of a clean clip have no such reward, so several of them
+get looks, and the better scan is the one whose looks have the higher mean reward: a scan is credited with what it leads
+to. Sampling by turn keeps a good scan that is followed by a bad look, and encodes a clip once a turn however many
+answers are sampled; TRL's own loop samples whole rollouts, encodes the clip for each, and updates the policy in
+between. Here all rollouts are sampled before any update, one process a core. Every job sets its own seed, so the result
+does not depend on which process ran it. Answers are grammar-constrained. Out of scope: training on the rollouts
+(`rejection_sampling.py`).
 """
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from operator import methodcaller
 from pathlib import Path
 from statistics import fmean
-from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from cac.io import distributed
 from cac.io.distributed import best_device
@@ -35,95 +36,93 @@ from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
-CLIPS_PER_JOB = 32  # what an interruption undoes is a job
+CLIPS_PER_JOB = 32  # an interruption loses at most one job per process
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """What was drawn of a clip.
+class ClipRollouts(BaseModel):
+    """The rollouts of one clip.
 
     Attributes:
-        best: the best look after the best scan; None if it cannot be read.
-        overlaps: what each scan's windows earn; none on a clean clip.
-        worths: the mean reward of the looks after each scan that was tried.
-        rewards: the whole reward of each look after the best of those.
+        best: the best look after the best scan; None if it cannot be parsed.
+        window_rewards: the reward of each scan's windows; empty on a clean clip.
+        scan_values: for each scan that was followed by looks, their mean reward.
+        look_rewards: the total reward of each look after the scan with the highest value.
     """
 
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
     best: Judgement | None
-    overlaps: tuple[float, ...]
-    worths: tuple[float, ...]
-    rewards: tuple[float, ...]
+    window_rewards: tuple[float, ...]
+    scan_values: tuple[float, ...]
+    look_rewards: tuple[float, ...]
 
     @property
-    def tells(self) -> bool:
-        """Whether some answers are better than others."""
-        return any(len(set(values)) > 1 for values in (self.overlaps, self.worths, self.rewards))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data; `from_dict` reads it back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Drawn":
-        """Read what `to_dict` wrote, also after a JSON round trip."""
-        best = Judgement.from_dict(data["best"]) if data["best"] else None
-        return cls(best, *(tuple(data[name]) for name in ("overlaps", "worths", "rewards")))
+    def rewards_differ(self) -> bool:
+        """Whether some rollouts are better than others."""
+        return any(len(set(values)) > 1 for values in (self.window_rewards, self.scan_values, self.look_rewards))
 
 
-def draw(clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, settings: Grpo) -> list[Drawn]:
-    """Draw scans of each clip and, after its best, looks; of equals the first is the best."""
-    own = settings.rejection_sampling
-    scans = judge.scans(videos, own.scans)
-    tried = [_worth_trying(group, clip, settings) for group, clip in zip(scans, clips, strict=True)]
-    asked = [(i, scanned) for i, group in enumerate(tried) for scanned in group]
-    looks: list[list[list[Judgement]]] = [[] for _ in clips]  # of each clip, after each scan that is tried
-    at_once = max(1, own.rollouts_at_once // own.looks)
-    for start in range(0, len(asked), at_once):
-        some = asked[start : start + at_once]
-        answers = judge.looks([videos[i] for i, _ in some], [scanned for _, scanned in some], own.looks)
-        for (i, _), group in zip(some, answers, strict=True):
+_ROWS = TypeAdapter(list[ClipRollouts])  # one job's file
+
+
+def sample_rollouts(
+    clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, settings: Grpo
+) -> list[ClipRollouts]:
+    """Sample scans of each clip, and looks after its best scans; ties go to the first."""
+    sampling = settings.rejection_sampling
+    scans = judge.sample_scans(videos, sampling.scans)
+    best_scans = [_best_scans(group, clip, settings) for group, clip in zip(scans, clips, strict=True)]
+    requests = [(i, scanned) for i, group in enumerate(best_scans) for scanned in group]
+    looks: list[list[list[Judgement]]] = [[] for _ in clips]  # by clip and scan
+    batch_size = max(1, sampling.rollouts_at_once // sampling.looks)
+    for start in range(0, len(requests), batch_size):
+        batch = requests[start : start + batch_size]
+        answers = judge.sample_looks([videos[i] for i, _ in batch], [scanned for _, scanned in batch], sampling.looks)
+        for (i, _), group in zip(batch, answers, strict=True):
             looks[i].append(group)
-    return [_drawn(clip, scans[i], looks[i], settings) for i, clip in enumerate(clips)]
+    return [_clip_rollouts(clip, scans[i], looks[i], settings) for i, clip in enumerate(clips)]
 
 
-def _worth_trying(group: Sequence[SampledScan], clip: Clip, settings: Grpo) -> list[SampledScan]:
-    """Return one scan for each of the windows that earn most, the most frequent ones first."""
-    readable = [(scanned, scanned.scan.windows) for scanned in group if scanned.scan is not None]
-    earned = {windows: _overlap(windows, clip, settings) for _, windows in readable}
-    best = [(scanned, windows) for scanned, windows in readable if earned[windows] == max(earned.values())]
-    firsts: dict[tuple[Window, ...], SampledScan] = {}
+def _best_scans(group: Sequence[SampledScan], clip: Clip, settings: Grpo) -> list[SampledScan]:
+    """Return one scan for each set of windows with the highest reward, the most frequent sets first."""
+    parsed = [(scanned, scanned.scan.windows) for scanned in group if scanned.scan is not None]
+    rewards = {windows: _window_reward(windows, clip, settings) for _, windows in parsed}
+    best = [(scanned, windows) for scanned, windows in parsed if rewards[windows] == max(rewards.values())]
+    first_scans: dict[tuple[Window, ...], SampledScan] = {}
     for scanned, windows in best:
-        firsts.setdefault(windows, scanned)
-    often = Counter(windows for _, windows in best).most_common(settings.rejection_sampling.tries)
-    return [firsts[windows] for windows, _ in often]
+        first_scans.setdefault(windows, scanned)
+    frequent = Counter(windows for _, windows in best).most_common(settings.rejection_sampling.tries)
+    return [first_scans[windows] for windows, _ in frequent]
 
 
-def _overlap(windows: Sequence[Window], clip: Clip, settings: Grpo) -> float:
+def _window_reward(windows: Sequence[Window], clip: Clip, settings: Grpo) -> float:
     return 0.0 if clip.is_clean else settings.reward_weights.temporal_iou * temporal_iou(windows, clip.windows)
 
 
-def _drawn(clip: Clip, scans: Sequence[SampledScan], looks: Sequence[Sequence[Judgement]], settings: Grpo) -> Drawn:
+def _clip_rollouts(
+    clip: Clip, scans: Sequence[SampledScan], looks: Sequence[Sequence[Judgement]], settings: Grpo
+) -> ClipRollouts:
     rewards = [tuple(total_reward(look, clip, settings) for look in group) for group in looks]
-    worths = tuple(map(fmean, rewards))
-    best = worths.index(max(worths)) if worths else None
+    values = tuple(map(fmean, rewards))
+    best = values.index(max(values)) if values else None
     windows = [scanned.scan.windows if scanned.scan else () for scanned in scans]
-    return Drawn(
+    return ClipRollouts(
         best=None if best is None else _best_look(looks[best], clip, settings),
-        overlaps=() if clip.is_clean else tuple(_overlap(one, clip, settings) for one in windows),
-        worths=worths,
-        rewards=() if best is None else rewards[best],
+        window_rewards=() if clip.is_clean else tuple(_window_reward(one, clip, settings) for one in windows),
+        scan_values=values,
+        look_rewards=() if best is None else rewards[best],
     )
 
 
 def _best_look(looks: Sequence[Judgement], clip: Clip, settings: Grpo) -> Judgement | None:
-    """Return the first of the best; None if that cannot be read: what can be is then worse than saying nothing."""
+    """Return the first look with the highest reward; None if it cannot be parsed, so that all others score below 0."""
     best = max(looks, key=lambda look: (total_reward(look, clip, settings), look.parsed), default=None)
     return best if best and best.parsed else None
 
 
 @dataclass(frozen=True)
 class _Job:
-    """Rollouts to draw of clips [start, stop), of `count`, and where they go."""
+    """Samples the rollouts of clips [start, stop) out of `count` and writes them to `out`."""
 
     root: Path
     params: Params
@@ -134,7 +133,7 @@ class _Job:
     count: int
 
     def run(self) -> None:
-        """Draw the rollouts and write them in one piece or not at all."""
+        """Sample the rollouts and write the file atomically."""
         settings, compute = self.params.two_turn_grpo, self.params.compute
         make_deterministic(compute.model_copy(update={"seed": compute.seed + self.start}))
         judge = load_reward_model(self.policy, self.params)
@@ -142,42 +141,42 @@ class _Job:
         judge.generator.max_turn_tokens = settings.max_turn_tokens
         cache_image_encodings(judge.model.requires_grad_(False))
         clips, store = rollout_clips(self.params, self.root)[self.start : self.stop], ClipStore(self.root / DATASET)
-        at_once = max(1, settings.rejection_sampling.rollouts_at_once // settings.rejection_sampling.scans)
-        rows: list[Drawn] = []
-        for first in range(0, len(clips), at_once):
-            some = clips[first : first + at_once]
-            rows += draw(some, [store.video(clip) for clip in some], judge, settings)
+        batch_size = max(1, settings.rejection_sampling.rollouts_at_once // settings.rejection_sampling.scans)
+        rows: list[ClipRollouts] = []
+        for first in range(0, len(clips), batch_size):
+            batch = clips[first : first + batch_size]
+            rows += sample_rollouts(batch, [store.video(clip) for clip in batch], judge, settings)
         partial = self.out.with_suffix(".partial")
-        partial.write_text(json.dumps([row.to_dict() for row in rows]), encoding="utf-8")
+        partial.write_bytes(_ROWS.dump_json(rows))
         partial.rename(self.out)
         scans = settings.rejection_sampling.scans
         print(f"rollouts  {self.stop}/{self.count} clips, {scans} scans of each", flush=True)
 
 
 def rollout_clips(params: Params, root: Path) -> list[Clip]:
-    """Return the clips that rollouts are drawn of: those of reinforcement, in an order that the seed draws."""
+    """Return the clips to sample rollouts of: the GRPO clips in an order shuffled by the seed."""
     clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
     random.Random(params.compute.seed).shuffle(clips)
     return clips[: params.two_turn_grpo.rejection_sampling.clips]
 
 
-def sample_all_rollouts(params: Params, root: Path, policy: Path, folder: Path) -> list[Drawn]:
-    """Draw what is missing of all rollouts, which `folder` keeps, and return what was drawn of each chosen clip."""
+def sample_all_rollouts(params: Params, root: Path, policy: Path, folder: Path) -> list[ClipRollouts]:
+    """Sample the rollouts that `folder` does not have yet; return those of each of `rollout_clips`."""
     jobs = list(_jobs(params, root, policy, folder))
-    waiting = [job for job in jobs[distributed.rank() :: distributed.world_size()] if not job.out.is_file()]
+    pending = [job for job in jobs[distributed.rank() :: distributed.world_size()] if not job.out.is_file()]
     if best_device() == "cpu":
-        list(parallel_map(methodcaller("run"), waiting, processes=params.compute.threads, chunk_size=1))
+        list(parallel_map(methodcaller("run"), pending, processes=params.compute.threads, chunk_size=1))
     else:
-        list(map(methodcaller("run"), waiting))
+        list(map(methodcaller("run"), pending))
     distributed.wait_for_everyone()
-    return [Drawn.from_dict(row) for job in jobs for row in json.loads(job.out.read_text(encoding="utf-8"))]
+    return [row for job in jobs for row in _ROWS.validate_json(job.out.read_bytes())]
 
 
 def _jobs(params: Params, root: Path, policy: Path, folder: Path) -> Iterator[_Job]:
-    """Yield the jobs; they are the same however many processes there are."""
-    single = params.compute.model_copy(update={"threads": 1})
-    each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
+    """Yield the jobs, which do not depend on the number of processes."""
+    single_threaded = params.compute.model_copy(update={"threads": 1})
+    job_params = params if best_device() != "cpu" else params.model_copy(update={"compute": single_threaded})
     count = len(rollout_clips(params, root))
     for start in range(0, count, CLIPS_PER_JOB):
         out = folder / f"rollouts-{start}.json"
-        yield _Job(root, each, policy, out, start, min(start + CLIPS_PER_JOB, count), count)
+        yield _Job(root, job_params, policy, out, start, min(start + CLIPS_PER_JOB, count), count)

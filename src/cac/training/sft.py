@@ -1,6 +1,7 @@
-"""What both supervised stages share: training on dialogues whose answers are the annotations.
+"""The training loop of both supervised stages: dialogues whose answers are the annotations.
 
-The stages differ in where they start and in their samples; see `single_frame_sft.py` and `multi_frame_sft.py`.
+The stages differ in the adapter they start from and in their samples; see `single_frame_sft.py` and
+`multi_frame_sft.py`.
 """
 
 from collections.abc import Callable
@@ -16,27 +17,27 @@ from cac.paths import DATASET, HISTORIES, MODELS
 from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
-from cac.training.dialogue_trainer import make_trainer
 from cac.training.samples import build_dialogue, draw_specs
 from cac.training.train_partition import sft_clips
+from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
 
-SHOWN_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
+DISPLAYED_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
 
 
 @dataclass(frozen=True)
-class Stage:
-    """A supervised stage: its name, its settings, and the stage whose adapter it goes on from (None: a fresh one)."""
+class SftStage:
+    """A supervised stage: its name, its settings, and the stage whose adapter it starts from (None: a new adapter)."""
 
     name: str
     settings: Sft
     previous: str | None
 
 
-def train_stage(stage: Stage, params: Params, root: Path) -> None:
+def train_stage(stage: SftStage, params: Params, root: Path) -> None:
     """Train an adapter, write it to `models/<stage>` and its history to `metrics/<stage>.json`.
 
-    Goes on from the last checkpoint of an interrupted run with the same inputs.
+    Resumes from the last checkpoint of an interrupted run with the same inputs.
 
     Raises:
         CacError: the dataset, the base or the previous adapter is missing or does not fit.
@@ -44,6 +45,7 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     from cac.model.patches.trl_training_passes import speed_up_training_passes
     from cac.tracking.mlflow_runs import shared_run
     from cac.training.progress import report_progress, write_history
+    from cac.training.sft_trainer import build_trainer
 
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
@@ -59,8 +61,9 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
         folder = checkpoints.prepare_folder(root, stage.name, _checkpoint_key(stage, params, root))
     with shared_run(stage.name, params) as run:
         dialogues = _dialogues(stage.settings, params, root)
-        trainer = make_trainer(stage.name, stage.settings, params, (model, processor, folder), dialogues)
-        report_progress(trainer, stage.name, SHOWN_METRICS, run.log_metrics)
+        inputs = TrainerInputs(model, processor, folder)
+        trainer = build_trainer(stage.name, stage.settings, params.compute, inputs, dialogues)
+        report_progress(trainer, stage.name, DISPLAYED_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
     weights = distributed.gathered_weights(trainer)
     if distributed.is_main_process():
@@ -70,8 +73,8 @@ def train_stage(stage: Stage, params: Params, root: Path) -> None:
     distributed.wait_for_everyone()
 
 
-def _checkpoint_key(stage: Stage, params: Params, root: Path) -> str:
-    """Hash what the stage's result depends on, besides the code."""
+def _checkpoint_key(stage: SftStage, params: Params, root: Path) -> str:
+    """Hash what the result of the stage depends on."""
     inputs = [root / DATASET / MANIFEST_NAME]
     if stage.previous is not None:
         inputs.append(root / MODELS / stage.previous)
@@ -79,7 +82,7 @@ def _checkpoint_key(stage: Stage, params: Params, root: Path) -> str:
 
 
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
-    """Draw the samples of a stage from the annotated clips."""
+    """Draw the samples of a stage and return a function for each that makes its dialogue."""
     clips = sft_clips(read_clips(root / DATASET, "train"), params.train_partition)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)

@@ -1,7 +1,7 @@
-"""Which training clips a stage learns from: reinforcement can have some that no supervised stage has seen.
+"""Splits the training clips between the supervised stages and GRPO.
 
-Rewards on clips that a stage knows by heart say little about its mistakes on others. A pair is kept apart by a hash of
-its name, so it stays where it is when the dataset grows.
+Rewards on clips that a policy has memorised say little about its errors on others, so GRPO can have clips that no
+supervised stage has seen. The hash of a pair's id decides its side, so it stays there when the dataset grows.
 """
 
 import hashlib
@@ -16,27 +16,29 @@ def sft_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     """Return the training clips of the supervised stages, in their order.
 
     Raises:
-        CacError: none is left for them.
+        CacError: there are none.
     """
-    return _some([clip for clip in clips if not _is_kept(clip, partition)], "supervised learning", partition)
+    return _require_clips(
+        [clip for clip in clips if not _is_for_grpo(clip, partition)], "supervised learning", partition
+    )
 
 
 def grpo_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
-    """Return the training clips of reinforcement, in their order: those kept for it, or all if none are.
+    """Return the training clips of GRPO, in their order: those reserved for it, or all with a ratio of 0.
 
     Raises:
-        CacError: so few are kept that there is none.
+        CacError: the ratio is so small that there are none.
     """
-    kept = [clip for clip in clips if not partition.reinforcement_ratio or _is_kept(clip, partition)]
-    return _some(kept, "reinforcement", partition)
+    chosen = [clip for clip in clips if not partition.reinforcement_ratio or _is_for_grpo(clip, partition)]
+    return _require_clips(chosen, "reinforcement", partition)
 
 
-def _is_kept(clip: Clip, partition: TrainPartition) -> bool:
-    place = int.from_bytes(hashlib.sha256(f"reinforcement {clip.pair_id}".encode()).digest()[:8], "big") / 2**64
-    return place < partition.reinforcement_ratio
+def _is_for_grpo(clip: Clip, partition: TrainPartition) -> bool:
+    digest = hashlib.sha256(f"reinforcement {clip.pair_id}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / 2**64 < partition.reinforcement_ratio
 
 
-def _some(clips: list[Clip], purpose: str, partition: TrainPartition) -> list[Clip]:
+def _require_clips(clips: list[Clip], purpose: str, partition: TrainPartition) -> list[Clip]:
     if clips:
         return clips
     raise CacError(

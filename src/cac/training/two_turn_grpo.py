@@ -1,15 +1,15 @@
-"""Stage 3: reinforcement of the whole two-turn dialogue with TRL's `GRPOTrainer`.
+"""Stage 3: reinforcement learning on the whole two-turn dialogue with TRL's `GRPOTrainer`.
 
-Each rollout scans, calls `concentrate`, sees the dense frames and gives its verdict; the rewards are in `rewards.py`.
-Starts from the adapter of stage 2, once that has learned from its own best rollouts (`rejection_sampling.py`). Rollouts
-are kept to the dialogue's grammar, or are plain transformers generation; vLLM is left out.
+Each rollout scans, calls `concentrate`, sees the dense frames and gives its verdict; `rewards.py` has the rewards. The
+stage starts from the adapter of stage 2 and first trains it on its own best rollouts (`rejection_sampling.py`).
+Rollouts are grammar-constrained, or free generation by Transformers. Out of scope: vLLM.
 """
 
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
 from cac.io import distributed
@@ -27,16 +27,20 @@ from cac.training.constrained_rollouts import constrain_generation
 from cac.training.environment import environment_factory, judge_rollouts
 from cac.training.rewards import Reward, reward_functions
 from cac.training.train_partition import grpo_clips
+from cac.training.trainer_arguments import TrainerInputs, trainer_arguments
 from cac.video.clip_store import ClipStore
 
-SHOWN_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
-SAMPLED_ROLLOUTS = 4
+if TYPE_CHECKING:
+    from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+
+DISPLAYED_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
+SAMPLED_ROLLOUTS = 4  # logged as text
 
 
 def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     """Train and write `models/two_turn_grpo` and `metrics/two_turn_grpo.json`; resumes like the supervised stages.
 
-    Ablations start from another stage than the second.
+    Ablations pass another previous stage.
 
     Raises:
         CacError: the dataset, the base or the adapter of stage 2 is missing or does not fit.
@@ -45,35 +49,39 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
     from cac.training.progress import report_progress, write_history
 
     if params.frames.looks != 2:
-        raise CacError("two_turn_grpo reinforces two looks; frames.looks is 1. Set it to 2, or leave the stage out.")
+        raise CacError(
+            "two_turn_grpo trains the two-turn dialogue, but frames.looks is 1. Set it to 2, or skip the stage."
+        )
     if distributed.is_model_sharded():
         raise CacError(
-            f"{TWO_TURN_GRPO} needs the whole model in every process, for TRL lets each generate at its own pace. Set "
-            "compute.accelerate to conf/accelerate/ddp.yaml."
+            f"{TWO_TURN_GRPO} needs the whole model in every process, because the processes generate independently. "
+            "Set compute.accelerate to conf/accelerate/ddp.yaml."
         )
     with shared_run(TWO_TURN_GRPO, params) as run:
-        start = rejection_sampling.improve(params, root, root / MODELS / previous, partial(_log_first_part, run))
+        start = rejection_sampling.train_on_best_rollouts(
+            params, root, root / MODELS / previous, partial(_log_rejection_sampling, run)
+        )
         model, processor = load_policy(params, start)
         with distributed.main_process_first():
             folder = checkpoints.prepare_folder(root, TWO_TURN_GRPO, _checkpoint_key(params, root, previous))
-        trainer = make_trainer(params, root, (model, processor, folder))
-        report_progress(trainer, TWO_TURN_GRPO, SHOWN_METRICS, run.log_metrics)
+        trainer = build_trainer(params, root, TrainerInputs(model, processor, folder))
+        report_progress(trainer, TWO_TURN_GRPO, DISPLAYED_METRICS, run.log_metrics)
         trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
     if distributed.is_main_process():
         save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, base_identity(params.model))
         write_history(trainer.state.log_history, root / HISTORIES / f"{TWO_TURN_GRPO}.json")
         checkpoints.remove(folder)
-        rejection_sampling.finish(root)
+        rejection_sampling.publish_history(root)
     distributed.wait_for_everyone()
 
 
-def _log_first_part(run: Any, metrics: Mapping[str, float], step: int) -> None:
+def _log_rejection_sampling(run: Any, metrics: Mapping[str, float], step: int) -> None:
     run.log_metrics({f"{rejection_sampling.NAME}/{name}": value for name, value in metrics.items()}, step)
 
 
 def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
-    """Seed everything, and return the model that is reinforced, with an adapter to train, and its processor.
+    """Seed everything; return the model with a trainable adapter, and its processor.
 
     Raises:
         CacError: the base or the adapter is missing or does not fit.
@@ -100,22 +108,25 @@ def _checkpoint_key(params: Params, root: Path, previous: str) -> str:
     return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), inputs)
 
 
-def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind: type | None = None) -> Any:
+def build_trainer(
+    params: Params, root: Path, inputs: TrainerInputs, trainer_class: "type[TwoTurnGRPOTrainer] | None" = None
+) -> "TwoTurnGRPOTrainer":
     """Build the trainer over the training clips.
 
     Args:
         params: the settings.
         root: the project.
-        parts: the model, its processor, and the checkpoint folder.
-        kind: a subclass of `TwoTurnGRPOTrainer` to make instead of it.
+        inputs: the model, its processor and the checkpoint folder.
+        trainer_class: a subclass of `TwoTurnGRPOTrainer` to build instead.
     """
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # `environment_factory` is pinned with TRL's version
+    os.environ.setdefault(
+        "TRL_EXPERIMENTAL_SILENCE", "1"
+    )  # `environment_factory` is experimental; TRL's version is pinned
     from datasets import Dataset
     from trl import GRPOConfig
 
     from cac.training.grpo_trainer import TwoTurnGRPOTrainer
 
-    model, processor, folder = parts
     settings = params.two_turn_grpo
     clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
     rollouts = settings.prompts_per_step * settings.num_generations
@@ -123,33 +134,24 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
     weights = settings.reward_weights.model_dump()
     samples: list[str] = []
     config = GRPOConfig(
-        max_steps=settings.max_steps,
-        per_device_train_batch_size=distributed.per_process_batch_size(
-            settings.batch_size, f"{TWO_TURN_GRPO}.batch_size"
-        ),
         gradient_accumulation_steps=rollouts // settings.batch_size,
         num_generations=settings.num_generations,
-        learning_rate=settings.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=round(settings.warmup_ratio * settings.max_steps),
         temperature=settings.temperature,
         beta=settings.beta,
         scale_rewards=settings.scale_rewards,
         reward_weights=[weights[name] for name in rewards],
-        max_grad_norm=settings.max_grad_norm,
-        max_completion_length=settings.max_turn_tokens + tool_response_tokens(processor, params.frames),
+        max_completion_length=settings.max_turn_tokens + max_tool_response_tokens(inputs.processor, params.frames),
         max_tool_calling_iterations=1,
-        generation_kwargs={"suppress_tokens": forbidden_token_ids(processor.tokenizer)},
-        seed=params.compute.seed,
-        **checkpoints.trainer_arguments(folder, params.compute, settings.save_steps, settings.logging_steps),
+        generation_kwargs={"suppress_tokens": forbidden_token_ids(inputs.processor.tokenizer)},
+        **trainer_arguments(TWO_TURN_GRPO, settings, params.compute, inputs.checkpoint_folder),
     )
-    trainer = (kind or TwoTurnGRPOTrainer)(
-        model=model,
+    trainer = (trainer_class or TwoTurnGRPOTrainer)(
+        model=inputs.model,
         args=config,
         train_dataset=Dataset.from_dict({"clip": list(range(len(clips)))}),
         reward_funcs=[_trl_reward(name, reward, clips, samples) for name, reward in rewards.items()],
         environment_factory=environment_factory(clips, ClipStore(root / DATASET), params.frames),
-        processing_class=processor,
+        processing_class=inputs.processor,
     )
     trainer.rollout_samples = samples
     if settings.advantages == "turn":
@@ -158,8 +160,8 @@ def make_trainer(params: Params, root: Path, parts: tuple[Any, Any, Path], kind:
     return trainer
 
 
-def tool_response_tokens(processor: Any, frames: Frames) -> int:
-    """Return how many tokens the tool's response takes at most: square frames have the largest area."""
+def max_tool_response_tokens(processor: Any, frames: Frames) -> int:
+    """Return the maximum length of the tool's response in tokens; square frames have the largest area."""
     from PIL import Image
 
     images = [Image.new("RGB", (frames.dense_size, frames.dense_size)) for _ in range(frames.dense_count)]
@@ -168,11 +170,17 @@ def tool_response_tokens(processor: Any, frames: Frames) -> int:
     return len(ids["input_ids"][0])
 
 
-def _trl_reward(name: str, reward: Reward, clips: Sequence[Clip], samples: list[str]) -> Callable[..., list]:
-    """Wrap a reward of (judgement, clip) in the signature TRL calls; the first component also logs the monitors."""
+def _trl_reward(
+    name: str, reward: Reward, clips: Sequence[Clip], samples: list[str]
+) -> Callable[..., list[float | None]]:
+    """Wrap a reward of (judgement, clip) in TRL's signature; the accuracy also logs the monitors and text samples."""
 
     def batch_reward(
-        completions: list, environments: list, clip: list[int], log_metric: Callable[[str, float], None], **_: Any
+        completions: list[Any],
+        environments: list[Any],
+        clip: list[int],
+        log_metric: Callable[[str, float], None],
+        **_: Any,
     ) -> list[float | None]:
         judgements = judge_rollouts(environments, completions)
         truths = [clips[index] for index in clip]
@@ -188,7 +196,7 @@ def _trl_reward(name: str, reward: Reward, clips: Sequence[Clip], samples: list[
 
 
 def monitors(judgements: Sequence[Judgement], clips: Sequence[Clip]) -> dict[str, float]:
-    """Return the tell-tales of reward hacking over a batch of rollouts, each in [0, 1] except boxes per frame."""
+    """Return indicators of reward hacking over a batch of rollouts, each in [0, 1] except boxes per frame."""
     pairs = list(zip(judgements, clips, strict=True))
     clean = [judgement for judgement, clip in pairs if clip.is_clean]
     anomalous = [judgement for judgement, clip in pairs if not clip.is_clean]

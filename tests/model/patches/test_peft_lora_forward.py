@@ -1,4 +1,4 @@
-"""An adapter added to the weights learns what one beside them learns."""
+"""An adapter merged in the forward pass has the values and gradients of a separate one."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def learned(model) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     return logits.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 
 
-def test_values_and_gradients_are_those_of_an_adapter_beside(model) -> None:
+def test_values_and_gradients_equal_those_of_a_separate_adapter(model) -> None:
     expected, gradients = learned(model)
     products: list[int] = []
     for name, layer in model.named_modules():
@@ -46,7 +46,7 @@ def test_values_and_gradients_are_those_of_an_adapter_beside(model) -> None:
     assert any(gradient.abs().max() > 1e-4 for gradient in gradients.values())
 
 
-def test_what_is_merged_or_switched_off_is_not_added_again(model) -> None:
+def test_a_merged_or_disabled_adapter_is_not_added_again(model) -> None:
     freeze_vision(model)
     tower = model.get_base_model().model.visual
     batch = {"hidden_states": torch.rand(64, 384), "grid_thw": torch.tensor([(1, 8, 8)])}

@@ -1,4 +1,4 @@
-"""Attention in blocks of equal images: the same values and gradients, whatever the sizes and their order."""
+"""Attention batched over images of one size: equal values and gradients for any sizes in any order."""
 
 from pathlib import Path
 
@@ -14,17 +14,17 @@ from cac.params import Model
 
 @pytest.fixture(scope="module")
 def towers(fresh_base: Path):
-    """The vision tower as Transformers has it, and one that attends in blocks."""
+    """The vision tower of Transformers, and a patched one."""
     from transformers import Qwen3VLForConditionalGeneration
 
-    plain, blocked = (Qwen3VLForConditionalGeneration.from_pretrained(fresh_base) for _ in range(2))
-    batch_vision_attention(blocked)
-    return plain.model.visual, blocked.model.visual
+    plain, batched = (Qwen3VLForConditionalGeneration.from_pretrained(fresh_base) for _ in range(2))
+    batch_vision_attention(batched)
+    return plain.model.visual, batched.model.visual
 
 
 @settings(max_examples=10, deadline=None)
 @given(st.lists(st.sampled_from([(4, 4), (6, 6), (4, 6), (2, 8)]), min_size=1, max_size=6))
-def test_values_and_gradients_are_the_towers_own(towers, grids) -> None:
+def test_values_and_gradients_equal_those_of_the_original(towers, grids) -> None:
     grid = torch.tensor([[1, rows, columns] for rows, columns in grids])
     pixels = torch.randn(int(grid.prod(dim=1).sum()), 3 * 2 * 8 * 8, generator=torch.Generator().manual_seed(0))
     found = []
@@ -37,7 +37,7 @@ def test_values_and_gradients_are_the_towers_own(towers, grids) -> None:
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
 
 
-def test_a_loaded_base_attends_in_blocks(fresh_base: Path, monkeypatch) -> None:
+def test_a_loaded_base_attends_once_for_each_image_size(fresh_base: Path, monkeypatch) -> None:
     model, _ = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
     calls = []
     monkeypatch.setattr(

@@ -1,3 +1,5 @@
+"""Equal images are encoded once by a frozen vision tower, with the same values."""
+
 from pathlib import Path
 
 import pytest
@@ -26,7 +28,7 @@ def repeated(batch: dict[str, torch.Tensor], order: list[int]) -> dict[str, torc
     return {"hidden_states": torch.cat([parts[i] for i in order]), "grid_thw": batch["grid_thw"][order]}
 
 
-def test_equal_images_are_encoded_once_and_give_what_they_gave(model) -> None:
+def test_equal_images_are_encoded_once_with_the_same_values(model) -> None:
     freeze_vision(model)
     tower = model.get_base_model().model.visual
     distinct = images((1, 8, 8), (1, 12, 12), (1, 8, 8))
@@ -42,7 +44,7 @@ def test_equal_images_are_encoded_once_and_give_what_they_gave(model) -> None:
     torch.testing.assert_close(found.deepstack_features, expected.deepstack_features)
 
 
-def test_a_memory_serves_models_whose_towers_are_equal_and_no_others(fresh_base: Path) -> None:
+def test_a_cache_is_shared_by_models_with_equal_towers_only(fresh_base: Path) -> None:
     first, second, other = (load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))[0] for _ in range(3))
     with torch.no_grad():
         other.model.visual.pos_embed.weight += 0.1
@@ -50,23 +52,23 @@ def test_a_memory_serves_models_whose_towers_are_equal_and_no_others(fresh_base:
     for model in (first, second, other):
         model.requires_grad_(False)
     expected, unlike = first.model.visual(**batch), other.model.visual(**batch)
-    memory, rows = ImageEncodingCache(10**8), []
+    cache, rows = ImageEncodingCache(10**8), []
     for model in (first, second, other):
         embed = model.model.visual.patch_embed
         embed.register_forward_hook(lambda _module, inputs, _output: rows.append(len(inputs[0])))
-    cache_image_encodings(first, memory)
+    cache_image_encodings(first, cache)
     first.model.visual(**repeated(batch, [1, 2]))
     torch.testing.assert_close(first.model.visual(**batch).pooler_output, expected.pooler_output)
     assert rows == [144 + 64, 64]
-    cache_image_encodings(second, memory)
+    cache_image_encodings(second, cache)
     torch.testing.assert_close(second.model.visual(**batch).deepstack_features, expected.deepstack_features)
     assert rows == [144 + 64, 64]
-    cache_image_encodings(other, memory)
+    cache_image_encodings(other, cache)
     torch.testing.assert_close(other.model.visual(**batch).pooler_output, unlike.pooler_output)
     assert rows == [144 + 64, 64, 64 + 144 + 64]
 
 
-def test_a_full_memory_forgets(fresh_base: Path) -> None:
+def test_a_full_cache_is_emptied(fresh_base: Path) -> None:
     model, _ = load_base(Model(base=str(fresh_base), revision=None, dtype="float32"))
     model.requires_grad_(False)
     batch, rows = images((1, 8, 8)), []
@@ -77,7 +79,7 @@ def test_a_full_memory_forgets(fresh_base: Path) -> None:
     torch.testing.assert_close(*seen)
 
 
-def test_images_of_the_same_pixels_in_another_shape_are_not_the_same(model) -> None:
+def test_equal_pixels_in_another_shape_are_another_image(model) -> None:
     freeze_vision(model)
     cache_image_encodings(model)
     tower = model.get_base_model().model.visual
@@ -87,6 +89,6 @@ def test_images_of_the_same_pixels_in_another_shape_are_not_the_same(model) -> N
     assert not torch.allclose(wide, tall, atol=1e-4)
 
 
-def test_a_tower_in_training_is_refused(model) -> None:
+def test_a_trainable_tower_is_an_error(model) -> None:
     with pytest.raises(ValueError, match="being trained"):
         cache_image_encodings(model)

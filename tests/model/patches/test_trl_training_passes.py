@@ -1,4 +1,4 @@
-"""Less work, same values: what is left out of a training pass must not show in what it gives."""
+"""The faster training passes have the values of the original ones."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import torch
 from cac.model.loading import load_base
 from cac.model.patches.trl_training_passes import drop_redundant_mask, speed_up_training_passes
 from cac.params import Params
-from cac.training.collator import IGNORED
+from cac.training.collator import IGNORE_INDEX
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def model(project_params: Params, fresh_base: Path):
 
 
 @pytest.fixture(autouse=True)
-def _trl_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def _restore_trl(monkeypatch: pytest.MonkeyPatch) -> None:
     from trl.trainer import grpo_trainer, utils
 
     monkeypatch.setattr(utils, "_use_triton", utils._use_triton)
@@ -35,7 +35,7 @@ def batch(padding_side: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("side", ["left", "right"])
-def test_the_mask_goes_only_where_nothing_would_see_padding(model, project_params: Params, side: str) -> None:
+def test_the_mask_is_dropped_only_where_all_padding_is_on_the_right(model, project_params: Params, side: str) -> None:
     inputs = batch(side)
     real = inputs["attention_mask"].bool()
     with torch.no_grad():
@@ -54,13 +54,13 @@ def test_a_call_with_a_cache_keeps_its_mask() -> None:
     assert drop_redundant_mask(None, (), options) == ((), options)
 
 
-def test_only_labelled_tokens_are_scored_with_the_values_of_all(model, project_params: Params) -> None:
+def test_only_labelled_tokens_are_scored_with_unchanged_values(model, project_params: Params) -> None:
     from trl.trainer.utils import add_fused_lm_head
 
     add_fused_lm_head(model, outputs=("log_probs", "entropy"))
     inputs = batch("right")
-    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, IGNORED)
-    labels[:, :6] = IGNORED
+    labels = inputs["input_ids"].masked_fill(inputs["attention_mask"] == 0, IGNORE_INDEX)
+    labels[:, :6] = IGNORE_INDEX
     expected = model(**inputs, labels=labels, fused_lm_head=True)
     speed_up_training_passes(model, project_params.adapter)
     scored = _count_scored(model)
@@ -72,7 +72,7 @@ def test_only_labelled_tokens_are_scored_with_the_values_of_all(model, project_p
 
 
 def _count_scored(model) -> list[int]:
-    """Note how many rows the output layer's kernel is given."""
+    """Record the number of rows that the output layer scores."""
     from trl.trainer import utils
 
     counts: list[int] = []
@@ -90,7 +90,7 @@ def _count_scored(model) -> list[int]:
     return counts
 
 
-def test_rollouts_of_one_clip_stay_side_by_side(model, project_params: Params) -> None:
+def test_rollouts_keep_their_order(model, project_params: Params) -> None:
     from trl.trainer import grpo_trainer
 
     speed_up_training_passes(model, project_params.adapter)

@@ -1,9 +1,11 @@
-"""LoRA computed as one matrix a layer: W + BA is added up once a pass, then used like any weight.
+"""Replaces `peft.tuners.lora.Linear.forward` (PEFT 0.21.2): merges W + BA once a pass and multiplies by the sum.
 
-PEFT computes xWᵀ and, beside it, (xAᵀ)Bᵀ: two more products and two more sums over every token, forwards and backwards.
-Where a batch has many more tokens than a layer is wide, the sum of two small matrices costs next to nothing and the
-rest is a plain layer: a training step of the nano is a seventh shorter. The gradient of the whole weight is held for a
-moment, so wide models leave this off (`adapter.lora_forward`). What is learned and saved is PEFT's adapter all the same.
+PEFT computes xWᵀ and, separately, (xAᵀ)Bᵀ: two more products and two more sums over every token, forwards and
+backwards. Where a batch has many more tokens than a layer is wide, summing two small matrices costs almost nothing; a
+training step of the nano is a seventh shorter. The gradient of the whole weight is in memory for a moment, so wide
+models use `adapter.lora_forward: separate`. What is trained and saved is PEFT's adapter either way.
+
+Remove it when PEFT has an option to train with the sum. `test_patched_functions.py` fails when PEFT changes `forward`.
 """
 
 from functools import partial
@@ -11,7 +13,7 @@ from typing import Any
 
 
 def merge_lora_in_forward(model: Any) -> None:
-    """Let every linear LoRA layer of a model add its adapter to its weight; values differ in their last bits only.
+    """Make every linear LoRA layer add its adapter to its weight; values differ from PEFT's in their last bits only.
 
     Args:
         model: a `PeftModel` whose adapter has no dropout.
@@ -23,11 +25,11 @@ def merge_lora_in_forward(model: Any) -> None:
         layer.forward = partial(_forward, layer, layer.forward)
 
 
-def _forward(layer: Any, beside: Any, x: Any, *args: Any, **options: Any) -> Any:
+def _forward(layer: Any, original: Any, x: Any, *args: Any, **options: Any) -> Any:
     from torch.nn.functional import linear
 
     if layer.merged or layer.disable_adapters:
-        return beside(x, *args, **options)
+        return original(x, *args, **options)
     weight = layer.base_layer.weight
     for adapter in layer.active_adapters:
         weight = weight + layer.get_delta_weight(adapter)

@@ -1,8 +1,11 @@
-"""Images of one size attend in one call: Transformers' vision tower walks over the images of a batch one by one.
+"""Replaces `Qwen3VLVisionAttention.forward` of Transformers 5.23.0: images of one size attend in one batched call.
 
-Attention stays within each image either way, so values are the tower's own. A two-turn dialogue has fourteen images in
-two sizes, a batch of eight a hundred; the walk is a tenth of a forward pass of the nano's tower, and on a GPU most of
-it. Left out: Flash Attention, which takes images of all sizes in one call as it is.
+Transformers loops over the images of a batch. Attention stays within each image either way, so the values are equal. A
+two-turn dialogue has fourteen images of two sizes, a batch of eight has a hundred: the loop is a tenth of a forward
+pass of the nano's vision tower, and most of it on a GPU. Only SDPA attention is replaced; Flash Attention takes images
+of all sizes in one call.
+
+Remove it when Transformers batches SDPA over images. `test_patched_functions.py` fails when `forward` changes.
 """
 
 from collections.abc import Sequence
@@ -11,7 +14,7 @@ from typing import Any
 
 
 def batch_vision_attention(model: Any) -> None:
-    """Let the vision tower of a Qwen3-VL attend to all images of one size at once; other models are left alone."""
+    """Make the vision tower of a Qwen3-VL attend to all images of one size at once; other models stay unchanged."""
     if model.config.model_type != "qwen3_vl" or model.model.visual.config._attn_implementation != "sdpa":
         return
     for layer in model.model.visual.blocks:
@@ -19,22 +22,25 @@ def batch_vision_attention(model: Any) -> None:
 
 
 def _attention(self: Any, hidden_states: Any, cu_seqlens: Any, position_embeddings: Any, **_: Any) -> Any:
-    """Stand in for `Qwen3VLVisionAttention.forward`: (patches, width) to (patches, width)."""
+    """Replace `Qwen3VLVisionAttention.forward`: (patches, width) to (patches, width)."""
     import torch
     from transformers.models.qwen3_vl.modeling_qwen3_vl import apply_rotary_pos_emb_vision
 
     heads = self.qkv(hidden_states).view(len(hidden_states), 3, self.num_heads, self.head_dim)
     query, key, value = heads.unbind(1)
     query, key = apply_rotary_pos_emb_vision(query, key, *position_embeddings)
-    blocks = _blocks(cu_seqlens)
-    seen = [_attend(self, [states[rows] for states in (query, key, value)], length) for length, rows in blocks.items()]
-    if len(seen) == 1:
-        return self.proj(seen[0])
-    return self.proj(torch.cat(seen)[torch.cat(list(blocks.values())).argsort()])
+    rows_by_length = _rows_by_length(cu_seqlens)
+    attended = [
+        _attend(self, [states[rows] for states in (query, key, value)], length)
+        for length, rows in rows_by_length.items()
+    ]
+    if len(attended) == 1:
+        return self.proj(attended[0])
+    return self.proj(torch.cat(attended)[torch.cat(list(rows_by_length.values())).argsort()])
 
 
-def _blocks(bounds: Any) -> dict[int, Any]:
-    """Return for each number of patches that an image has the rows of all images that have so many: (rows,) each."""
+def _rows_by_length(bounds: Any) -> dict[int, Any]:
+    """Return, for each number of patches of an image, the rows of all images with that many patches: (rows,) each."""
     import torch
 
     starts, lengths = bounds[:-1].long(), bounds.diff()
@@ -43,9 +49,9 @@ def _blocks(bounds: Any) -> dict[int, Any]:
 
 
 def _attend(layer: Any, states: Sequence[Any], length: int) -> Any:
-    """Attend within each `length` rows: three times (patches, heads, width of a head) to (patches, width)."""
+    """Attend within each run of `length` rows: query, key, value (patches, heads, head width) to (patches, width)."""
     from torch.nn.functional import scaled_dot_product_attention
 
     query, key, value = (part.unflatten(0, (-1, length)).transpose(1, 2) for part in states)
-    seen = scaled_dot_product_attention(query, key, value, scale=layer.scaling)
-    return seen.transpose(1, 2).flatten(0, 1).flatten(1)
+    attended = scaled_dot_product_attention(query, key, value, scale=layer.scaling)
+    return attended.transpose(1, 2).flatten(0, 1).flatten(1)

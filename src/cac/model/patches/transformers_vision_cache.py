@@ -1,10 +1,13 @@
-"""A vision tower at rest need not see an image twice.
+"""Replaces `Qwen3VLVisionModel.forward` of Transformers 5.23.0: a frozen vision tower encodes equal images once.
 
-Eight rollouts of one clip share all frames of the scan and most of the second look, and each of them is encoded when
-turn 1 is generated, again for turn 2, and again for the loss: equal images of a call are encoded once. An `ImageEncodingCache`
-keeps encodings from call to call: in `evaluate`, which judges the same clips with one checkpoint after another, for
-those whose towers are equal, and where own rollouts are learned from more than once. On the CPU that was tried an image
-is encoded to the same bits in any company (`docs/decisions.md`), so what is remembered changes nothing.
+Eight rollouts of a clip share all frames of the scan and most of the second look. Each frame is encoded to generate
+turn 1, again for turn 2, and again for the loss; here equal images of a call are encoded once. An `ImageEncodingCache`
+keeps encodings between calls: for `evaluate`, which judges the same clips with several checkpoints whose towers are
+equal, and for training on rollouts over several epochs. On the CPUs tested an image has the same encoding, to the byte,
+in any batch (`docs/decisions.md`), so caching changes no result.
+
+Remove it when Transformers caches image features across calls. `test_patched_functions.py` fails when `forward`
+changes.
 """
 
 import hashlib
@@ -14,19 +17,19 @@ from cac.model.adapters import without_wrapper
 
 
 class ImageEncodingCache:
-    """Encodings kept from call to call and from model to model, as long as their vision towers have equal weights.
+    """Image encodings kept between calls, and between models whose vision towers have equal weights.
 
     Args:
-        room: bytes to keep; when there is more, all of it is forgotten.
+        max_bytes: the cache is emptied when it holds more.
     """
 
-    def __init__(self, room: int) -> None:
-        self.room = room
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
         self._tower = b""
         self._encodings: dict[bytes, tuple[Any, ...]] = {}
 
-    def of(self, tower: Any) -> dict[bytes, tuple[Any, ...]]:
-        """Return what is kept of towers that equal this one."""
+    def for_tower(self, tower: Any) -> dict[bytes, tuple[Any, ...]]:
+        """Return the cached encodings of a tower; empties the cache if it belongs to a tower with other weights."""
         weights = hashlib.sha256()
         for name, value in sorted(tower.state_dict().items()):
             weights.update(name.encode())
@@ -36,33 +39,33 @@ class ImageEncodingCache:
             self._tower = weights.digest()
         return self._encodings
 
-    def forget_if_full(self) -> None:
-        """Forget all if it takes more than the room there is."""
+    def clear_if_full(self) -> None:
+        """Empty the cache if it exceeds its limit."""
         parts = (part for encoding in self._encodings.values() for part in encoding)
-        if sum(part.nbytes for part in parts) > self.room:
+        if sum(part.nbytes for part in parts) > self.max_bytes:
             self._encodings.clear()
 
 
-def cache_image_encodings(model: Any, memory: ImageEncodingCache | None = None) -> None:
-    """Let a model's vision tower encode equal images once: those of a call, or all that a memory has room for.
+def cache_image_encodings(model: Any, cache: ImageEncodingCache | None = None) -> None:
+    """Make a model's vision tower encode equal images once.
 
     Args:
-        model: a Qwen3-VL, as it is or wrapped by an adapter; its tower must not be trained.
-        memory: what to keep encodings in; none are kept without.
+        model: a Qwen3-VL, wrapped by an adapter or not; its vision tower must be frozen.
+        cache: keeps encodings between calls; without it only equal images of the same call are shared.
 
     Raises:
-        ValueError: a weight of the tower asks for a gradient, which would then be lost.
+        ValueError: a weight of the tower requires a gradient, which would be lost.
     """
     tower = without_wrapper(model).model.visual
     if any(parameter.requires_grad for parameter in tower.parameters()):
         raise ValueError("the vision tower is being trained; its images must be encoded each time")
     encode = tower.forward
-    remembered = None if memory is None else memory.of(tower)
+    stored = None if cache is None else cache.for_tower(tower)
 
     def encode_once(hidden_states: Any, grid_thw: Any, **options: Any) -> Any:
         from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
 
-        known = {} if remembered is None else remembered
+        known = {} if stored is None else stored
         images = hidden_states.split(grid_thw.prod(dim=1).tolist())
         keys = [_key(image, grid) for image, grid in zip(images, grid_thw.tolist(), strict=True)]
         new: dict[bytes, int] = {}
@@ -75,8 +78,8 @@ def cache_image_encodings(model: Any, memory: ImageEncodingCache | None = None) 
             found = _split(output, grid_thw[rows].prod(dim=1), tower.spatial_merge_unit)
             known.update(zip(new, found, strict=True))
         hidden, pooled, *deep = zip(*(known[key] for key in keys), strict=True)
-        if memory is not None:
-            memory.forget_if_full()
+        if cache is not None:
+            cache.clear_if_full()
         return BaseModelOutputWithDeepstackFeatures(
             last_hidden_state=_cat(hidden),
             pooler_output=_cat(pooled),
@@ -87,7 +90,7 @@ def cache_image_encodings(model: Any, memory: ImageEncodingCache | None = None) 
 
 
 def _split(output: Any, patches: Any, merged: int) -> list[tuple[Any, ...]]:
-    """Return the parts of a tower's output for each image: its patches, its tokens, its tokens at each depth."""
+    """Split a tower's output by image: patches, tokens, and tokens of each deepstack layer."""
     tokens = (patches // merged).tolist()
     layers = (output.pooler_output, *output.deepstack_features)
     parts = [output.last_hidden_state.split(patches.tolist()), *(layer.split(tokens) for layer in layers)]
@@ -95,7 +98,7 @@ def _split(output: Any, patches: Any, merged: int) -> list[tuple[Any, ...]]:
 
 
 def _key(image: Any, grid: list[int]) -> bytes:
-    digest = hashlib.blake2b(repr(grid).encode())  # in software half as long as SHA-256
+    digest = hashlib.blake2b(repr(grid).encode())  # twice as fast as SHA-256 in software
     digest.update(_bytes(image))
     return digest.digest()
 

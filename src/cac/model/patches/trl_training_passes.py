@@ -1,9 +1,12 @@
-"""What TRL, PEFT and Transformers do for GPUs alone or leave undone, and a pass gains by: same values, less work.
+"""Replaces two functions of TRL 1.16.0 and drops a redundant mask of Transformers 5.23.0: faster passes, equal values.
 
-Only the tokens that are learned from are scored; a batch without padding on the left needs no attention mask; rollouts
-of one clip stay in one pass, whose equal images are encoded once; adapters of narrow models are added to their weights.
-docs/experiments/2026-11-28-faster-training-steps.md has what each is worth. Imports TRL,
-so import it inside functions only.
+- `trl.trainer.utils._use_triton`: TRL scores only the labelled tokens on GPUs with Triton; here on every device.
+- `trl.trainer.grpo_trainer.shuffle_sequence_dict`: TRL shuffles the rollouts of a step; here rollouts of one clip stay
+  in one pass, whose equal images are encoded once.
+- The language model's `attention_mask`: dropped where all padding is on the right, which causal attention never sees.
+
+`docs/experiments.md` has the effect of each. Remove a replacement when TRL has the option; `test_patched_functions.py`
+fails when one of these functions changes. Imports TRL, so import it inside functions only.
 """
 
 from typing import Any
@@ -14,7 +17,12 @@ from cac.params import Adapter
 
 
 def speed_up_training_passes(model: Any, settings: Adapter) -> None:
-    """Arrange a model that a trainer is about to be made for, and TRL itself, for passes without needless work."""
+    """Patch TRL, and a model before its trainer is built.
+
+    Args:
+        model: the model, wrapped by an adapter or not.
+        settings: `lora_forward` says whether the adapter is merged in each pass.
+    """
     _score_labelled_tokens_only()
     _keep_rollout_order()
     without_wrapper(model).model.language_model.register_forward_pre_hook(drop_redundant_mask, with_kwargs=True)
@@ -23,31 +31,32 @@ def speed_up_training_passes(model: Any, settings: Adapter) -> None:
 
 
 def _score_labelled_tokens_only() -> None:
-    """Let TRL's fused output layer score only the positions that have a label: a tenth of a two-turn dialogue.
+    """Make TRL's fused output layer score only labelled positions: a tenth of a two-turn dialogue.
 
-    TRL 1.16 does so where there is Triton, because elsewhere changing shapes might mean compiling anew; nothing is
-    compiled here.
+    TRL does so with Triton only, because changing shapes may cause recompilation elsewhere; nothing is compiled here.
     """
     from trl.trainer import utils
 
-    utils._use_triton = lambda device: True  # asked there for this choice alone; the kernels have a name of their own
+    utils._use_triton = lambda device: True  # in this module it decides nothing else; the kernels import their own
 
 
 def _keep_rollout_order() -> None:
-    """Let TRL share out a step's rollouts in their order, not shuffled: all of them are learned from in one step."""
+    """Stop TRL from shuffling the rollouts of a step: one optimiser step uses all of them in any order."""
     from trl.trainer import grpo_trainer
 
     grpo_trainer.shuffle_sequence_dict = lambda seq_dict: seq_dict
 
 
-def drop_redundant_mask(module: Any, args: tuple, options: dict[str, Any]) -> tuple[tuple, dict[str, Any]]:
-    """Take the mask out of a language model's arguments if all padding is on the right, where causality hides it.
+def drop_redundant_mask(
+    module: Any, args: tuple[Any, ...], options: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Remove the attention mask from a language model's arguments if all padding is on the right.
 
-    A forward pre-hook. Calls with a cache are left alone.
+    A forward pre-hook. Calls with a key/value cache keep their mask.
     """
     mask = options.get("attention_mask")
     if mask is None or mask.dim() != 2 or options.get("past_key_values") is not None:
         return args, options
-    if (mask[:, 1:] > mask[:, :-1]).any():  # something follows padding
+    if (mask[:, 1:] > mask[:, :-1]).any():  # a token follows padding
         return args, options
     return args, {**options, "attention_mask": None}
