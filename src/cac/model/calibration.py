@@ -1,9 +1,9 @@
-"""From a judgement's margin (log odds) to a probability: Platt scaling, and how well the probabilities hold.
+"""Calibration: Platt scaling of a judgement's margin (log odds) to a probability, and reliability diagrams.
 
-Two numbers are fitted on the validation split (Platt 1999, "Probabilistic Outputs for Support Vector Machines"): a
-temperature, and a bias, because a model that learned from other shares of clean clips than it meets leans to one side.
-Both keep the order of the scores. A score near 0.5 can stand on the other side than the verdict, which is what the
-model wrote. Left out: isotonic maps, which would tie many scores.
+Two parameters are fitted on the val split (Platt 1999, "Probabilistic Outputs for Support Vector Machines"): a
+temperature, and a bias, which corrects for another ratio of clean clips in training than in use. Both preserve the
+order of the scores. A score near 0.5 can disagree with the verdict, which is the model's own text. Out of scope:
+isotonic regression, which would give many clips the same score.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ BIAS_RANGE = (-10.0, 10.0)
 
 @dataclass(frozen=True)
 class Calibration:
-    """What makes scores of margins: score = sigmoid(margin / temperature + bias)."""
+    """Maps margins to scores: score = sigmoid(margin / temperature + bias)."""
 
     temperature: float = 1.0
     bias: float = 0.0
@@ -31,7 +31,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Bin:
-    """One bin of a reliability diagram; `mean_score` and `clean_share` are None where no score fell into it."""
+    """One bin of a reliability diagram; `mean_score` and `clean_share` are None for an empty bin."""
 
     low: float
     high: float
@@ -41,19 +41,19 @@ class Bin:
 
 
 def fit_calibration(margins: Sequence[float], is_clean: Sequence[bool]) -> Calibration:
-    """Return the calibration, within the two ranges, under which the scores best predict `is_clean`.
+    """Return the calibration, within the two ranges, whose scores predict `is_clean` best.
 
-    Minimises the negative log likelihood over log temperature and bias, from 1 and 0. Margins that are all zero say
-    nothing about a temperature; it then stays 1.
+    Minimises the negative log likelihood over log temperature and bias, starting at temperature 1 and bias 0. If all
+    margins are zero, the temperature stays 1.
 
     Raises:
-        CacError: there is no margin, or one is not finite.
+        CacError: there is no margin, or a margin is not finite.
     """
     from scipy.optimize import minimize
 
     values = np.array([margin for margin, _ in zip(margins, is_clean, strict=True)], dtype=float)
     if not len(values):
-        raise CacError("no judgement to calibrate on: the val split is empty. Give it clips.")
+        raise CacError("no judgement to calibrate on: the val split is empty. Add clips to it.")
     if not np.isfinite(values).all():
         raise CacError("a margin is not finite: the model's logits overflowed. Check the checkpoint's weights.")
     bounds = [tuple(np.log(TEMPERATURE_RANGE)), BIAS_RANGE]
@@ -68,12 +68,12 @@ def _mean_nll(parameters: np.ndarray, margins: np.ndarray, signs: np.ndarray) ->
 
 
 def bin_indices(scores: np.ndarray, bins: int) -> np.ndarray:
-    """Return the number, in 0..bins-1, of each score's equal-width bin of [0, 1]; 1 belongs to the last bin."""
+    """Return the index of each score's equal-width bin of [0, 1], in 0..bins-1; 1 is in the last bin."""
     return np.minimum((scores * bins).astype(int), bins - 1)
 
 
 def reliability(scores: Sequence[float], is_clean: Sequence[bool], bins: int) -> list[Bin]:
-    """Return mean score and share of clean clips in each of `bins` equal-width bins of the score."""
+    """Return the mean score and the share of clean clips in each of `bins` equal-width bins of the score."""
     values, clean = np.array(scores, dtype=float), np.array(is_clean, dtype=float)
     numbers = bin_indices(values, bins)
     return [

@@ -1,7 +1,7 @@
-"""Loading a base model and its processor, and fixing what results depend on.
+"""Loads a base model and its processor, and makes PyTorch deterministic.
 
-`nano` is the base shipped with the package; any other name is a local folder or a Hub id at a pinned revision. No
-remote code is ever run and nothing but safetensors is read.
+`nano` is the base shipped with the package; any other name is a local folder or a Hub id with a pinned revision. Remote
+code is never run, and only safetensors are read.
 """
 
 import ctypes
@@ -27,37 +27,37 @@ def make_deterministic(compute: Compute) -> None:
     import torch
     from transformers import set_seed
 
-    # Only so does MKL promise the same bits from run to run on one machine; a training step takes no longer.
+    # MKL's guarantee of equal bits between runs on one machine; it costs no time in a training step.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-    # Transformers 5.23 warns of its own renaming of an argument that TRL 1.16 sets; nothing a user could do about it.
+    # Transformers 5.23 warns about an argument that TRL 1.16 sets; users cannot act on it.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     set_seed(compute.seed)
     torch.set_num_threads(compute.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it cuBLAS refuses to be deterministic
-    # On a GPU some of what a model needs has no deterministic algorithm: it is warned of, and used.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    # On a GPU some operations have no deterministic algorithm; PyTorch then warns and uses another.
     torch.use_deterministic_algorithms(True, warn_only=best_device() != "cpu")
-    # With deterministic algorithms PyTorch also writes NaN over all fresh memory, so that an operation which reads what
-    # nobody wrote is found. None here does, and a training step is 13 % shorter without.
+    # With deterministic algorithms PyTorch also fills new memory with NaN, to reveal reads of uninitialised memory.
+    # Nothing here reads any, and a training step is 13 % shorter without.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # the stubs lack it
-    _keep_memory()
+    _keep_freed_memory()
 
 
-def _keep_memory() -> None:
-    """Let glibc keep the memory of freed tensors: to give it back and fault it in anew costs 6 % of a training step."""
+def _keep_freed_memory() -> None:
+    """Make glibc keep the memory of freed tensors; returning and refaulting it costs 6 % of a training step."""
     try:
         libc = ctypes.CDLL("libc.so.6")
     except OSError:
-        return  # another C library, which has its own ways
+        return  # another C library
     libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
     libc.mallopt(_M_TOP_PAD, 256 * 2**20)
-    libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the most it takes
+    libc.mallopt(_M_MMAP_THRESHOLD, 32 * 2**20)  # the maximum
 
 
 def load_base(settings: Model) -> tuple[Any, Any]:
     """Load the base model (in evaluation mode) and its processor.
 
     Raises:
-        CacError: the folder is no model, or a Hub id has no pinned revision.
+        CacError: the folder is not a model, or a Hub id has no pinned revision.
     """
     import torch
     from safetensors import SafetensorError
@@ -81,7 +81,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
 
 
 def base_identity(settings: Model) -> str:
-    """Return a name of the base's weights that is the same on every machine: `nano-<hash>`, or `id@revision`."""
+    """Return a machine-independent name of the base's weights: `nano-<hash>`, or `id@revision`."""
     folder = base_folder(settings)
     if folder is None:
         return f"{settings.base}@{settings.revision}"
@@ -92,7 +92,7 @@ def base_identity(settings: Model) -> str:
 
 
 def base_folder(settings: Model) -> Path | None:
-    """Return the folder of a base that is on this machine by name or path; None for a Hub id."""
+    """Return the folder of a local base; None for a Hub id."""
     if settings.base == NANO:
         return nano_folder()
     return Path(settings.base) if Path(settings.base).is_dir() else None
@@ -102,11 +102,11 @@ def _source(settings: Model) -> tuple[str, dict[str, Any]]:
     folder = base_folder(settings)
     if folder is not None:
         if not any(folder.glob(WEIGHTS_PATTERN)):
-            raise CacError(f"model.base {settings.base!r}: {folder} holds no {WEIGHTS_PATTERN} file.")
+            raise CacError(f"model.base {settings.base!r}: {folder} has no {WEIGHTS_PATTERN} file.")
         return str(folder), {}
     if settings.revision is None:
         raise CacError(
-            f"model.base {settings.base!r} is no local folder, so it is taken for a Hub id: set model.revision to a "
-            "commit hash, so that the base cannot change under you."
+            f"model.base {settings.base!r} is not a local folder, so it is read as a Hub id: set model.revision to a "
+            "commit hash, so that the base cannot change."
         )
     return settings.base, {"revision": settings.revision}

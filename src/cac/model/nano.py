@@ -1,11 +1,11 @@
-"""The nano base model: a real Qwen3-VL of about two million parameters with a tokenizer of its own.
+"""The nano base model: a Qwen3-VL of about two million parameters with its own tokenizer.
 
-It is the embedded default: small enough that all three stages really learn on two CPU cores in minutes, and the same
-classes, chat template and tool calls as the 2B, 4B and 8B checkpoints. Here are its shape and its vocabulary;
-`scripts/pretrain_nano.py` gives it weights, `loading.py` loads them.
+It is the embedded default: small enough that all three stages learn on two CPU cores in minutes, with the classes, chat
+template and tool calls of the 2B, 4B and 8B checkpoints. This module defines its architecture and vocabulary;
+`scripts/pretrain_nano.py` trains its weights and `loading.py` loads them.
 
-The tokenizer is byte-complete: any text can be written, but the words, numbers and fixed phrases of the dialogue are
-one token each, so that a dialogue of fourteen frames stays below five hundred tokens.
+The tokenizer covers all bytes, so it can write any text. The words, numbers and fixed phrases of the dialogue are one
+token each, so a dialogue of fourteen frames has fewer than five hundred tokens.
 """
 
 import json
@@ -21,7 +21,7 @@ from cac.schema.taxonomy import Family
 
 PATCH_SIZE = 8
 MERGE_SIZE = 2
-LONGEST_TIME = 99  # tenths of a second that are one token each: 0.0 to 9.9
+LONGEST_TIME = 99  # tenths of a second; 0.0 to 9.9 are one token each
 
 SPECIAL_TOKENS = (
     "<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
@@ -37,7 +37,7 @@ _TOOL_PREAMBLE = (
 _TOOL_CALL_HELP = "\n</tools>\n\nFor each function call, return a json object with function name and arguments within "
 _TOOL_CALL_SHAPE = '{"name": <function-name>, "arguments": <args-json-object>}'
 _CALL_OPENING = '{"name": "concentrate", "arguments": {"windows": ['
-# The last line of each request is left out: it is words the base knows from its generic tasks.
+# Without the last line of each request, whose words are in the vocabulary from the generic tasks.
 _REQUESTS = tuple(request.rsplit("\n", 1)[0] for request in (SCAN_REQUEST, LOOK_REQUEST))
 PHRASES = (
     *_REQUESTS, _TOOL_PREAMBLE, json.dumps(CONCENTRATE_TOOL), _TOOL_CALL_HELP, " XML tags:\n",
@@ -52,8 +52,8 @@ GENERIC_WORDS = (
     "track",
     "wall", "yes", "no", "then", "still", "grown", "all", "left", "right", "high", "low",
 )  # fmt: skip
-# The leaves of the procedural scenes. The list is closed: the shipped weights belong to this vocabulary, and the name
-# of any leaf that the taxonomy gains falls apart into bytes.
+# The leaves of the procedural scenes. The list is fixed, because the shipped weights belong to this vocabulary. The
+# names of leaves added to the taxonomy later are tokenised into bytes.
 OWN_LEAVES = (
     "extra_limb", "missing_limb", "melted_body", "colour_swap", "vanishing", "shape_morph", "teleport", "size_jump",
     "wall_penetration", "garbled_text", "mirrored_text",
@@ -62,7 +62,7 @@ ANSWER_WORDS = ("clear", "odd", "attribution", "verdict", "clean", "anomalous", 
 
 
 def vocabulary() -> list[str]:
-    """Return every token that is text, in order: bytes excluded, special tokens excluded."""
+    """Return every text token in order, without bytes and special tokens."""
     words = [*GENERIC_WORDS, *ANSWER_WORDS, *COLOURS, *KINDS, *WORDS]
     letters = [chr(code) for code in range(ord("A"), ord("Z") + 1)]
     tokens = [*PHRASES]
@@ -73,7 +73,7 @@ def vocabulary() -> list[str]:
 
 
 def build_tokenizer() -> Any:
-    """Build the tokenizer (a `PreTrainedTokenizerFast`); the same call gives the same vocabulary."""
+    """Build the tokenizer (a `PreTrainedTokenizerFast`); every call gives the same vocabulary."""
     from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers
     from tokenizers.models import BPE
     from transformers import PreTrainedTokenizerFast
@@ -83,7 +83,7 @@ def build_tokenizer() -> Any:
     tokens = [byte_map[byte] for byte in range(256)]
     tokens += ["".join(byte_map[byte] for byte in text.encode()) for text in vocabulary()]
     vocab = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    # With `ignore_merges` a piece that is in the vocabulary is one token, and any other falls apart into bytes.
+    # With `ignore_merges` a piece in the vocabulary is one token, and any other is split into bytes.
     tokenizer = Tokenizer(BPE(vocab=vocab, merges=[], ignore_merges=True))
     phrases = "|".join(re.escape(phrase) for phrase in sorted(PHRASES, key=len, reverse=True))
     pattern = Regex(rf"{phrases}|\d+\.\d| ?\d+| ?[A-Za-z_]+|\s|.")
@@ -126,7 +126,7 @@ def build_processor() -> Any:
 
 
 def build_config(tokenizer: Any, initializer_range: float = 0.02) -> Any:
-    """Return the `Qwen3VLConfig` of the nano; `initializer_range` is the spread of fresh weights."""
+    """Return the `Qwen3VLConfig` of the nano; `initializer_range` is the standard deviation of initial weights."""
     from transformers import Qwen3VLConfig
 
     ids = {name: tokenizer.convert_tokens_to_ids(token) for name, token in _TOKEN_FIELDS.items()}

@@ -1,7 +1,7 @@
-"""A trained reward model as one folder that stands alone: base, adapter, processor, frames, calibration.
+"""A reward model package: one self-contained folder with base, adapter, processor, frame settings and calibration.
 
-Only safetensors and JSON. A base from the Hub is named with its revision instead of copied. What it leaves out: how the
-folder becomes a registered model (`registry/register.py`).
+The folder has safetensors and JSON only. A base from the Hub is referenced by revision instead of copied. Out of scope:
+registering the folder as a model version (`registry/register.py`).
 """
 
 import json
@@ -23,7 +23,7 @@ CARD = "reward_model.json"
 
 @dataclass(frozen=True)
 class PackageSettings:
-    """What a package holds besides weights: the base's name, frames, calibration, and the length limit of a turn."""
+    """The settings in a package: the base, frames, calibration, and the maximum length of a turn."""
 
     base: Model
     frames: Frames
@@ -33,7 +33,7 @@ class PackageSettings:
 
 @dataclass(frozen=True)
 class Package:
-    """A package in memory: the model with its adapter, its processor, and what it was measured with."""
+    """A loaded package: the model with its adapter merged, its processor, and the settings it was evaluated with."""
 
     model: Any
     processor: Any
@@ -43,13 +43,13 @@ class Package:
 
 
 def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
-    """Write the folder; the same inputs give the same bytes.
+    """Write the folder; equal inputs give equal bytes.
 
     Raises:
-        CacError: `out` exists already.
+        CacError: `out` exists.
     """
     if out.exists():
-        raise CacError(f"{out} exists; a package is never written over another.")
+        raise CacError(f"{out} exists; packages are never overwritten.")
     out.mkdir(parents=True)
     shutil.copytree(adapter, out / "adapter")
     base = settings.base
@@ -69,18 +69,18 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
 
 
 def read_package(folder: Path) -> Package:
-    """Load what `write_package` wrote.
+    """Load a folder that `write_package` wrote.
 
     Raises:
-        CacError: the folder is no package, or it was made for another version of the dialogue.
+        CacError: the folder is not a package, or its dialogue version differs from this installation's.
     """
     card_file = folder / CARD
     if not card_file.is_file():
-        raise CacError(f"{folder} is no reward model package (it has no {CARD}).")
+        raise CacError(f"{folder} is not a reward model package (it has no {CARD}).")
     card = json.loads(card_file.read_text(encoding="utf-8"))
     if card["dialogue_version"] != DIALOGUE_VERSION:
         raise CacError(
-            f"{folder} speaks dialogue version {card['dialogue_version']}, this installation {DIALOGUE_VERSION}; "
+            f"{folder} uses dialogue version {card['dialogue_version']}, this installation {DIALOGUE_VERSION}; "
             "install the version of cac it was registered with."
         )
     base = card["base"]

@@ -123,8 +123,8 @@ def _summary(rollouts: Sequence[ClipRollouts], kept: int) -> dict[str, float]:
     }
     print(
         f"{NAME}  mean window reward {summary['windows']:.3g}, best of a clip {summary['best_windows']:.3g}; mean "
-        f"total reward {summary['reward']:.3g}, best {summary['best_reward']:.3g}; {kept} of {len(rollouts)} clips have "
-        "rollouts with different rewards",
+        f"total reward {summary['reward']:.3g}, best {summary['best_reward']:.3g}; {kept} of {len(rollouts)} clips "
+        "have rollouts with different rewards",
         flush=True,
     )
     return summary
