@@ -61,7 +61,7 @@ def root(small_dataset: Path, tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "data").symlink_to(small_dataset)
     monkeypatch.setattr(rollouts, "CLIPS_PER_JOB", 3)  # two jobs
-    monkeypatch.setattr(rollouts, "spread", lambda work, jobs, **_: map(work, jobs))  # here, so that it can be watched
+    monkeypatch.setattr(rollouts, "parallel_map", lambda work, jobs, **_: map(work, jobs))  # in this process
     return tmp_path / "root"
 
 
