@@ -16,7 +16,7 @@ from cac.batch.plan import listing_difference
 from cac.batch.run import BatchSettings, score_batch
 from cac.cli import main as cli
 from cac.errors import CacError
-from cac.registry import pinned
+from cac.registry import model_uri, pinned
 from cac.video.decode import Limits
 from cac.video.encode import encode
 
@@ -28,7 +28,7 @@ COUNT = 10  # three parts of up to four
 @pytest.fixture
 def judge(monkeypatch):
     judge = BrightIsClean()
-    monkeypatch.setattr(pinned, "resolve_version", lambda uri: judge.source)
+    monkeypatch.setattr(model_uri, "resolve_version", lambda uri: judge.source)
     monkeypatch.setattr(pinned, "pin", lambda source, device: judge)
     return judge
 

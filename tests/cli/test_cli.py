@@ -17,6 +17,7 @@ from cac.registry import loading
 from cac.registry import overrides as rollback_module
 from cac.registry import promote as promote_module
 from cac.registry.gate import Check, Decision
+from cac.registry.model_uri import default_model_uri
 from cac.registry.overrides import Rollback
 from cac.schema.dialogue import Finding
 from cac.schema.judgement import Judgement
@@ -61,7 +62,7 @@ def videos(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_model", lambda uri, package: DarkIsAnomalous())
+    monkeypatch.setattr(loading, "load_model", lambda uri: DarkIsAnomalous())
 
 
 def test_help_names_every_verb(capsys):
@@ -229,7 +230,7 @@ def test_a_missing_package_is_a_clear_error(videos, tmp_path, capsys):
 def test_an_unregistered_model_is_a_clear_error(tmp_path, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(CacError, match="no model at models:/cac-reward-model@champion"):
-        loading.load_model(cli.CHAMPION, None)
+        loading.load_model(default_model_uri(tmp_path / "params.yaml"))
 
 
 def test_summary_shows_intervals_and_dashes_for_what_is_undefined(tmp_path, monkeypatch, capsys):

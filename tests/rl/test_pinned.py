@@ -8,7 +8,8 @@ from helpers.rl_clips import DARK, MOTION, moving
 from helpers.rl_store import NAME
 
 from cac.errors import CacError
-from cac.registry.pinned import pin, pin_package, resolve_version
+from cac.registry.model_uri import resolve_version
+from cac.registry.pinned import pin, pin_package
 from cac.rl.reward import Rewarder, RewardSettings
 
 CHAMPION = f"models:/{NAME}@champion"

@@ -74,7 +74,7 @@ def score_batch(
     Raises:
         CacError: there is nothing to score, no such version, `out` is of another run, or a store does not answer.
     """
-    from cac.registry.pinned import resolve_version
+    from cac.registry.model_uri import resolve_version
 
     settings.check()
     videos = tuple(sample(open_source(source).videos(), most))

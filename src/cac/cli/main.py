@@ -17,12 +17,10 @@ from pathlib import Path
 from cac.cli.data import add_data_verbs
 from cac.cli.monitoring import add_drift_verbs
 from cac.cli.registry import add_registry_verbs
-from cac.cli.scoring import add_serving_verbs
+from cac.cli.scoring import DEFAULT_MODEL, add_serving_verbs
 from cac.cli.status import add_status_verb
 from cac.errors import EXIT_INTERRUPTED, EXIT_MISTAKE, CacError
 from cac.paths import TRAINING_STAGES
-
-CHAMPION = "models:/cac-reward-model@champion"
 
 _KEPT = "Nothing that was finished is lost; the same command starts over what was not."
 _KEPT_BY_TRAINING = "The checkpoints written so far are kept; the same command goes on from the last one."
@@ -75,7 +73,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
     add_registry_verbs(partial(_add_verb, verbs))
     _add_score_verb(verbs)
-    add_serving_verbs(partial(_add_verb, verbs), CHAMPION)
+    add_serving_verbs(partial(_add_verb, verbs))
     _add_ablate_verbs(verbs)
     _add_params_verbs(verbs)
     drift = verbs.add_parser(
@@ -103,7 +101,7 @@ def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
     score = _add_verb(verbs, "score", _score, "score videos with the registered model")
     score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     source = score.add_mutually_exclusive_group()
-    source.add_argument("--model", default=CHAMPION, metavar="URI", help=f"an MLflow model (default: {CHAMPION})")
+    source.add_argument("--model", metavar="URI", help=f"an MLflow model (default: {DEFAULT_MODEL})")
     source.add_argument("--package", type=Path, metavar="DIR", help="a model package in a folder; MLflow is not asked")
     score.add_argument("--json", action="store_true", help="print one JSON object a video")
     score.add_argument("--overlay", type=Path, metavar="MP4", help="write the one video with window and boxes drawn")
@@ -182,9 +180,14 @@ def _score(args: argparse.Namespace) -> int:
         raise CacError(f"--overlay {args.overlay} is the video itself, which it would replace. Name another file.")
     from cac.batch.score_files import Scored, draw_overlay, score_files
     from cac.cli.console import print_scores
-    from cac.registry.loading import load_model
+    from cac.registry.loading import load_model, load_package
+    from cac.registry.model_uri import default_model_uri
 
-    results = list(score_files(load_model(args.model, args.package), args.videos))
+    if args.package:
+        model = load_package(args.package)
+    else:
+        model = load_model(args.model or default_model_uri(args.params))
+    results = list(score_files(model, args.videos))
     print_scores(results, as_json=args.json)
     scored = [result for result in results if isinstance(result, Scored)]
     if args.overlay and scored:

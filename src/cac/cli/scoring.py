@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import EXIT_MISTAKE
+from cac.registry.model_uri import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from cac.batch.run import Summary
@@ -24,10 +25,13 @@ _SHOWN = 10  # failures named one by one
 _MEGA = 1_000_000
 
 
-def add_serving_verbs(add: AddVerb, model: str) -> None:
-    """Add the verbs with their arguments; `model` is what `serve` takes where none is named."""
+DEFAULT_MODEL = f"the champion of registry.model_name in params.yaml, or of {DEFAULT_MODEL_NAME} outside of a project"
+
+
+def add_serving_verbs(add: AddVerb) -> None:
+    """Add the verbs with their arguments."""
     serve = add("serve", _serve, "answer requests for scores over HTTP", "What was under way has been answered.")
-    serve.add_argument("--model", default=model, metavar="URI", help=f"resolved once, at start (default: {model})")
+    serve.add_argument("--model", metavar="URI", help=f"resolved once, at start (default: {DEFAULT_MODEL})")
     serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     serve.add_argument("--port", type=int, default=8000, metavar="N", help="0: any that is free (default: 8000)")
     _add_compute(serve)
@@ -81,6 +85,7 @@ def _limits(args: argparse.Namespace) -> "Limits":
 
 
 def _serve(args: argparse.Namespace) -> int:
+    from cac.registry.model_uri import default_model_uri
     from cac.serving.server import serve
     from cac.serving.settings import ServeSettings
 
@@ -95,7 +100,7 @@ def _serve(args: argparse.Namespace) -> int:
         timeout=args.timeout,
         allow_from=tuple(args.allow_from),
     )
-    serve(args.model, settings, args.device)
+    serve(args.model or default_model_uri(args.params), settings, args.device)
     return 0
 
 

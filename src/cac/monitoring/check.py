@@ -67,10 +67,10 @@ def check_drift(root: Path, params: Params, source: str, scratch: Path) -> Drift
     Raises:
         CacError: there are no videos, no champion, no reference, or a store does not answer.
     """
-    from cac.registry.pinned import resolve_version
+    from cac.registry.model_uri import champion_uri, resolve_version
 
     client, name = connect(), params.registry.model_name
-    model = resolve_version(f"models:/{name}@champion")
+    model = resolve_version(champion_uri(name))
     opened = open_source(source)
     listed = sample(opened.videos(), params.monitoring.max_clips)
     if not listed:

@@ -7,21 +7,19 @@ alias. Left out: serving, caching, and spreading a batch over several devices.
 """
 
 import logging
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
-from cac.registry.loading import load_model
+from cac.registry import loading
+from cac.registry.model_uri import resolve_version
 from cac.schema.judgement import Judgement
 from cac.video.decode import Video
 
 if TYPE_CHECKING:
     from cac.model.reward_model import RewardModel
-
-_REGISTERED = re.compile(r"models:/([^/@]+)(?:/(\d+)|@([^/@]+))")
 
 _log = logging.getLogger(__name__)
 
@@ -61,7 +59,7 @@ def pin(uri: str, device: str = "cpu") -> PinnedModel:
         CacError: there is no such version or device, or the version was not registered to the end.
     """
     source = resolve_version(uri)
-    pinned = _on_device(load_model(source, None), source, device)
+    pinned = _on_device(loading.load_model(source), source, device)
     _log.info("the reward is %s for this run (asked for: %s), on %s", source, uri, device)
     return pinned
 
@@ -72,7 +70,7 @@ def pin_package(folder: Path, device: str = "cpu") -> PinnedModel:
     Raises:
         CacError: the folder is no package, or there is no such device.
     """
-    return _on_device(load_model("", folder), str(folder), device)
+    return _on_device(loading.load_package(folder), str(folder), device)
 
 
 def _on_device(model: "RewardModel", source: str, device: str) -> PinnedModel:
@@ -82,26 +80,3 @@ def _on_device(model: "RewardModel", source: str, device: str) -> PinnedModel:
         reason = str(error).splitlines()[0]
         raise CacError(f"the model cannot be put on the device {device!r}: {reason}. Name cpu, or cuda:N.") from error
     return PinnedModel(model, source)
-
-
-def resolve_version(uri: str) -> str:
-    """Return `models:/NAME/NUMBER` of a URI that may hold an alias.
-
-    Raises:
-        CacError: it names no registered version, or one that was not registered to the end.
-    """
-    from cac.registry.versions import get_aliases, get_complete_version
-    from cac.tracking.mlflow_runs import connect
-
-    match = _REGISTERED.fullmatch(uri)
-    if match is None:
-        raise CacError(f"{uri!r} can't be pinned to a version. Give models:/NAME@ALIAS or models:/NAME/NUMBER.")
-    name, number, alias = match.groups()
-    client = connect()
-    if alias:
-        known = get_aliases(client, name)
-        if alias not in known:
-            has = ", ".join(sorted(known)) or "none"
-            raise CacError(f"{name} has no alias {alias!r} (it has: {has}). Promote a version first, or name a number.")
-        number = known[alias]
-    return f"models:/{name}/{get_complete_version(client, name, number).version}"

@@ -46,7 +46,7 @@ def remeasure_champion(
     from cac.registry.loading import load_model
 
     make_deterministic(params.compute)
-    model = load_model(f"models:/{champion.name}/{champion.version}", None)
+    model = load_model(f"models:/{champion.name}/{champion.version}")
     tags = save_predictions(client, run_id_of(champion), _judge_test_split(model, root, params.evaluation.batch_size))
     for key, value in tags.items():
         client.set_model_version_tag(champion.name, champion.version, key, value)
