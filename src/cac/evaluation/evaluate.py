@@ -32,7 +32,7 @@ from cac.paths import (
 )
 from cac.schema.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import discard
+from cac.training.checkpoints import remove
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
@@ -60,7 +60,7 @@ def evaluate(params: Params, root: Path) -> None:
     metrics = _measure(facts, params)
     _write(root, (metrics, _compare(facts, params)), judgements, calibrations, parts)
     _report(root, params, metrics, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]))
-    discard(root / SCRATCH / "checkpoints" / "evaluate")
+    remove(root / SCRATCH / "checkpoints" / "evaluate")
 
 
 def _read_parts(dataset: Path) -> Parts:

@@ -23,7 +23,7 @@ from cac.params import Params
 from cac.paths import DATASET, MODELS, TRAINING_STAGES
 from cac.schema.annotations import MANIFEST_NAME, Split, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import checkpoint_key, prepare
+from cac.training.checkpoints import checkpoint_key, prepare_folder
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
@@ -129,7 +129,7 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
     """
     single = params.compute.model_copy(update={"threads": 1})
     each = params if best_device() != "cpu" else params.model_copy(update={"compute": single})
-    work = _Work(root, each, prepare(root, "evaluate", _checkpoint_key(params, root)))
+    work = _Work(root, each, prepare_folder(root, "evaluate", _checkpoint_key(params, root)))
     largest_first = sorted(_checkpoint_jobs(work, splits), key=lambda job: job.start - job.stop)
     jobs: list[_CheckpointsJob | _BaselinesJob] = [_BaselinesJob(work, tuple(splits)), *largest_first]
     waiting = [job for job in jobs if not job.is_done()]
