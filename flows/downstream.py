@@ -16,7 +16,7 @@ from prefect.utilities.annotations import quote
 
 from cac.errors import CacError
 from cac.registry.pinned import PinnedModel, pin
-from cac.rl.downstream.experiment import WITH_MOTION, Result, Run, Setup, carry_out, trained
+from cac.rl.downstream.experiment import WITH_MOTION, Result, Run, Setup, load_generator, run_experiment
 from cac.rl.downstream.generator import ClipGenerator
 from cac.rl.downstream.pictures import draw_clips, draw_curves
 from cac.rl.downstream.summary import summarise, table
@@ -45,7 +45,7 @@ def downstream(uri: str, setup: Setup, runs: Sequence[Run]) -> State:
 @task(cache_policy=NO_CACHE, persist_result=False)
 def make(run: Run, setup: Setup, pinned: PinnedModel) -> Result:
     """Make a run, or read it if it was made."""
-    return carry_out(run, setup, pinned, RUNS, get_run_logger().info)
+    return run_experiment(run, setup, pinned, RUNS, get_run_logger().info)
 
 
 @task(task_run_name="summary", cache_policy=NO_CACHE, persist_result=False)
@@ -67,5 +67,5 @@ def _generators(runs: Sequence[Run]) -> dict[str, ClipGenerator]:
     shown = {"untrained": ClipGenerator(0)}
     for run in runs:
         title = "trained" if run.arm == WITH_MOTION else "trained without the motion term"
-        shown.setdefault(title, trained(run, RUNS))
+        shown.setdefault(title, load_generator(run, RUNS))
     return shown

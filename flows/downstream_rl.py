@@ -11,7 +11,7 @@ from pathlib import Path
 from cac.params import load_params
 from cac.paths import SCRATCH
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Run, Setup
-from cac.rl.downstream.optimise import Training
+from cac.rl.downstream.grpo import Training
 from flows.support.environment import prepare, stay_offline
 from flows.support.exits import guarded, told
 from flows.support.prefect_server import local_server

@@ -11,7 +11,7 @@ import pytest
 from helpers.judges import UNLOOKABLE, BrightIsClean, clip, score_of
 from helpers.s3_server import s3_server
 
-from cac.batch.listing import Listed, open_source
+from cac.batch.listing import ListedVideo, open_source
 from cac.batch.plan import listing_difference
 from cac.batch.run import BatchSettings, score_batch
 from cac.cli import main as cli
@@ -202,10 +202,10 @@ def test_a_run_that_was_cut_off_is_not_mixed_with_another(folder, judge, tmp_pat
 
 
 def test_two_runs_do_not_make_the_same_table(folder, judge, tmp_path):
-    from cac.batch.work import Work
+    from cac.batch.parts_folder import PartsFolder
 
     out = tmp_path / "scores.parquet"
-    with Work(out).locked(), pytest.raises(CacError, match="another run is making"):
+    with PartsFolder(out).locked(), pytest.raises(CacError, match="another run is making"):
         score_batch(str(folder), out, MODEL, SETTINGS)
 
 
@@ -253,16 +253,16 @@ def test_a_source_without_videos_is_a_clear_error(judge, tmp_path, monkeypatch, 
 
 
 def test_the_first_difference_of_two_listings_is_named():
-    a, b, c = (Listed(name, 1, "0") for name in "abc")
+    a, b, c = (ListedVideo(name, 1, "0") for name in "abc")
     assert listing_difference([a, b], [a, b]) is None
     assert listing_difference([a, c], [a, b, c]) == "b is new"
     assert listing_difference([a, b], [a, b, c]) == "c is new"
     assert listing_difference([a, b, c], [a, c]) == "b is gone"
-    assert listing_difference([a, b], [a, Listed("b", 2, "0")]) == "b has changed"
+    assert listing_difference([a, b], [a, ListedVideo("b", 2, "0")]) == "b has changed"
 
 
 def test_a_plan_survives_its_file(folder, tmp_path):
     from cac.batch.plan import Plan
 
-    plan = Plan("x", "models:/m/1", SETTINGS, (Listed("é.mp4", 3, "1"),))
+    plan = Plan("x", "models:/m/1", SETTINGS, (ListedVideo("é.mp4", 3, "1"),))
     assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan

@@ -57,7 +57,7 @@ def test_every_row_has_every_metric_with_its_interval(root: Path) -> None:
 
 def test_the_base_by_itself_counts_only_what_it_says_without_the_grammar(root: Path, params: Params) -> None:
     judged = judge_all(params, root, ["val"])
-    assert judged["base"]["val"] == [judgement.by_itself() for judgement in judged["base_guided"]["val"]]
+    assert judged["base"]["val"] == [judgement.without_constraint() for judgement in judged["base_guided"]["val"]]
     assert not any(judgement.unaided for judgement in judged["base_guided"]["val"])
 
 

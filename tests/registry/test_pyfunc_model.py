@@ -14,7 +14,7 @@ from cac.model.package import PackageSettings, write_package
 from cac.registry.candidate import LOADER
 from cac.registry.pyfunc_model import RewardPyfunc, signature
 from cac.registry.versions import COMPLETE, REGISTRATION_TAG
-from cac.schema.answer import COLUMNS, answer
+from cac.schema.score_row import COLUMNS, score_row
 from cac.tracking.mlflow_runs import connect, experiment_id
 from cac.video.decode import decode
 from cac.video.encode import encode
@@ -95,7 +95,7 @@ def test_every_form_of_a_video_gets_the_same_answer(load, clip, s3):
     assert set(table.columns) == {*COLUMNS, "prompt", "model_version"}
     inner = model.unwrap_python_model()._model
     (judgement,) = inner.judge([video])
-    served = answer(inner.score(judgement), judgement)
+    served = score_row(inner.score(judgement), judgement)
     assert served.pop("score") == pytest.approx(table["score"][0], abs=1e-6)
     assert served == {name: table[name][0] for name in served}, "the server and batch scoring say the same"
     assert list(table.columns) == model.metadata.get_output_schema().input_names()

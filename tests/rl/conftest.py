@@ -1,6 +1,6 @@
 """A judge that can speak: the nano, taught within seconds that dark clips are clean and bright ones anomalous.
 
-What a base of random weights says has nothing to do with a clip, so it would not tell one reward from another.
+What a base of random weights says has nothing to do with a clip, so it would not log one reward from another.
 """
 
 from collections.abc import Callable

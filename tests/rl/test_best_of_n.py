@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.rl.best_of_n import best_of_n, ranked
+from cac.rl.best_of_n import best_of_n, rank
 
 REWARDS = st.lists(st.floats(-2, 2) | st.sampled_from([0.5, 0.5 + 1e-9, 0.25]), min_size=1, max_size=12)
 
@@ -14,13 +14,13 @@ REWARDS = st.lists(st.floats(-2, 2) | st.sampled_from([0.5, 0.5 + 1e-9, 0.25]), 
 @settings(deadline=None)
 @given(REWARDS)
 def test_an_order_holds_every_video_once_by_falling_reward(rewards):
-    order = ranked(rewards)
+    order = rank(rewards)
     assert sorted(order) == list(range(len(rewards)))
     assert all(rewards[a] >= rewards[b] - 1e-6 for a, b in pairwise(order))
 
 
 def test_of_equals_the_first_given_comes_first():
-    assert ranked([0.1, 0.9, 0.1 + 1e-9, 0.9, -0.0, 0.0]) == (1, 3, 0, 2, 4, 5)
+    assert rank([0.1, 0.9, 0.1 + 1e-9, 0.9, -0.0, 0.0]) == (1, 3, 0, 2, 4, 5)
 
 
 def test_the_best_is_clean_and_moves(rewarder):

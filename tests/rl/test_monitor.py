@@ -6,21 +6,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.rl.monitor import Monitor, MonitorSettings, Rewarded
+from cac.rl.monitor import Monitor, MonitorSettings, VideoReward
 from cac.schema.dialogue import Look, Scan
-from cac.schema.judgement import judgement_of
+from cac.schema.judgement import combine_turns
 
 REFERENCE = 0.1
 WATCH = MonitorSettings(window=10)
 
 
-def one(score: float, motion: float, parsed: bool = True) -> Rewarded:
+def one(score: float, motion: float, parsed: bool = True) -> VideoReward:
     look = Look((), None, None, "clean") if parsed else None
-    judgement = judgement_of(Scan((), ()), look, margin=0.0, frames_seen=1, texts=("", ""))
-    return Rewarded(score, score, motion, judgement)
+    judgement = combine_turns(Scan((), ()), look, margin=0.0, frames_seen=1, texts=("", ""))
+    return VideoReward(score, score, motion, judgement)
 
 
-def watched(*groups: list[Rewarded]) -> Monitor:
+def watched(*groups: list[VideoReward]) -> Monitor:
     monitor = Monitor(REFERENCE, WATCH)
     for group in groups:
         monitor.observe(group)

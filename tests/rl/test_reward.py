@@ -13,7 +13,7 @@ from cac.registry.pinned import pin_package
 from cac.rl.reward import Rewarder, RewardSettings, combined_reward
 from cac.video.decode import Video
 from cac.video.encode import encode
-from cac.video.motion import motion
+from cac.video.motion import mean_motion
 
 SCORES = st.floats(0, 1)
 MOTIONS = st.floats(0, 10)
@@ -87,7 +87,7 @@ def test_the_model_is_told_dark_clips_from_bright_ones(rewarder):
     assert dark.score > bright.score + 0.2
     assert (dark.judgement.verdict, bright.judgement.verdict) == ("clean", "anomalous")
     assert dark.reward == dark.score, "it moves enough"
-    assert dark.motion == motion(moving(DARK))
+    assert dark.motion == mean_motion(moving(DARK))
 
 
 def test_a_frozen_copy_earns_less_though_its_score_is_the_same(rewarder):
@@ -176,7 +176,7 @@ def test_threads_wait_for_each_other(rewarder):
 
 
 def test_the_monitor_sees_training_only(rewarder):
-    rewarder.without_record([moving(DARK)])
+    rewarder.evaluate([moving(DARK)])
     assert rewarder.monitor.last is None
     (one,) = rewarder([moving(DARK)])
     assert rewarder.monitor.last.score == one.score

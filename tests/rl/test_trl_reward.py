@@ -59,7 +59,7 @@ def test_completions_become_videos_in_a_real_trainer(policy, rewarder, tmp_path)
 
     reward = AnomalyReward(rewarder, from_completions(render))
     trainer = train(policy, tmp_path, reward, [{"prompt": "a ball"}, {"prompt": "a box"}])
-    expected = [one.reward for one in rewarder.without_record([moving(brightness(text)) for _, text in seen])]
+    expected = [one.reward for one in rewarder.evaluate([moving(brightness(text)) for _, text in seen])]
     (row,) = [row for row in trainer.state.log_history if "reward" in row]
     assert row.keys() >= METRICS
     assert row["rewards/AnomalyReward/mean"] == pytest.approx(sum(expected) / len(expected), abs=1e-4)
@@ -91,7 +91,7 @@ def test_environments_hand_over_their_videos_in_a_real_trainer(policy, rewarder,
     rows = [{"prompt": [{"role": "user", "content": "film"}], "filmed": filmed} for filmed in (True, False)]
     reward = AnomalyReward(rewarder, from_environments())
     trainer = train(policy, tmp_path, reward, rows, environment_factory=Studio)
-    clean = rewarder.without_record([moving(DARK)])[0].reward
+    clean = rewarder.evaluate([moving(DARK)])[0].reward
     assert sorted(trainer._logs["rewards"]["AnomalyReward"]) == pytest.approx([-1, -1, clean, clean], abs=1e-4)
     assert sorted(trainer._logs["extra"]["cac_parsed"]) == [False, False, True, True]
 

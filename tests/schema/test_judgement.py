@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cac.schema.dialogue import Finding
 from cac.schema.geometry import Box
-from cac.schema.judgement import Judgement, windows_of
+from cac.schema.judgement import Judgement, windows_from_findings
 from cac.schema.taxonomy import LEAVES, family_of
 
 UNIT = st.floats(0, 1)
@@ -54,8 +54,8 @@ def test_round_trip_through_json(judgement) -> None:
 
 @given(judgement=judgements())
 def test_what_needed_help_abstains_by_itself(judgement: Judgement) -> None:
-    assert judgement.by_itself() is judgement
-    alone = replace(judgement, unaided=False).by_itself()
+    assert judgement.without_constraint() is judgement
+    alone = replace(judgement, unaided=False).without_constraint()
     assert (alone.margin, alone.verdict, alone.windows, alone.findings) == (0.0, "clean", (), ())
     assert (alone.family, alone.leaf, alone.parsed) == (None, None, False)
     assert (alone.look_text, alone.frames_seen) == (judgement.look_text, judgement.frames_seen)
@@ -101,9 +101,9 @@ def test_the_windows_of_a_single_look_reach_half_way_to_the_clear_frames() -> No
         return Finding(time, (0.1, 0.1, 0.2, 0.2)) if odd else Finding(time)
 
     looks = [finding(time, odd) for time, odd in [(0.2, False), (0.6, True), (1.0, True), (1.4, False), (1.8, True)]]
-    (first, second) = windows_of(looks, 2.0)
+    (first, second) = windows_from_findings(looks, 2.0)
     assert first == pytest.approx((0.4, 1.2))
     assert second == pytest.approx((1.6, 2.0))
-    assert windows_of([finding(0.2, False)], 2.0) == ()
-    assert windows_of([finding(0.2, True)], 2.0) == ((0.0, 2.0),)
-    assert windows_of([], 2.0) == ()
+    assert windows_from_findings([finding(0.2, False)], 2.0) == ()
+    assert windows_from_findings([finding(0.2, True)], 2.0) == ((0.0, 2.0),)
+    assert windows_from_findings([], 2.0) == ()

@@ -16,7 +16,7 @@ from cac.io.s3 import SCHEME, Bucket
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedVideo:
     """A video to score.
 
     Attributes:
@@ -33,10 +33,10 @@ class Listed:
 class Source(Protocol):
     """Where videos come from."""
 
-    def videos(self) -> list[Listed]:
+    def videos(self) -> list[ListedVideo]:
         """List them, sorted by name."""
 
-    def read(self, video: Listed, most_bytes: int) -> bytes:
+    def read(self, video: ListedVideo, most_bytes: int) -> bytes:
         """Return one's content, if it is not larger."""
 
 
@@ -46,7 +46,7 @@ class FolderSource:
 
     folder: Path
 
-    def videos(self) -> list[Listed]:
+    def videos(self) -> list[ListedVideo]:
         """List the videos by name; only a name that is text can stand in a table.
 
         Raises:
@@ -58,16 +58,16 @@ class FolderSource:
             found += [self._listed(path) for path in paths if path.is_file()]
         return sorted(found, key=lambda video: video.name)
 
-    def _listed(self, path: Path) -> Listed:
+    def _listed(self, path: Path) -> ListedVideo:
         name = path.relative_to(self.folder).as_posix()
         try:
             name.encode()
         except UnicodeEncodeError as error:
             raise CacError(f"the file name {name!r} is no UTF-8 and cannot stand in a table. Rename it.") from error
         facts = path.stat()
-        return Listed(name, facts.st_size, str(facts.st_mtime_ns))
+        return ListedVideo(name, facts.st_size, str(facts.st_mtime_ns))
 
-    def read(self, video: Listed, most_bytes: int) -> bytes:
+    def read(self, video: ListedVideo, most_bytes: int) -> bytes:
         """Return a file's content.
 
         Raises:
@@ -87,11 +87,11 @@ class S3Source:
 
     bucket: Bucket
 
-    def videos(self) -> list[Listed]:
+    def videos(self) -> list[ListedVideo]:
         """List the videos by key; as `Bucket.objects`."""
-        return [Listed(one.key, one.size, one.etag) for one in self.bucket.objects() if _is_video(one.key)]
+        return [ListedVideo(one.key, one.size, one.etag) for one in self.bucket.objects() if _is_video(one.key)]
 
-    def read(self, video: Listed, most_bytes: int) -> bytes:
+    def read(self, video: ListedVideo, most_bytes: int) -> bytes:
         """Return an object's content; as `Bucket.fetch`."""
         return self.bucket.fetch(video.name, most_bytes)
 
@@ -109,7 +109,7 @@ def open_source(source: str) -> Source:
     return FolderSource(Path(source))
 
 
-def sample(videos: Sequence[Listed], most: int | None) -> list[Listed]:
+def sample(videos: Sequence[ListedVideo], most: int | None) -> list[ListedVideo]:
     """Return at most so many videos, in their order. Which ones follows from a hash of their names alone."""
     if most is None or len(videos) <= most:
         return list(videos)

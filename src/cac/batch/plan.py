@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
 
-from cac.batch.listing import Listed
+from cac.batch.listing import ListedVideo
 from cac.errors import CacError
 from cac.video.decode import Limits
 
@@ -50,7 +50,7 @@ class Plan:
     source: str
     model: str
     settings: BatchSettings
-    videos: tuple[Listed, ...]
+    videos: tuple[ListedVideo, ...]
 
     @property
     def part_size(self) -> int:
@@ -58,12 +58,12 @@ class Plan:
         return self.settings.batch_size * BATCHES_IN_A_PART
 
     @property
-    def parts(self) -> list[tuple[Listed, ...]]:
+    def parts(self) -> list[tuple[ListedVideo, ...]]:
         """The listing in parts."""
         size = self.part_size
         return [self.videos[start : start + size] for start in range(0, len(self.videos), size)]
 
-    def made_with(self) -> dict[str, Any]:
+    def provenance(self) -> dict[str, Any]:
         """Return what the table's values depend on besides the videos, as JSON-ready data."""
         return {"model": self.model, "settings": asdict(self.settings)}
 
@@ -75,11 +75,11 @@ class Plan:
     def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
         """Read what `to_dict` wrote."""
         settings = {**data["settings"], "limits": Limits(**data["settings"]["limits"])}
-        videos = tuple(Listed(**video) for video in data["videos"])
+        videos = tuple(ListedVideo(**video) for video in data["videos"])
         return cls(data["source"], data["model"], BatchSettings(**settings), videos)
 
 
-def difference(before: Plan, now: Plan) -> str | None:
+def plan_difference(before: Plan, now: Plan) -> str | None:
     """Say how a run that was begun differs from the one asked for; None if it does not."""
     if before.source != now.source:
         return f"it reads {before.source}, not {now.source}"
@@ -90,7 +90,7 @@ def difference(before: Plan, now: Plan) -> str | None:
     return listing_difference(before.videos, now.videos)
 
 
-def listing_difference(before: Sequence[Listed], now: Sequence[Listed]) -> str | None:
+def listing_difference(before: Sequence[ListedVideo], now: Sequence[ListedVideo]) -> str | None:
     """Name the first file in which two listings differ; None if there is none."""
     for old, new in zip_longest(before, now):
         if old == new:

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
-from cac.batch.listing import Listed, Source
+from cac.batch.listing import ListedVideo, Source
 from cac.batch.plan import BatchSettings
 from cac.errors import CacError
 from cac.io.s3 import StoreUnreachableError
-from cac.schema.answer import answer
 from cac.schema.judgement import Judgement
+from cac.schema.score_row import score_row
 from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
@@ -28,14 +28,14 @@ Judged = tuple[float, Judgement]
 class Loaded:
     """A video as it was read: its frames, or why there are none; its content's hash if that could be read."""
 
-    listed: Listed
+    listed: ListedVideo
     video: Video | None
     sha256: str | None
     error: str | None
 
 
 def part_rows(
-    pinned: "PinnedModel", source: Source, settings: BatchSettings, parts: Sequence[Sequence[Listed]]
+    pinned: "PinnedModel", source: Source, settings: BatchSettings, parts: Sequence[Sequence[ListedVideo]]
 ) -> Iterator[list[dict[str, Any]]]:
     """Yield the rows of each part, a row a video in their order.
 
@@ -53,7 +53,7 @@ def part_rows(
 
 
 def ahead(
-    pool: ThreadPoolExecutor, items: Iterable[Listed], work: Callable[[Listed], Loaded], depth: int
+    pool: ThreadPoolExecutor, items: Iterable[ListedVideo], work: Callable[[ListedVideo], Loaded], depth: int
 ) -> Iterator[Loaded]:
     """Yield what `work` makes of each item, in order, with up to `depth` more under way or done."""
     waiting: deque[Future[Loaded]] = deque()
@@ -65,7 +65,7 @@ def ahead(
         yield waiting.popleft().result()
 
 
-def load(source: Source, listed: Listed, settings: BatchSettings) -> Loaded:
+def load(source: Source, listed: ListedVideo, settings: BatchSettings) -> Loaded:
     """Read and decode a video; what is wrong with this one is noted, not raised.
 
     Raises:
@@ -113,5 +113,5 @@ def _row(model: str, one: Loaded, judged: Judged | str | None) -> dict[str, Any]
         "model_version": model.rpartition("/")[2],
     }
     if isinstance(judged, tuple):
-        return row | answer(*judged)
+        return row | score_row(*judged)
     return row | {"error": judged}

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cac.batch.listing import open_source, sample
-from cac.batch.plan import BatchSettings, Plan, difference
+from cac.batch.parts_folder import PartsFolder
+from cac.batch.plan import BatchSettings, Plan, plan_difference
 from cac.batch.rows import part_rows
-from cac.batch.table import join_parts, read_columns, read_made_with, write_part
-from cac.batch.work import Work
+from cac.batch.table import join_parts, read_columns, read_provenance, write_part
 from cac.errors import CacError
 from cac.io.progress import track
 
@@ -81,7 +81,7 @@ def score_batch(
     plan = Plan(source, resolve_version(uri), settings, videos)
     if not plan.videos:
         raise CacError(f"no videos below {source}. Name a folder of videos, or s3://bucket/prefix.")
-    work = Work(out)
+    work = PartsFolder(out)
     with work.locked():
         if restart:
             out.unlink(missing_ok=True)
@@ -93,30 +93,30 @@ def score_batch(
             return _summary(out, plan.model, written=False)
         _begin(work, begun, plan)
         _score_missing(work, plan, engine)
-        join_parts([work.part(number) for number in range(len(plan.parts))], out, work.joined, plan.made_with())
+        join_parts([work.part(number) for number in range(len(plan.parts))], out, work.joined, plan.provenance())
         work.clear()
     return _summary(out, plan.model, written=True)
 
 
-def _begin(work: Work, begun: Plan | None, plan: Plan) -> None:
+def _begin(work: PartsFolder, begun: Plan | None, plan: Plan) -> None:
     if begun is None:
         work.begin(plan)
         return
-    changed = difference(begun, plan)
+    changed = plan_difference(begun, plan)
     if changed:
         raise CacError(f"a run that was cut off is to make {work.out}, but {changed}. Ask for the same, or: {_ANEW}")
 
 
 def _check_finished(out: Path, plan: Plan) -> None:
     """See that a table that is there is the one asked for. Files of the same name and size count as the same."""
-    if read_made_with(out) != plan.made_with():
+    if read_provenance(out) != plan.provenance():
         raise CacError(f"{out} exists, and was made with another model or other settings, or by others. {_ANEW}")
     there = read_columns(out, "video", "size_bytes")
     if there != [(video.name, video.size) for video in plan.videos]:
         raise CacError(f"{out} exists, and is of other videos than are below {plan.source} now. {_ANEW}")
 
 
-def _score_missing(work: Work, plan: Plan, engine: Engine) -> None:
+def _score_missing(work: PartsFolder, plan: Plan, engine: Engine) -> None:
     missing = [number for number in range(len(plan.parts)) if not work.part(number).is_file()]
     if not missing:
         return

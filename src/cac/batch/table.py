@@ -11,7 +11,7 @@ from cac.errors import CacError
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_MADE_WITH = b"cac"  # the key of the settings in the file's own metadata
+_PROVENANCE_KEY = b"cac"  # the key of the settings in the file's own metadata
 _ROW_GROUP = 4096
 
 
@@ -47,31 +47,31 @@ def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     _write(path, schema(), [pa.Table.from_pylist(list(rows), schema=schema())])
 
 
-def join_parts(parts: Sequence[Path], out: Path, scratch: Path, made_with: Mapping[str, Any]) -> None:
+def join_parts(parts: Sequence[Path], out: Path, scratch: Path, provenance: Mapping[str, Any]) -> None:
     """Write the parts as one table, which takes the place of `out` when it is whole.
 
     Args:
         parts: in the order of their rows.
         out: the table.
         scratch: a place on the same file system to write it at.
-        made_with: kept in the file's metadata; `read_made_with` gives it back.
+        provenance: kept in the file's metadata; `read_provenance` gives it back.
     """
     import pyarrow.parquet as pq
 
-    text = json.dumps(made_with, sort_keys=True).encode()
-    described = schema().with_metadata({_MADE_WITH: text})
+    text = json.dumps(provenance, sort_keys=True).encode()
+    described = schema().with_metadata({_PROVENANCE_KEY: text})
     _write(scratch, described, (pq.ParquetFile(part).read() for part in parts))
     scratch.replace(out)
 
 
-def read_made_with(table: Path) -> dict[str, Any] | None:
+def read_provenance(table: Path) -> dict[str, Any] | None:
     """Return what a table was made with; None if it is none of ours."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         metadata = pq.read_schema(table).metadata or {}
-        return json.loads(metadata[_MADE_WITH])
+        return json.loads(metadata[_PROVENANCE_KEY])
     except (pa.ArrowInvalid, OSError, KeyError, ValueError):
         return None
 

@@ -1,1 +1,1 @@
-"""The command `cac`: arguments, tables and exit codes of every verb. The only package that knows the console."""
+"""The command line: the arguments and the output of every verb; the work is done in the other packages."""

@@ -105,7 +105,7 @@ def _serve(args: argparse.Namespace) -> int:
 
 
 def _score_batch(args: argparse.Namespace) -> int:
-    from cac.batch.on_ray import ray_engine
+    from cac.batch.ray_engine import ray_engine
     from cac.batch.run import BatchSettings, one_process, score_batch
 
     engine = ray_engine(args.actors) if args.engine == "ray" else one_process

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
-from cac.evaluation.judging import GUIDED_BASE, Judgements, judge_all
+from cac.evaluation.judging import CONSTRAINED_BASE, Judgements, judge_all
 from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.model.adapters import require_adapter
@@ -109,8 +109,8 @@ def _compare(facts: AllFacts, params: Params) -> dict[str, dict[str, dict[str, I
         split: {
             f"{later} minus {earlier}": paired_difference(rows[later], rows[earlier], samples, seed)
             for earlier, later in (
-                *pairwise((GUIDED_BASE, *TRAINING_STAGES)),
-                *((row, FINAL) for row in ("base", GUIDED_BASE, "frame_difference")),
+                *pairwise((CONSTRAINED_BASE, *TRAINING_STAGES)),
+                *((row, FINAL) for row in ("base", CONSTRAINED_BASE, "frame_difference")),
             )
         }
         for split, rows in facts.items()

@@ -28,7 +28,7 @@ from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
-GUIDED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
+CONSTRAINED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
 BASELINES = ("majority", "frame_difference")
 BATCHES_PER_JOB = 3  # a job loads every checkpoint once; what an interruption undoes is a checkpoint's part of one
 MEMORY = 2**29  # bytes of images' encodings that a job may keep
@@ -140,9 +140,9 @@ def judge_all(params: Params, root: Path, splits: Sequence[Split]) -> Judgements
         list(map(run, waiting))
     judged: Judgements = {row: {split: work.read(row, split) for split in splits} for row in (*CHECKPOINTS, *BASELINES)}
     alone: dict[str, list[Judgement]] = {
-        split: [judgement.by_itself() for judgement in rows] for split, rows in judged["base"].items()
+        split: [judgement.without_constraint() for judgement in rows] for split, rows in judged["base"].items()
     }
-    return {"base": alone, GUIDED_BASE: judged.pop("base"), **judged}
+    return {"base": alone, CONSTRAINED_BASE: judged.pop("base"), **judged}
 
 
 def _checkpoint_jobs(work: _Work, splits: Sequence[Split]) -> Iterator[_CheckpointsJob]:

@@ -25,7 +25,6 @@ from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
     Message,
     Scan,
-    as_written,
     look_content,
     look_prompt,
     parse_look,
@@ -33,9 +32,10 @@ from cac.schema.dialogue import (
     scan_prompt,
     split_tool_call,
     tool_reply,
+    verbatim_reply,
 )
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
-from cac.schema.judgement import Judgement, judgement_of, windows_of
+from cac.schema.judgement import Judgement, combine_turns, windows_from_findings
 from cac.schema.taxonomy import LEAVES
 from cac.video.decode import Video
 from cac.video.views import View, coarse_view, dense_view, only_view
@@ -208,13 +208,13 @@ def log_odds(log_probability: float) -> float:
 
 def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Message]:
     """Return the dialogue up to turn 2."""
-    return [*prompt, as_written(scan_text), tool_reply(look_content(view.images, view.times))]
+    return [*prompt, verbatim_reply(scan_text), tool_reply(look_content(view.images, view.times))]
 
 
 def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
     look = parse_look(answer.text)
-    scan = Scan((), windows_of(look.findings, video.duration)) if look else None
-    return judgement_of(
+    scan = Scan((), windows_from_findings(look.findings, video.duration)) if look else None
+    return combine_turns(
         scan,
         look,
         margin=answer.margin,
@@ -228,7 +228,7 @@ def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views:
     coarse, dense = views
     seen = set(coarse.indices) | set(dense.indices if dense else [])
     looked = looked or Answer("", 0.0, unaided=False)
-    return judgement_of(
+    return combine_turns(
         scan,
         parse_look(looked.text),
         margin=looked.margin,

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cac.batch.listing import Listed, open_source, sample
+from cac.batch.listing import ListedVideo, open_source, sample
 from cac.batch.plan import BatchSettings
 from cac.batch.run import score_batch
 from cac.errors import CacError
@@ -92,7 +92,7 @@ def check_drift(root: Path, params: Params, source: str, scratch: Path) -> Drift
     return DriftCheck(report=report, run_id=run_id, new=True)
 
 
-def _listing(model: str, videos: Sequence[Listed], settings: Monitoring, accepted: str | None) -> str:
+def _listing(model: str, videos: Sequence[ListedVideo], settings: Monitoring, accepted: str | None) -> str:
     """Return a hash of everything the result depends on: files, version, thresholds and accepted reference."""
     rows = [asdict(video) for video in videos]
     facts = [model, rows, settings.max_drift, settings.significance, accepted]

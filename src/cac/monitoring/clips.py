@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from cac.batch.listing import Listed, Source
+from cac.batch.listing import ListedVideo, Source
 from cac.batch.plan import BatchSettings
 from cac.batch.table import read_columns
 from cac.errors import CacError
@@ -79,7 +79,7 @@ def clips_from_predictions(measured: Predictions) -> list[ScoredClip]:
 
 
 def with_duration_and_motion(
-    clips: Iterable[ScoredClip], source: Source, listed: Sequence[Listed], settings: BatchSettings
+    clips: Iterable[ScoredClip], source: Source, listed: Sequence[ListedVideo], settings: BatchSettings
 ) -> list[ScoredClip]:
     """Return the clips with duration and motion, read from the source; clips that cannot be read stay unchanged.
 
@@ -91,11 +91,11 @@ def with_duration_and_motion(
 
 
 def _with_duration_and_motion(
-    clip: ScoredClip, source: Source, listed: Listed | None, settings: BatchSettings
+    clip: ScoredClip, source: Source, listed: ListedVideo | None, settings: BatchSettings
 ) -> ScoredClip:
     if listed is None or clip.score is None:
         return clip
-    from cac.video.motion import motion
+    from cac.video.motion import mean_motion
 
     try:
         video = decode(source.read(listed, settings.max_bytes), settings.limits, name=listed.name)
@@ -103,7 +103,7 @@ def _with_duration_and_motion(
         raise
     except CacError:
         return clip  # deleted since it was scored
-    return replace(clip, duration=video.duration, motion=motion(video))
+    return replace(clip, duration=video.duration, motion=mean_motion(video))
 
 
 def write_lines(clips: Iterable[ScoredClip]) -> str:

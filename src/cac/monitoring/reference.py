@@ -58,8 +58,8 @@ def _with_motion(scored: Sequence[ScoredClip], clips: Sequence[Clip], dataset: P
 
 
 def _measured(one: ScoredClip, clip: Clip, path: Path) -> ScoredClip:
-    from cac.video.motion import motion
+    from cac.video.motion import mean_motion
 
     if not path.is_file() or file_sha256(path) != clip.sha256:
         return one
-    return replace(one, motion=motion(decode(path)))
+    return replace(one, motion=mean_motion(decode(path)))

@@ -1,1 +1,1 @@
-"""The reward model in downstream reinforcement learning: rewards for trainers, best-of-N, a guard against hacking."""
+"""The reward model in downstream reinforcement learning: rewards for trainers, best-of-N, a reward-hacking monitor."""

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cac.errors import CacError
-from cac.rl.monitor import Rewarded
-from cac.rl.reward import AnyVideo, Rewarder
+from cac.rl.monitor import VideoReward
+from cac.rl.reward import Rewarder, VideoInput
 
 _DECIMALS = 6  # a video's score can differ in the eighth decimal with what it was batched with
 
@@ -24,7 +24,7 @@ class Ranking:
     """
 
     order: tuple[int, ...]
-    rewarded: tuple[Rewarded, ...]
+    rewarded: tuple[VideoReward, ...]
 
     @property
     def best(self) -> int:
@@ -32,7 +32,7 @@ class Ranking:
         return self.order[0]
 
 
-def best_of_n(rewarder: Rewarder, videos: Sequence[AnyVideo]) -> Ranking:
+def best_of_n(rewarder: Rewarder, videos: Sequence[VideoInput]) -> Ranking:
     """Rank the videos of one prompt; the rewarder's monitor does not see them.
 
     Raises:
@@ -40,10 +40,10 @@ def best_of_n(rewarder: Rewarder, videos: Sequence[AnyVideo]) -> Ranking:
     """
     if not videos:
         raise CacError("no video to choose from. Give best_of_n at least one.")
-    rewarded = rewarder.without_record(videos)
-    return Ranking(ranked([one.reward for one in rewarded]), tuple(rewarded))
+    rewarded = rewarder.evaluate(videos)
+    return Ranking(rank([one.reward for one in rewarded]), tuple(rewarded))
 
 
-def ranked(rewards: Sequence[float]) -> tuple[int, ...]:
+def rank(rewards: Sequence[float]) -> tuple[int, ...]:
     """Return positions by falling reward; of rewards that are equal to six decimals the one given first comes first."""
     return tuple(sorted(range(len(rewards)), key=lambda i: -round(rewards[i], _DECIMALS)))

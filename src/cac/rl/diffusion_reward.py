@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
-from cac.rl.monitor import Rewarded
+from cac.rl.monitor import VideoReward
 from cac.rl.reward import Rewarder
 from cac.video.decode import Video
 
@@ -59,7 +59,7 @@ class DiffusionReward:
         }
         return {name: _column(values, videos) for name, values in details.items()}, {}
 
-    def _reward(self, videos: "Tensor", prompts: Sequence[str]) -> list[Rewarded]:
+    def _reward(self, videos: "Tensor", prompts: Sequence[str]) -> list[VideoReward]:
         check_videos(videos)
         if len(prompts) != len(videos):
             raise CacError(f"{len(videos)} videos but {len(prompts)} prompts; give one prompt a video.")

@@ -80,7 +80,7 @@ class Monitor:
         self._seen = 0
         self._suspected = False
 
-    def observe(self, rewarded: Iterable["Rewarded"]) -> None:
+    def observe(self, rewarded: Iterable["VideoReward"]) -> None:
         """Take in the clips of a step; a flag that goes up is logged as a warning."""
         for one in rewarded:
             self._add(_Clip(one.score, one.motion, one.parsed))
@@ -156,7 +156,7 @@ class Monitor:
 
 
 @dataclass(frozen=True)
-class Rewarded:
+class VideoReward:
     """What a video earns and why.
 
     Attributes:

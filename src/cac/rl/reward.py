@@ -26,15 +26,15 @@ import numpy as np
 
 from cac.errors import CacError
 from cac.registry.pinned import PinnedModel
-from cac.rl.monitor import Monitor, MonitorSettings, Rewarded
+from cac.rl.monitor import Monitor, MonitorSettings, VideoReward
 from cac.schema.judgement import Judgement
 from cac.video.decode import Video, decode
-from cac.video.motion import motion
+from cac.video.motion import mean_motion
 
 UNPARSED_SCORE = 0.0
 BAND = (0.45, 1.5)  # of usual motion; other bounds were measured: docs/how-to/improve-a-generator.md
 
-AnyVideo = Video | Path | str | None
+VideoInput = Video | Path | str | None
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Rewarder:
         self._batch_size = batch_size
         self._lock = threading.Lock()
 
-    def __call__(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+    def __call__(self, videos: Sequence[VideoInput]) -> list[VideoReward]:
         """Reward the videos of a training step, in their order, and let the monitor see them.
 
         A video is decoded frames or a file's path; None, where a rollout made no video, earns the least there is.
@@ -118,29 +118,29 @@ class Rewarder:
             self.monitor.observe(rewarded)
         return rewarded
 
-    def without_record(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+    def evaluate(self, videos: Sequence[VideoInput]) -> list[VideoReward]:
         """Do the same for videos that are not the training's: evaluation, best-of-N. The monitor sees nothing."""
         with self._lock:
             return self._reward(videos)
 
-    def _reward(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+    def _reward(self, videos: Sequence[VideoInput]) -> list[VideoReward]:
         size = self._batch_size
         batches = (videos[start : start + size] for start in range(0, len(videos), size))
         return [rewarded for batch in batches for rewarded in self._reward_batch(batch)]
 
-    def _reward_batch(self, videos: Sequence[AnyVideo]) -> list[Rewarded]:
+    def _reward_batch(self, videos: Sequence[VideoInput]) -> list[VideoReward]:
         decoded = [None if video is None else _decoded(video) for video in videos]
         there = [video for video in decoded if video is not None]
         judged = iter(self.pinned.judge(there, self._batch_size) if there else [])
         return [self._nothing() if video is None else self._rewarded(video, *next(judged)) for video in decoded]
 
-    def _rewarded(self, video: Video, score: float, judgement: Judgement) -> Rewarded:
+    def _rewarded(self, video: Video, score: float, judgement: Judgement) -> VideoReward:
         counted = score if judgement.parsed else UNPARSED_SCORE
-        moved = motion(video)
-        return Rewarded(combined_reward(counted, moved, self.settings), counted, moved, judgement)
+        moved = mean_motion(video)
+        return VideoReward(combined_reward(counted, moved, self.settings), counted, moved, judgement)
 
-    def _nothing(self) -> Rewarded:
-        return Rewarded(combined_reward(UNPARSED_SCORE, 0.0, self.settings), UNPARSED_SCORE, 0.0, None)
+    def _nothing(self) -> VideoReward:
+        return VideoReward(combined_reward(UNPARSED_SCORE, 0.0, self.settings), UNPARSED_SCORE, 0.0, None)
 
 
 def _decoded(video: Video | Path | str) -> Video:

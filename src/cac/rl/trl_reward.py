@@ -7,7 +7,7 @@ Completions are text, so where a rollout's video is found is said by a source: a
 a function that makes a video of a completion. Left out: None as a reward. TRL takes it out of the group, which would
 make a rollout without a video, or with a confused judge, better than a bad one.
 
-TRL does not tell a reward function whether it trains or evaluates, so the monitor sees evaluation rollouts too: give
+TRL does not log a reward function whether it trains or evaluates, so the monitor sees evaluation rollouts too: give
 evaluation a reward function of its own.
 """
 
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cac.errors import CacError
-from cac.rl.reward import AnyVideo, Rewarder
+from cac.rl.reward import Rewarder, VideoInput
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Rollouts:
     columns: Mapping[str, Any]
 
 
-VideoSource = Callable[[Rollouts], Sequence[AnyVideo]]
+VideoSource = Callable[[Rollouts], Sequence[VideoInput]]
 
 
 def from_column(name: str) -> VideoSource:
@@ -39,14 +39,14 @@ def from_column(name: str) -> VideoSource:
 def from_environments(attribute: str = "video") -> VideoSource:
     """Videos are an attribute of the environments: a path, a `Video`, or None where the policy made none."""
 
-    def videos(rollouts: Rollouts) -> Sequence[AnyVideo]:
+    def videos(rollouts: Rollouts) -> Sequence[VideoInput]:
         environments = _column(rollouts, "environments", "GRPOTrainer's argument environment_factory")
         return [getattr(environment, attribute) for environment in environments]
 
     return videos
 
 
-def from_completions(render: Callable[[Any, Any], AnyVideo]) -> VideoSource:
+def from_completions(render: Callable[[Any, Any], VideoInput]) -> VideoSource:
     """Videos are made by `render(prompt, completion)`; None where the completion makes none."""
     return lambda rollouts: [
         render(prompt, completion) for prompt, completion in zip(rollouts.prompts, rollouts.completions, strict=True)

@@ -1,1 +1,1 @@
-"""What the rest of the package talks about, as plain data: annotations, taxonomy, geometry, dialogue, judgement."""
+"""What data means: annotations, taxonomy, geometry, the dialogue with the model, and its judgements."""

@@ -123,12 +123,12 @@ def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
 def scan_reply(scan: Scan) -> Message:
     """Return the assistant's message of turn 1."""
     flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
-    windows = [list(window) for window in spoken_windows(scan)]
+    windows = [list(window) for window in written_windows(scan)]
     call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
     return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
 
 
-def spoken_windows(scan: Scan) -> list[Window]:
+def written_windows(scan: Scan) -> list[Window]:
     """Return the windows of a scan as the tool call says them; the second look must show these, not the exact ones."""
     return [_written_window(start, end) for start, end in scan.windows]
 
@@ -139,7 +139,7 @@ def _written_window(start: float, end: float) -> Window:
     return (first, last if first < last else round(first + 0.1, 1))
 
 
-def as_written(text: str) -> Message:
+def verbatim_reply(text: str) -> Message:
     """Return an answer of the assistant's as it was generated, so that its tokens stay the same."""
     return {"role": "assistant", "content": [{"type": "text", "text": text}]}
 

@@ -63,7 +63,7 @@ class Judgement:
             return None
         return interpolate_box(a.box, b.box, (time - a.time) / (b.time - a.time))
 
-    def by_itself(self) -> "Judgement":
+    def without_constraint(self) -> "Judgement":
         """Return what is left without the grammar's help: the same, or an abstention where the model needed it."""
         if self.unaided:
             return self
@@ -83,7 +83,7 @@ class Judgement:
         return cls(**{**data, "findings": findings, "family": family, "windows": windows})
 
 
-def windows_of(findings: Sequence[Finding], duration: float) -> tuple[Window, ...]:
+def windows_from_findings(findings: Sequence[Finding], duration: float) -> tuple[Window, ...]:
     """Return the windows that frames named anomalous stand for: each reaches half way to its neighbours.
 
     For a look without a scan before it; `findings` are of frames spread over a clip of `duration` seconds.
@@ -94,7 +94,7 @@ def windows_of(findings: Sequence[Finding], duration: float) -> tuple[Window, ..
     return tuple(merge_windows([(start, end) for start, end in spans if start < end]))
 
 
-def judgement_of(
+def combine_turns(
     scan: Scan | None,
     look: Look | None,
     *,

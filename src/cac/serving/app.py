@@ -1,6 +1,6 @@
-"""The server's addresses: `POST /score`, `GET /health`, `GET /ready`, `GET /metrics`.
+"""The server's endpoints: `POST /score`, `GET /health`, `GET /ready`, `GET /metrics`.
 
-Left out: authentication and TLS, which a proxy in front of it gives.
+Out of scope: authentication and TLS; put a proxy in front of the server for these.
 """
 
 from collections.abc import AsyncIterator
@@ -14,23 +14,23 @@ from starlette.requests import ClientDisconnect
 
 from cac.registry.pinned import PinnedModel
 from cac.serving.metrics import CONTENT_TYPE
-from cac.serving.refused import RefusedError
+from cac.serving.request_errors import RequestError
 from cac.serving.service import ScoringService
 from cac.serving.settings import ServeSettings
 
 _BUSY = 503
-_GONE = 499  # nobody reads it: the client has closed the connection
+_GONE = 499  # never read: the client has closed the connection
 
 
 class TimedBox(BaseModel):
-    """Where the anomaly is at a time in seconds: x1, y1, x2, y2 in [0, 1]."""
+    """The anomaly's box at a time in seconds: x1, y1, x2, y2 in [0, 1]."""
 
     time: float
     box: tuple[float, float, float, float]
 
 
-class Answer(BaseModel):
-    """What `POST /score` answers; docs/reference/model.md says what each means."""
+class ScoreResponse(BaseModel):
+    """The response of `POST /score`; docs/reference/model.md describes the fields."""
 
     model_config = ConfigDict(protected_namespaces=())
 
@@ -48,7 +48,7 @@ class Answer(BaseModel):
 
 
 def make_app(pinned: PinnedModel, settings: ServeSettings) -> FastAPI:
-    """Return the application that scores with this model; it judges from start-up to shutdown."""
+    """Return the application that scores videos with this model."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -57,8 +57,8 @@ def make_app(pinned: PinnedModel, settings: ServeSettings) -> FastAPI:
         app.state.service.close()
 
     app = FastAPI(title="CaC scores", lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.add_exception_handler(RefusedError, _refuse)
-    app.post("/score", response_model=Answer)(score)
+    app.add_exception_handler(RequestError, _reject)
+    app.post("/score", response_model=ScoreResponse)(score)
     app.get("/health")(health)
     app.get("/ready")(ready)
     app.get("/metrics")(metrics)
@@ -66,7 +66,7 @@ def make_app(pinned: PinnedModel, settings: ServeSettings) -> FastAPI:
 
 
 async def score(request: Request) -> object:
-    """Score the video that the request carries."""
+    """Score the video of a request."""
     try:
         return await request.app.state.service.score(request)
     except ClientDisconnect:
@@ -75,25 +75,25 @@ async def score(request: Request) -> object:
 
 
 async def health() -> dict[str, str]:
-    """Say that the process lives."""
+    """Report that the process is alive."""
     return {"status": "alive"}
 
 
 async def ready(request: Request) -> JSONResponse:
-    """Say whether requests are answered, and by which version."""
+    """Report whether requests are answered, and by which version."""
     service = request.app.state.service
     state = {"status": "ready" if service.ready else "not ready", **asdict(service.version)}
     return JSONResponse(state, status_code=200 if service.ready else _BUSY)
 
 
 async def metrics(request: Request) -> Response:
-    """Give what Prometheus reads."""
+    """Return the Prometheus metrics."""
     return Response(request.app.state.service.metrics.exposition(), media_type=CONTENT_TYPE)
 
 
-async def _refuse(request: Request, refusal: Exception) -> JSONResponse:
-    if not isinstance(refusal, RefusedError):
-        raise refusal
-    headers = {"Retry-After": "1"} if refusal.status == _BUSY else None
-    content = {"error": refusal.kind, "message": refusal.message}
-    return JSONResponse(content, status_code=refusal.status, headers=headers)
+async def _reject(request: Request, error: Exception) -> JSONResponse:
+    if not isinstance(error, RequestError):
+        raise error
+    headers = {"Retry-After": "1"} if error.status == _BUSY else None
+    content = {"error": error.kind, "message": error.message}
+    return JSONResponse(content, status_code=error.status, headers=headers)

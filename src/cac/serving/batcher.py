@@ -1,7 +1,8 @@
-"""Dynamic batching: videos that arrive one by one are judged together.
+"""Dynamic batching: videos that arrive separately are judged together.
 
-One thread does all judging, as a model is not to be used by two at once. It takes the first waiting video, waits a
-moment for more, and judges what is there. Left out: any bound on how many wait, which whoever submits has to keep.
+A single thread does all judging, because a model must not be used by two threads at once. It takes the first waiting
+video, waits a moment for more, and judges what has arrived. The number of waiting items is not limited here; callers
+must limit it.
 """
 
 import logging
@@ -21,21 +22,21 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Waiting(Generic[Item, Result]):
-    """An item, in a list that is emptied when nobody waits for its result any more, and the result's future."""
+    """An item and the future of its result. The item is in a list, which is emptied when the future is cancelled."""
 
     held: list[Item]
     future: "Future[Result]"
 
     def drop_if_cancelled(self, _: "Future[Result]") -> None:
-        """Let go of the item of a cancelled future: it may hold much memory, and wait long to be passed over."""
+        """Release the item of a cancelled future at once: it may hold much memory while it waits in the queue."""
         if self.future.cancelled():
             self.held.clear()
 
 
 class Batcher(Generic[Item, Result]):
-    """Gives each submitted item its result, judged in batches of up to `batch_size`.
+    """Judges submitted items in batches of up to `batch_size`.
 
-    If a batch raises, its items are judged one by one, so that one of them spoils nobody else's answer.
+    If a batch raises, its items are judged one by one, so that one bad item does not fail the others.
     """
 
     def __init__(self, judge: Callable[[Sequence[Item]], Sequence[Result]], batch_size: int, wait: float) -> None:
@@ -54,7 +55,7 @@ class Batcher(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """How many items wait, those being judged left out."""
+        """How many items wait, not counting those being judged."""
         return self._queue.qsize()
 
     def submit(self, item: Item) -> "Future[Result]":

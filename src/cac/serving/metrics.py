@@ -1,7 +1,6 @@
-"""What Prometheus reads: how long, how many together, how many wait, which scores and verdicts, which errors.
+"""Prometheus metrics: durations, batch sizes, queue length, scores, verdicts and errors.
 
-Each server has a registry of its own, so that two in one process do not mix. Left out: anything about single clients
-or videos.
+Each server has its own registry, so two servers in one process do not mix. Nothing identifies clients or videos.
 """
 
 from collections.abc import Callable
@@ -17,10 +16,10 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 
 class Metrics:
-    """The server's counters; each says of itself what it is."""
+    """The metrics of one server."""
 
     def __init__(self, model: str) -> None:
-        """Make them; `model` is the version that answers."""
+        """Create the metrics; `model` is the served version."""
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         self._gauge("cac_model_info", "The model in force.", "model").labels(model).set(1)
@@ -32,17 +31,17 @@ class Metrics:
         self.errors = Counter("cac_errors", "Requests that got no score.", ["kind"], registry=self.registry)
 
     def watch(self, name: str, text: str, value: Callable[[], float]) -> None:
-        """Add a gauge that asks for its value whenever it is read."""
+        """Add a gauge whose value is computed whenever it is read."""
         Gauge(name, text, registry=self.registry).set_function(value)
 
     def count_answer(self, score: float, verdict: str, parsed: bool) -> None:
-        """Count a scored video; an answer that did not parse is a verdict of its own."""
+        """Count a scored video; unparsed answers are counted under their own verdict, "unparsed"."""
         self.verdicts.labels(verdict if parsed else "unparsed").inc()
         if parsed:
             self.scores.observe(score)
 
     def exposition(self) -> bytes:
-        """Return all of it as Prometheus reads it."""
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
     def _gauge(self, name: str, text: str, label: str) -> Gauge:

@@ -1,7 +1,7 @@
-"""Running the server: a free port is made sure of first, then the model is loaded, then requests are let in.
+"""Running the server: bind the port, load the model, then accept requests.
 
-On SIGTERM it takes no new connections, answers what is under way and exits with code 0. Left out: several processes;
-start several servers for that, each with its own copy of the model.
+On SIGTERM it accepts no new connections, answers the requests in progress and exits with code 0. One server is one
+process; start several to use more, each with its own copy of the model.
 """
 
 import logging
@@ -14,10 +14,10 @@ from cac.serving.settings import LOOPBACK, ServeSettings
 
 
 def serve(uri: str, settings: ServeSettings, device: str = "cpu") -> None:
-    """Serve a registered version until the process is told to end; an alias is resolved once, now.
+    """Serve a registered version until the process is terminated; an alias is resolved once, at the start.
 
     Raises:
-        CacError: a setting is out of its range, the port is taken, or there is no such version.
+        CacError: a setting is out of range, the port is in use, or the version does not exist.
     """
     settings.check()
     listening = _bind(settings)
@@ -37,32 +37,34 @@ def _serve(uri: str, settings: ServeSettings, device: str, listening: socket.soc
     pinned = pin(uri, device)
     config = uvicorn.Config(
         make_app(pinned, settings),
-        log_config=None,  # uvicorn then logs as everything else here
+        log_config=None,  # use the logging configured above
         access_log=False,
         server_header=False,
         lifespan="on",
         timeout_graceful_shutdown=round(settings.timeout) + 1,
     )
     server = uvicorn.Server(config)
-    # Uvicorn has handlers of its own while it runs, and at the end raises the signal anew; to have ended is no failure.
+    # Uvicorn raises the signal again after its own shutdown; this handler keeps the exit code 0.
     signal.signal(signal.SIGTERM, lambda number, frame: setattr(server, "should_exit", True))
     host, port = listening.getsockname()[:2]
     print(f"serving {pinned.source} on http://{_in_url(host)}:{port}", flush=True)
     if settings.host not in LOOPBACK:
-        print("anybody who reaches this address can use it: there is no password", file=sys.stderr)
+        print(
+            "warning: the server has no authentication; anyone who can reach this address can use it", file=sys.stderr
+        )
     server.run(sockets=[listening])
 
 
 def _bind(settings: ServeSettings) -> socket.socket:
-    """Take the port without listening yet, so that nobody connects before the model is there."""
+    """Bind the port without listening, so that nobody can connect before the model is loaded."""
     try:
         family, kind, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
         listening = socket.socket(family, kind)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        place = f"{settings.host}:{settings.port}"
-        raise CacError(f"cannot listen on {place}: {error.strerror}. Name another with --host and --port.") from error
+        address_text = f"{settings.host}:{settings.port}"
+        raise CacError(f"cannot listen on {address_text}: {error.strerror}. Change --host or --port.") from error
     return listening
 
 

@@ -1,8 +1,7 @@
-"""From a request to a score: admission, reading, decoding, judging, each with its bound.
+"""From a request to a score: admission, reading, decoding, judging, each with a limit.
 
-What waits is bounded twice: requests under way by `max_requests`, of which the rest are refused at once, and decoded
-videos by room for two batches, as these are what takes memory. Decoding runs in threads beside the model. Left out:
-HTTP itself (`app.py`).
+Two limits bound the queue: `max_requests` requests in progress, beyond which requests are rejected at once, and decoded
+videos for two batches, because these take the memory. Decoding runs in threads beside the model. HTTP is in `app.py`.
 """
 
 import asyncio
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 from cac.errors import BeyondLimitsError, CacError
 from cac.io.s3 import StoreUnreachableError, read_object
 from cac.registry.pinned import PinnedModel
-from cac.schema.answer import answer
 from cac.schema.judgement import Judgement
-from cac.serving import refused
+from cac.schema.score_row import score_row
+from cac.serving import request_errors
 from cac.serving.batcher import Batcher
 from cac.serving.metrics import Metrics
 from cac.serving.settings import ServeSettings
-from cac.serving.upload import Wanted, read_request
+from cac.serving.upload import ScoreRequest, read_request
 from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
@@ -36,8 +35,8 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Version:
-    """The version that answers, resolved when the server started: `models:/NAME/NUMBER` and the number."""
+class ServedVersion:
+    """The served version, resolved at start-up: `models:/NAME/NUMBER`, and the number."""
 
     model: str
     model_version: str
@@ -47,25 +46,27 @@ class ScoringService:
     """Scores requests with one pinned model."""
 
     def __init__(self, pinned: PinnedModel, settings: ServeSettings) -> None:
-        self.version = Version(pinned.source, pinned.source.rpartition("/")[2])
+        self.version = ServedVersion(pinned.source, pinned.source.rpartition("/")[2])
         self.metrics = Metrics(pinned.source)
         self._pinned = pinned
         self._settings = settings
-        self._under_way = 0
+        self._in_progress = 0
         self._closing = False
         self._room = asyncio.Semaphore(settings.decoded_at_once)
         self._decoders = ThreadPoolExecutor(_DECODERS, thread_name_prefix="decode")
         self._batcher = Batcher(self._judge, settings.batch_size, settings.batch_wait)
-        self.metrics.watch("cac_requests_under_way", "Requests being read, decoded or judged.", lambda: self._under_way)
-        self.metrics.watch("cac_queue_videos", "Decoded videos that wait for a batch.", lambda: self._batcher.waiting)
+        self.metrics.watch(
+            "cac_requests_under_way", "Requests in progress: being read, decoded or judged.", lambda: self._in_progress
+        )
+        self.metrics.watch("cac_queue_videos", "Decoded videos waiting for a batch.", lambda: self._batcher.waiting)
 
     @property
     def ready(self) -> bool:
-        """Whether requests are answered."""
+        """Whether the service answers requests."""
         return self._batcher.alive and not self._closing
 
     def close(self) -> None:
-        """Answer what was submitted, then end the threads."""
+        """Finish the submitted requests, then stop the threads."""
         self._closing = True
         self._batcher.close()
         self._decoders.shutdown(cancel_futures=True)
@@ -74,20 +75,20 @@ class ScoringService:
         """Return the answer to a request.
 
         Raises:
-            RefusedError: there is none; the reason is counted.
+            RequestError: the request gets no score; the reason is counted.
         """
         started = time.monotonic()
         try:
             with self._admitted():
                 wanted = await self._read(request)
                 score, judgement = await self._judged(wanted)
-        except refused.RefusedError as refusal:
+        except request_errors.RequestError as refusal:
             self.metrics.errors.labels(refusal.kind).inc()
             raise
         self.metrics.count_answer(score, str(judgement.verdict), judgement.parsed)
         self.metrics.seconds.observe(time.monotonic() - started)
         return {
-            **answer(score, judgement),
+            **score_row(score, judgement),
             "prompt": wanted.prompt,
             "model": self.version.model,
             "model_version": self.version.model_version,
@@ -95,51 +96,51 @@ class ScoringService:
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:
-        if self._under_way >= self._settings.max_requests:
-            raise refused.busy(self._settings.max_requests)
-        self._under_way += 1
+        if self._in_progress >= self._settings.max_requests:
+            raise request_errors.busy(self._settings.max_requests)
+        self._in_progress += 1
         try:
             yield
         finally:
-            self._under_way -= 1
+            self._in_progress -= 1
 
-    async def _read(self, request: "Request") -> Wanted:
+    async def _read(self, request: "Request") -> ScoreRequest:
         try:
             async with asyncio.timeout(self._settings.timeout):
                 return await read_request(request, self._settings)
         except TimeoutError as error:
-            raise refused.too_slow(self._settings.timeout) from error
+            raise request_errors.too_slow(self._settings.timeout) from error
 
-    async def _judged(self, wanted: Wanted) -> tuple[float, Judgement]:
+    async def _judged(self, wanted: ScoreRequest) -> tuple[float, Judgement]:
         try:
             async with asyncio.timeout(self._settings.timeout), self._room:
                 loop = asyncio.get_running_loop()
                 video = await loop.run_in_executor(self._decoders, self._decode, wanted.video)
                 return await asyncio.wrap_future(self._batcher.submit(video))
         except TimeoutError as error:
-            raise refused.timed_out(self._settings.timeout) from error
-        except refused.RefusedError:
+            raise request_errors.timed_out(self._settings.timeout) from error
+        except request_errors.RequestError:
             raise
         except Exception as error:
             _log.exception("a video could not be judged")
-            raise refused.judge_failed() from error
+            raise request_errors.judge_failed() from error
 
     def _decode(self, video: bytes | Path | str) -> Video:
-        limits, most_bytes = self._settings.limits, self._settings.max_bytes
+        limits, max_bytes = self._settings.limits, self._settings.max_bytes
         try:
             if isinstance(video, bytes):
                 return decode(video, limits, name="the upload")
             if isinstance(video, str):
-                return decode(read_object(video, most_bytes), limits, name=video)
-            if video.is_file() and video.stat().st_size > most_bytes:
-                raise refused.too_large(most_bytes)
+                return decode(read_object(video, max_bytes), limits, name=video)
+            if video.is_file() and video.stat().st_size > max_bytes:
+                raise request_errors.too_large(max_bytes)
             return decode(video, limits)
         except BeyondLimitsError as error:
-            raise refused.beyond_limits(str(error)) from error
+            raise request_errors.beyond_limits(str(error)) from error
         except StoreUnreachableError as error:
-            raise refused.store_unreachable(str(error)) from error
+            raise request_errors.store_unreachable(str(error)) from error
         except CacError as error:
-            raise refused.not_a_video(str(error)) from error
+            raise request_errors.not_a_video(str(error)) from error
 
     def _judge(self, videos: Sequence[Video]) -> list[tuple[float, Judgement]]:
         self.metrics.batch_size.observe(len(videos))

@@ -1,4 +1,4 @@
-"""What the server is started with. Every bound has a default that suits short generated clips on one machine."""
+"""The server's settings. The defaults suit short generated clips on one machine."""
 
 from dataclasses import dataclass, field
 
@@ -13,14 +13,14 @@ class ServeSettings:
     """How the server listens, batches, and protects itself.
 
     Attributes:
-        host, port: where it listens; port 0 takes a free one.
-        batch_size: videos judged together at most.
+        host, port: the address to listen on; port 0 takes a free port.
+        batch_size: maximum number of videos judged together.
         batch_wait: seconds that the first video of a batch waits for others.
-        max_requests: requests under way at most, whatever they wait for; more are refused with 503.
-        max_bytes: of one video file.
-        limits: of one decoded video.
-        timeout: seconds that a request may take to arrive, and after that to be answered.
-        allow_from: folders and s3:// prefixes that requests may name videos in; none: requests carry their video.
+        max_requests: maximum number of requests in progress; further requests get status 503.
+        max_bytes: maximum size of a video file.
+        limits: of a decoded video.
+        timeout: seconds that a request may take to arrive, and again to be answered.
+        allow_from: folders and s3:// prefixes in which requests may name videos; none: requests must carry the video.
     """
 
     host: str = "127.0.0.1"
@@ -34,25 +34,29 @@ class ServeSettings:
     allow_from: tuple[str, ...] = ()
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Check the ranges.
 
         Raises:
-            CacError: a bound is out of its range.
+            CacError: a setting is out of range.
         """
-        least = {"--batch-size": self.batch_size, "--max-requests": self.max_requests, "--max-mb": self.max_bytes}
-        above = {"--timeout": self.timeout, "--max-seconds": self.limits.seconds}
-        for option, count in least.items():
+        at_least_one = {
+            "--batch-size": self.batch_size,
+            "--max-requests": self.max_requests,
+            "--max-mb": self.max_bytes,
+        }
+        positive = {"--timeout": self.timeout, "--max-seconds": self.limits.seconds}
+        for option, count in at_least_one.items():
             if count < 1:
                 raise CacError(f"{option} must be 1 or more.")
-        for option, amount in above.items():
+        for option, amount in positive.items():
             if not amount > 0:
                 raise CacError(f"{option} must be more than 0.")
         if not 0 <= self.batch_wait <= 10:
             raise CacError("--batch-wait-ms must be between 0 and 10000.")
         if not 0 <= self.port <= 65535:
-            raise CacError("--port must be between 0 (any that is free) and 65535.")
+            raise CacError("--port must be between 0 (any free port) and 65535.")
 
     @property
     def decoded_at_once(self) -> int:
-        """How many decoded videos may be in memory: a batch being judged, and one waiting."""
+        """Maximum number of decoded videos in memory: the batch being judged, and the next one."""
         return 2 * self.batch_size

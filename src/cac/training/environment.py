@@ -10,7 +10,7 @@ from typing import Any
 from cac.params import Frames
 from cac.schema.annotations import Clip
 from cac.schema.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
-from cac.schema.judgement import Judgement, judgement_of
+from cac.schema.judgement import Judgement, combine_turns
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 from cac.video.views import coarse_view, dense_view
@@ -55,7 +55,7 @@ class ConcentrateEnvironment:
         scan = parse_scan(replies[0]["content"], replies[0].get("tool_calls"))
         look_text = replies[1]["content"] if len(replies) > 1 else ""
         texts = (replies[0]["content"], look_text)
-        return judgement_of(scan, parse_look(look_text), margin=0.0, frames_seen=len(self._shown), texts=texts)
+        return combine_turns(scan, parse_look(look_text), margin=0.0, frames_seen=len(self._shown), texts=texts)
 
 
 def environment_factory(

@@ -21,7 +21,7 @@ from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cach
 from cac.params import Frames, Params, RejectionSampling, SftOptimisation
 from cac.paths import DATASET, HISTORIES, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip
-from cac.schema.dialogue import as_written, look_content, scan_prompt, tool_reply
+from cac.schema.dialogue import look_content, scan_prompt, tool_reply, verbatim_reply
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
@@ -103,9 +103,9 @@ def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames
     coarse, dense = coarse_view(video, frames), dense_view(video, rollout.windows, frames)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
-        as_written(rollout.scan_text),
+        verbatim_reply(rollout.scan_text),
         tool_reply(look_content(dense.images, dense.times)),
-        as_written(rollout.look_text),
+        verbatim_reply(rollout.look_text),
     ]
     return Dialogue(messages, has_tool=True)
 

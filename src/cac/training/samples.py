@@ -23,8 +23,8 @@ from cac.schema.dialogue import (
     look_reply,
     scan_prompt,
     scan_reply,
-    spoken_windows,
     tool_reply,
+    written_windows,
 )
 from cac.schema.geometry import Window
 from cac.schema.taxonomy import LEAVES, family_of
@@ -161,7 +161,7 @@ def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
 def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frames) -> Dialogue:
     coarse = coarse_view(video, frames)
     scan = true_scan(clip, coarse) if spec.wrong_windows is None else _wrong_scan(coarse, spec.wrong_windows)
-    dense = dense_view(video, spoken_windows(scan), frames)
+    dense = dense_view(video, written_windows(scan), frames)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
         scan_reply(scan),

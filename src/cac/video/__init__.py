@@ -1,1 +1,1 @@
-"""Video files in and out: decode, encode, choose frames, resize them to views, draw on them, measure motion."""
+"""Video files and their frames: decoding, encoding, frame sampling, drawing and motion."""

@@ -30,7 +30,7 @@ _LEAST = 0.2  # pixels between two frames
 _LEFT_OUT = 0.25  # of the frame pairs
 
 
-def motion(video: Video) -> float:
+def mean_motion(video: Video) -> float:
     """Return the mean speed of what is seen, in frame diagonals a second, >= 0.
 
     Zero for a still video, and for one of fewer than five frames at 8 frames a second, which shows too little to tell.
@@ -52,7 +52,7 @@ def reference_motion(videos: Sequence[Video]) -> float:
     """
     if not videos:
         raise CacError("no video to measure the reference motion on. Give some of the untrained generator's.")
-    reference = median(motion(video) for video in videos)
+    reference = median(mean_motion(video) for video in videos)
     if reference == 0:
         raise CacError(f"half of these {len(videos)} videos are still, so they are no reference for motion.")
     return reference

@@ -4,10 +4,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.data.sample.defects import DEFECTS
-from cac.rl.downstream.choices import OPTIONS, Choices, choices, untrained
-from cac.rl.downstream.clips import make
+from cac.rl.downstream.choices import OPTIONS, Choices, make_choices, untrained_probabilities
+from cac.rl.downstream.clips import make_clip
 from cac.rl.downstream.prompts import FEATURES, Prompt, Thing, random_prompt
-from cac.video.motion import motion
+from cac.video.motion import mean_motion
 
 SEEDS = st.integers(0, 10_000)
 DECIDED = st.tuples(*(st.integers(0, len(options) - 1) for options in OPTIONS.values())).map(Choices)
@@ -15,13 +15,13 @@ BALL, CREATURE, SIGN = Thing("ball", "red"), Thing("creature", "orange"), Thing(
 
 
 def made(prompt: Prompt, decided: Choices, seed: int = 0):
-    return make(prompt, decided, np.random.default_rng(seed))
+    return make_clip(prompt, decided, np.random.default_rng(seed))
 
 
 def as_asked(prompt: Prompt, **more: str) -> Choices:
     first, second = prompt.things
     kinds = {"kind_1": first.kind, "colour_1": first.colour, "kind_2": second.kind, "colour_2": second.colour}
-    return choices(**{**kinds, "tempo": prompt.pace, **more})
+    return make_choices(**{**kinds, "tempo": prompt.pace, **more})
 
 
 def test_a_prompt_reads_as_people_write_and_is_as_many_numbers_as_are_said():
@@ -48,12 +48,12 @@ def test_a_clip_has_what_was_decided_and_only_anomalies_that_were_decided(seed, 
 @settings(deadline=None, max_examples=5)
 @given(SEEDS, DECIDED)
 def test_a_still_clip_shows_one_frame_and_no_anomaly(seed, decided):
-    still = choices(**{name: decided[name] for name in OPTIONS} | {"tempo": "still"})
+    still = make_choices(**{name: decided[name] for name in OPTIONS} | {"tempo": "still"})
     clip = made(random_prompt(np.random.default_rng(seed)), still, seed)
     frames = clip.video().frames
     assert (frames == frames[0]).all()
     assert not clip.is_anomalous
-    assert motion(clip.video()) == 0
+    assert mean_motion(clip.video()) == 0
 
 
 @pytest.mark.parametrize("leaf", DEFECTS)
@@ -86,13 +86,13 @@ def test_a_slow_clip_goes_half_as_fast():
     fast, slow = made(prompt, as_asked(prompt)), made(prompt, as_asked(prompt, tempo="slow"))
     for quick, late in zip(fast.scene.actors, slow.scene.actors, strict=True):
         assert [state.x for state in quick[:12]] == [state.x for state in late[::2]]
-    assert motion(slow.video()) < motion(fast.video())
+    assert mean_motion(slow.video()) < mean_motion(fast.video())
 
 
 @given(SEEDS)
 def test_the_untrained_generator_mostly_does_as_asked(seed):
     prompt = random_prompt(np.random.default_rng(seed))
-    table = untrained(prompt)
+    table = untrained_probabilities(prompt)
     assert {name: len(row) for name, row in table.items()} == {name: len(row) for name, row in OPTIONS.items()}
     assert all(sum(row) == pytest.approx(1) and min(row) > 0 for row in table.values())
     assert table["tempo"][OPTIONS["tempo"].index(prompt.pace)] > 0.9

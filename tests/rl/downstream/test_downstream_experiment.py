@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Run, Setup, carry_out, picked, trained
+from cac.rl.downstream.experiment import (
+    WITH_MOTION,
+    WITHOUT_MOTION,
+    Run,
+    Setup,
+    load_generator,
+    run_experiment,
+    select_candidates,
+)
 from cac.rl.downstream.generator import ClipGenerator
-from cac.rl.downstream.optimise import Training
+from cac.rl.downstream.grpo import Training
 from cac.rl.downstream.pictures import draw_clips, draw_curves
 from cac.rl.downstream.summary import MEASURED, summarise, table
 
@@ -21,7 +29,7 @@ def folder(tmp_path_factory, pinned):
     """Two finished runs."""
     folder = tmp_path_factory.mktemp("runs")
     for run in (RUN, Run(WITHOUT_MOTION, 0)):
-        carry_out(run, TINY, pinned, folder, lambda line: None)
+        run_experiment(run, TINY, pinned, folder, lambda line: None)
     return folder
 
 
@@ -29,11 +37,11 @@ def test_a_finished_run_is_kept_until_what_it_follows_from_changes(folder, pinne
     said: list[str] = []
     file = folder / "motion-0.json"
     before = file.read_bytes()
-    result = carry_out(RUN, TINY, pinned, folder, said.append)
+    result = run_experiment(RUN, TINY, pinned, folder, said.append)
     assert said == ["motion-0: made before"]
     assert result == json.loads(before)
     file.write_text(file.read_text().replace(pinned.source, "models:/another/7"))
-    carry_out(RUN, TINY, pinned, folder, said.append)
+    run_experiment(RUN, TINY, pinned, folder, said.append)
     assert len(said) == 2
     assert "update 1: reward" in said[1]
     assert file.read_bytes() == before, "made anew, it is the same to the byte"
@@ -43,12 +51,12 @@ def test_a_run_without_its_weights_is_not_finished(folder, pinned):
     weights = folder / "motion-0.safetensors"
     before = weights.read_bytes()
     weights.unlink()
-    carry_out(RUN, TINY, pinned, folder, lambda line: None)
+    run_experiment(RUN, TINY, pinned, folder, lambda line: None)
     assert weights.read_bytes() == before
 
 
 def test_the_trained_generator_is_another_than_the_untrained_and_can_be_drawn(folder, tmp_path):
-    generators = {"untrained": ClipGenerator(0), "trained": trained(RUN, folder)}
+    generators = {"untrained": ClipGenerator(0), "trained": load_generator(RUN, folder)}
     assert (generators["trained"].out.weight != generators["untrained"].out.weight).any()
     results = {
         run.arm: [json.loads((folder / f"{run.name}.json").read_text())] for run in (RUN, Run(WITHOUT_MOTION, 0))
@@ -95,7 +103,7 @@ def test_motion_that_anomalies_hid_is_no_change():
 
 def test_best_of_n_is_the_picked_candidates_alone():
     before = columns(0.5, 2) | {"anomalous": [[1.0, 0.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]]}
-    assert picked(before, [1, 1])["anomalous"] == [[0.0], [1.0]]
+    assert select_candidates(before, [1, 1])["anomalous"] == [[0.0], [1.0]]
     runs = [{**result(0.5, 0.5, 1.0, 2), "before": {"columns": before}, "best": [1, 0]}]
     assert summarise({WITH_MOTION: runs})["comparisons"]["best"]["fall"]["value"] == 1.0
 

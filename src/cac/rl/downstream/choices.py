@@ -1,9 +1,9 @@
-"""What the generator decides about a clip, and how the untrained one decides it.
+"""The decisions of the generator about a clip, and their probabilities before training.
 
-Each decision has a name and options: what the two things are, whether something else is there, a wall, how fast it all
-goes, and for each anomaly that `data/sample/defects.py` can draw whether it befalls the clip. A decision for an anomaly that
-finds no victim (no creature, no wall) changes nothing. Left out: places, speeds, sizes and backdrops, which chance
-decides as noise does in a diffusion model.
+Each decision has a name and options: the kind and colour of the two things, whether something else is there, a wall,
+the tempo, and for each defect of `data/sample/defects.py` whether the clip has it. A defect that finds no suitable
+actor (no creature, no wall) changes nothing. Positions, speeds, sizes and backdrops are not decided; they are random,
+as noise is in a diffusion model.
 """
 
 from collections.abc import Mapping
@@ -27,15 +27,15 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(DEFECTS, ("sound", FLAWED)),
 }
 
-_AS_ASKED = 0.99  # for each kind and colour
-_TEMPO_AS_ASKED, _STILL = 0.93, 0.04
+_FOLLOWS_PROMPT = 0.99  # for each kind and colour
+_TEMPO_FOLLOWS_PROMPT, _STILL = 0.93, 0.04
 _WALL, _COMPANY = 0.4, 0.5  # as in the dataset's scenes, roughly
 _FLAWED = 0.095  # each; about half of the clips then have an anomaly
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One option for each decision of `OPTIONS`, by its position."""
+    """One option for each decision of `OPTIONS`, as its index."""
 
     picked: tuple[int, ...]
 
@@ -45,37 +45,37 @@ class Choices:
             raise ValueError(f"{self.picked} does not pick one option for each of {list(OPTIONS)}")
 
     def __getitem__(self, decision: str) -> str:
-        """Return the option picked."""
+        """Return the chosen option."""
         return OPTIONS[decision][self.picked[list(OPTIONS).index(decision)]]
 
     @property
     def flaws(self) -> tuple[str, ...]:
-        """The leaves that are to befall the clip."""
+        """The defects that were chosen, as leaves of the taxonomy."""
         return tuple(leaf for leaf in DEFECTS if self[leaf] == FLAWED)
 
 
-def choices(**options: str) -> Choices:
-    """Return the choices that are named; every other is the first option, and the tempo "fast"."""
+def make_choices(**options: str) -> Choices:
+    """Return choices with the given options; other decisions take the first option, and the tempo is "fast"."""
     named = {"tempo": "fast", **options}
     return Choices(tuple(all_of.index(named[name]) if name in named else 0 for name, all_of in OPTIONS.items()))
 
 
-def untrained(prompt: Prompt) -> dict[str, tuple[float, ...]]:
-    """Return the probability of every option of every decision before any training: mostly what was asked for."""
-    asked: Mapping[str, dict[str, float]] = {
-        "kind_1": {prompt.first.kind: _AS_ASKED},
-        "colour_1": {prompt.first.colour: _AS_ASKED},
-        "kind_2": {prompt.second.kind: _AS_ASKED},
-        "colour_2": {prompt.second.colour: _AS_ASKED},
+def untrained_probabilities(prompt: Prompt) -> dict[str, tuple[float, ...]]:
+    """Return the probability of every option of every decision before training; the prompt is mostly followed."""
+    known: Mapping[str, dict[str, float]] = {
+        "kind_1": {prompt.first.kind: _FOLLOWS_PROMPT},
+        "colour_1": {prompt.first.colour: _FOLLOWS_PROMPT},
+        "kind_2": {prompt.second.kind: _FOLLOWS_PROMPT},
+        "colour_2": {prompt.second.colour: _FOLLOWS_PROMPT},
         "company": {"one": _COMPANY},
         "wall": {"one": _WALL},
-        "tempo": {prompt.pace: _TEMPO_AS_ASKED, STILL: _STILL},
+        "tempo": {prompt.pace: _TEMPO_FOLLOWS_PROMPT, STILL: _STILL},
         **{leaf: {FLAWED: _FLAWED} for leaf in DEFECTS},
     }
-    return {name: _filled(options, asked[name]) for name, options in OPTIONS.items()}
+    return {name: _filled(options, known[name]) for name, options in OPTIONS.items()}
 
 
 def _filled(options: tuple[str, ...], known: Mapping[str, float]) -> tuple[float, ...]:
-    """Share what the known options leave among the others."""
+    """Share the remaining probability equally among the other options."""
     rest = (1.0 - sum(known.values())) / (len(options) - len(known))
     return tuple(known.get(option, rest) for option in options)

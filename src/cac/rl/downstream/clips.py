@@ -1,8 +1,8 @@
-"""From a prompt and choices to a clip whose truth is known, for it is known what was drawn.
+"""Clips rendered from a prompt and choices; what was rendered is known, and so is the truth about each clip.
 
-Scenes are those of `data/sample/scenes.py`: one is drawn again and again until it holds the kinds of things that were chosen;
-what else is in it is left out. A slow clip shows such a scene at half its speed. Anomalies are injected as in the
-dataset, with windows and severities as there. A still clip is its first frame throughout, where no anomaly has begun.
+Scenes are those of `data/sample/scenes.py`. Scenes are drawn until one holds the chosen kinds of things; other things
+in it are removed. A slow clip shows the scene at half its speed. Defects are injected as in the dataset, with the same
+windows and severities. A still clip repeats its first frame, in which no defect has begun.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,20 @@ from cac.video.decode import Video
 FPS = 8.0
 FRAMES = 24
 SIDE = 96  # pixels
-_TRIES = 2000  # scenes; some thirty are enough for nearly all
+_MAX_SCENES = 2000  # drawn per clip; about 30 are nearly always enough
 
 Actor = tuple[ActorState, ...]
 
 
 @dataclass(frozen=True)
-class Made:
-    """A clip that was made.
+class GeneratedClip:
+    """A generated clip with its truth.
 
     Attributes:
-        prompt, choices: what was asked for and decided.
-        scene: what is drawn, anomalies included.
-        clean_scene: the same without them, the clip's clean twin.
-        anomalies: leaves that are to be seen in it; an edit that changes no frame is none.
+        prompt, choices: what it was generated from.
+        scene: what is rendered, anomalies included.
+        clean_scene: the same without the anomalies, for the clean twin.
+        anomalies: the leaves that are visible in it; a defect that changes no frame does not count.
     """
 
     prompt: Prompt
@@ -45,31 +45,31 @@ class Made:
 
     @property
     def is_anomalous(self) -> bool:
-        """Whether an anomaly is to be seen."""
+        """Whether an anomaly is visible."""
         return bool(self.anomalies)
 
     @property
-    def things_there(self) -> float:
-        """The share of the things asked for that are there, of their kind and colour when the clip begins."""
-        there = {Thing(actor[0].kind, actor[0].colour) for actor in self.scene.actors}
-        return sum(thing in there for thing in self.prompt.things) / len(self.prompt.things)
+    def prompted_share(self) -> float:
+        """The share of the prompt's things that are in the first frame, with the right kind and colour."""
+        present = {Thing(actor[0].kind, actor[0].colour) for actor in self.scene.actors}
+        return sum(thing in present for thing in self.prompt.things) / len(self.prompt.things)
 
     @property
     def keeps_pace(self) -> bool:
-        """Whether the tempo is the one asked for."""
+        """Whether the tempo is the prompt's."""
         return self.choices["tempo"] == self.prompt.pace
 
     def video(self) -> Video:
-        """Render it."""
+        """Render the clip."""
         return Video(self.scene.render(), FPS)
 
     def clean_twin(self) -> Video:
-        """Render it without its anomalies."""
+        """Render the clip without its anomalies."""
         return Video(self.clean_scene.render(), FPS)
 
 
-def make(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> Made:
-    """Make a clip; the same generator state gives the same clip."""
+def make_clip(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> GeneratedClip:
+    """Generate a clip; the same generator state gives the same clip."""
     clean = _scene(decided, rng)
     scene = replace(clean, actors=tuple(_slowed(actor) for actor in clean.actors)) if _is_slow(decided) else clean
     flawed, leaves = scene, []
@@ -79,8 +79,8 @@ def make(prompt: Prompt, decided: Choices, rng: np.random.Generator) -> Made:
             leaves.append(leaf)
         flawed = edited
     if decided["tempo"] == STILL:
-        return Made(prompt, decided, _held(flawed), _held(scene), ())
-    return Made(prompt, decided, flawed, scene, tuple(leaves))
+        return GeneratedClip(prompt, decided, _held(flawed), _held(scene), ())
+    return GeneratedClip(prompt, decided, flawed, scene, tuple(leaves))
 
 
 def _is_slow(decided: Choices) -> bool:
@@ -88,21 +88,21 @@ def _is_slow(decided: Choices) -> bool:
 
 
 def _scene(decided: Choices, rng: np.random.Generator) -> Scene:
-    """Draw a scene with what was decided in it; of two things of the same kind only the first is there."""
+    """Draw a scene with the chosen things; of two things of the same kind only the first appears."""
     things = {decided["kind_2"]: decided["colour_2"], decided["kind_1"]: decided["colour_1"]}
     count = len(things) + (decided["company"] == "one")
-    required = next((kind for kind in things if kind != "sign"), "sign")  # a sign is soon there by itself
+    required = next((kind for kind in things if kind != "sign"), "sign")  # signs are frequent anyway
     settings = SceneSettings(SIDE, FRAMES, required, needs_wall=decided["wall"] == "one")
-    for _ in range(_TRIES):
+    for _ in range(_MAX_SCENES):
         scene = random_scene(rng, settings)
         kinds = [actor[0].kind for actor in scene.actors]
         if (scene.wall is None) == (decided["wall"] == "none") and set(things) <= set(kinds) and len(kinds) >= count:
             return _cast(scene, things, count)
-    raise RuntimeError(f"no scene with {', '.join(things)} in {_TRIES} tries")
+    raise RuntimeError(f"no scene with {', '.join(things)} among {_MAX_SCENES}")
 
 
 def _cast(scene: Scene, things: dict[str, str], count: int) -> Scene:
-    """Keep one actor a thing, in its colour, and others in colours of their own up to `count`."""
+    """Keep one actor for each thing, in its colour, and further actors in unused colours up to `count`."""
     kinds = [actor[0].kind for actor in scene.actors]
     chosen = {kinds.index(kind): colour for kind, colour in things.items()}
     free = [colour for colour in PALETTE if colour not in things.values()]
@@ -113,7 +113,7 @@ def _cast(scene: Scene, things: dict[str, str], count: int) -> Scene:
 
 
 def _slowed(actor: Actor) -> Actor:
-    """Let an actor take twice as long; between two frames it is half way."""
+    """Slow an actor down to half its speed, interpolating between frames."""
     return tuple(actor[t // 2] if t % 2 == 0 else _between(actor[t // 2], actor[t // 2 + 1]) for t in range(len(actor)))
 
 
@@ -127,7 +127,7 @@ def _held(scene: Scene) -> Scene:
 
 
 def _inject(scene: Scene, leaf: str, rng: np.random.Generator) -> Scene:
-    """Let an anomaly befall one of the actors it can befall; without any the scene stays as it is."""
+    """Inject a defect into one of the suitable actors; without any, return the scene unchanged."""
     victims = _victims(scene, leaf)
     if not victims:
         return scene

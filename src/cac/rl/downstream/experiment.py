@@ -1,8 +1,8 @@
-"""One run of the experiment: an untrained generator, measured, trained with a seed, and measured again.
+"""One run of the experiment: an untrained generator is measured, trained with a seed, and measured again.
 
-A run that is finished is one JSON file, with the trained generator's weights beside it, and is never made twice: its
-file names everything it follows from. An interrupted run begins anew. Left out: what several runs have in common
-(`summary.py`).
+A finished run is one JSON file, with the weights of the trained generator beside it. The file records everything the
+run depends on, so the run is never repeated. An interrupted run starts again from the beginning. What several runs have
+in common is in `summary.py`.
 """
 
 import hashlib
@@ -14,32 +14,32 @@ from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
 from cac.registry.pinned import PinnedModel
-from cac.rl.best_of_n import ranked
-from cac.rl.downstream.judged import Judge, usual_motions
-from cac.rl.downstream.measure import Columns, Sample, draw
-from cac.rl.downstream.optimise import REWARD, Chance, Training, optimise
+from cac.rl.best_of_n import rank
+from cac.rl.downstream.evaluation import Columns, Sample, sample_clips
+from cac.rl.downstream.grpo import REWARD, RandomStreams, Training, train_generator
+from cac.rl.downstream.reward import DownstreamReward, usual_motions
 
 if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator
 
-VERSION = 3  # of what a run does; another number makes every run anew
+VERSION = 3  # of what a run does; changing it repeats every run
 WITH_MOTION, WITHOUT_MOTION = "motion", "no_motion"
 MOTION_WEIGHTS = {WITH_MOTION: 1.0, WITHOUT_MOTION: 0.0}
-_TRAINING, _REFERENCE = 1, 2  # in keys of chance
+_TRAINING, _REFERENCE = 1, 2  # in seed keys
 
 Result = dict[str, Any]
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What every run of an experiment shares.
+    """The settings that all runs of an experiment share.
 
     Attributes:
         training: how the generator is trained.
-        prompts: that are evaluated, with `candidates` clips of each.
+        prompts: number of prompts evaluated, with `candidates` clips each.
         candidates: the N of best-of-N; at least 2.
-        reference_clips: of each pace, to measure the untrained generator's motion on.
+        reference_clips: number of untrained clips of each pace that the usual motion is measured on.
     """
 
     training: Training = field(default_factory=Training)
@@ -49,7 +49,7 @@ class Setup:
 
     def __post_init__(self) -> None:
         if self.prompts < 1 or self.candidates < 2 or self.reference_clips < 1:
-            raise CacError(f"{self}: at least one prompt, two candidates and one clip for the reference.")
+            raise CacError(f"{self}: needs at least one prompt, two candidates and one reference clip.")
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Run:
 
     @property
     def name(self) -> str:
-        """As files are called."""
+        """The name of its files."""
         return f"{self.arm}-{self.seed}"
 
 
-def finished(run: Run, setup: Setup, model: Mapping[str, str], folder: Path) -> Result | None:
-    """Return the result of a run that was made with this setup and reward model (`identity`), or None."""
+def load_result(run: Run, setup: Setup, model: Mapping[str, str], folder: Path) -> Result | None:
+    """Return the stored result of a run with this setup and reward model (`identity`), or None."""
     file = folder / f"{run.name}.json"
     if not file.is_file() or not weights_file(run, folder).is_file():
         return None
@@ -74,22 +74,24 @@ def finished(run: Run, setup: Setup, model: Mapping[str, str], folder: Path) -> 
     return result if result["made_of"] == _made_of(run, setup, model) else None
 
 
-def carry_out(run: Run, setup: Setup, pinned: PinnedModel, folder: Path, tell: Tell) -> Result:
-    """Make a run, or read it if it was made; `tell` hears a line an update."""
+def run_experiment(run: Run, setup: Setup, pinned: PinnedModel, folder: Path, log: Log) -> Result:
+    """Carry out a run, or load its stored result; `log` is called with a line per update."""
     model = identity(pinned)
-    result = finished(run, setup, model, folder)
+    result = load_result(run, setup, model, folder)
     if result is not None:
-        tell(f"{run.name}: made before")
+        log(f"{run.name}: already finished")
         return result
     from cac.rl.downstream.generator import ClipGenerator
 
     generator = ClipGenerator(run.seed)
-    judge = Judge(pinned, usual_motions(setup.reference_clips, _REFERENCE), MOTION_WEIGHTS[run.arm])
-    before = draw(generator, setup.prompts, setup.candidates, run.seed)
+    judge = DownstreamReward(pinned, usual_motions(setup.reference_clips, _REFERENCE), MOTION_WEIGHTS[run.arm])
+    before = sample_clips(generator, setup.prompts, setup.candidates, run.seed)
     best = _best(before, judge) if run.arm == WITH_MOTION else None
-    chance = Chance.of(run.seed, _TRAINING)
-    history = optimise(generator, judge, setup.training, chance, lambda entry: tell(f"{run.name}: {_line(entry)}"))
-    after = draw(generator, setup.prompts, setup.candidates, run.seed)
+    streams = RandomStreams.of(run.seed, _TRAINING)
+    history = train_generator(
+        generator, judge, setup.training, streams, lambda entry: log(f"{run.name}: {_line(entry)}")
+    )
+    after = sample_clips(generator, setup.prompts, setup.candidates, run.seed)
     result = {
         "made_of": _made_of(run, setup, model),
         "history": history,
@@ -102,7 +104,7 @@ def carry_out(run: Run, setup: Setup, pinned: PinnedModel, folder: Path, tell: T
 
 
 def identity(pinned: PinnedModel) -> dict[str, str]:
-    """Return a version's name and the hash of its weights and calibration: another store numbers other versions."""
+    """Return a version's name and the hash of its weights and calibration, which is the same in every registry."""
     import torch
 
     digest = hashlib.sha256(repr(pinned.model.calibration).encode())
@@ -120,27 +122,27 @@ def _measured(sample: Sample) -> dict[str, Any]:
     return {"columns": sample.columns(), "leaves": sample.leaves()}
 
 
-def _best(sample: Sample, judge: Judge) -> list[int]:
-    """Return the position of the best candidate of each prompt, as the reward has it."""
+def _best(sample: Sample, judge: DownstreamReward) -> list[int]:
+    """Return the index of the candidate with the highest reward for each prompt."""
     flat = [clip for row in sample.clips for clip in row]
-    rewards = iter(judge.without_record(flat, [video for row in sample.videos for video in row]))
-    return [ranked([next(rewards) for _ in row])[0] for row in sample.clips]
+    rewards = iter(judge.evaluate(flat, [video for row in sample.videos for video in row]))
+    return [rank([next(rewards) for _ in row])[0] for row in sample.clips]
 
 
-def picked(columns: Columns, best: list[int]) -> Columns:
-    """Return what was measured of the best candidates alone, one a prompt."""
+def select_candidates(columns: Columns, best: list[int]) -> Columns:
+    """Return the measures of the chosen candidates alone, one per prompt."""
     return {name: [[row[i]] for row, i in zip(rows, best, strict=True)] for name, rows in columns.items()}
 
 
 def _line(entry: dict[str, float]) -> str:
     numbers = {"reward": REWARD, "score": "score", "motion": "motion", "truly anomalous": "anomalous"}
-    told = ", ".join(f"{said} {entry[name]:.3f}" for said, name in numbers.items() if name in entry)
+    values = ", ".join(f"{label} {entry[name]:.3f}" for label, name in numbers.items() if name in entry)
     suspected = ", HACKING SUSPECTED" if entry.get("hacking_suspected") else ""
-    return f"update {entry['step']:.0f}: {told}{suspected}"
+    return f"update {entry['step']:.0f}: {values}{suspected}"
 
 
 def _write(result: Result, generator: "ClipGenerator", run: Run, folder: Path) -> None:
-    """Write weights, then the result, which makes the run a finished one."""
+    """Write the weights, then the result; the run is finished once the result is there."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -151,12 +153,12 @@ def _write(result: Result, generator: "ClipGenerator", run: Run, folder: Path) -
 
 
 def weights_file(run: Run, folder: Path) -> Path:
-    """Return where a run's trained generator lies."""
+    """Return the file of a run's trained generator."""
     return folder / f"{run.name}.safetensors"
 
 
-def trained(run: Run, folder: Path) -> "ClipGenerator":
-    """Load the generator that a finished run has trained."""
+def load_generator(run: Run, folder: Path) -> "ClipGenerator":
+    """Load the trained generator of a finished run."""
     from safetensors.torch import load_file
 
     from cac.rl.downstream.generator import ClipGenerator

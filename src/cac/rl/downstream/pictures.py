@@ -1,6 +1,6 @@
 """Pictures of the experiment: curves over the updates, and clips of the same prompts before and after training.
 
-The same results give the same bytes. Left out: the numbers themselves, which are in `summary.py`'s table.
+The same results give the same bytes. The numbers are in the table of `summary.py`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,9 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from cac.evaluation.curves import LIGHT
-from cac.rl.downstream.clips import Made
+from cac.rl.downstream.clips import GeneratedClip
 from cac.rl.downstream.experiment import WITH_MOTION, WITHOUT_MOTION, Result
-from cac.rl.downstream.optimise import Chance, generate
+from cac.rl.downstream.grpo import RandomStreams, generate
 from cac.rl.downstream.prompts import Prompt, random_prompt
 from cac.video.drawing import BACKGROUND, BAD, MUTED, TEXT, save_image
 from cac.video.sampling import spread_indices
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
     from cac.rl.downstream.generator import ClipGenerator
 
-_PANELS = {"anomalous": "truly anomalous clips", "score": "mean score", "motion": "mean motion, diagonals a second"}
+_PANELS = {"anomalous": "anomalous clips (truth)", "score": "mean score", "motion": "mean motion, diagonals per second"}
 _LABELS = {WITH_MOTION: "with the motion term", WITHOUT_MOTION: "without"}
-_SHEET = 5_000_011  # in a key of chance
+_SHEET = 5_000_011  # in a seed key
 _FRAMES, _GAP, _LINE = 4, 4, 20
 
 
 def draw_curves(results: Mapping[str, Sequence[Result]], out: Path) -> None:
-    """Write a PNG of truth, score and motion over the updates: a thin line a seed, a thick one their mean."""
+    """Write a PNG of truth, score and motion over the updates: a thin line per seed, a thick line for their mean."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -66,7 +66,7 @@ def _panel(axes: "Axes", results: Mapping[str, Sequence[Result]], name: str, tit
 
 
 def draw_clips(generators: Mapping[str, "ClipGenerator"], prompts: int, out: Path) -> None:
-    """Write a PNG with a row a prompt, and in it a clip of each generator under its title; anomalies are framed red."""
+    """Write a PNG with a row per prompt and a column per generator; anomalous clips have a red frame."""
     asked = [random_prompt(np.random.default_rng([_SHEET, i])) for i in range(prompts)]
     columns = [[_caption(title, _width()), *_clips(generator, asked)] for title, generator in generators.items()]
     height = sum(image.height + _GAP for image in columns[0])
@@ -80,7 +80,7 @@ def draw_clips(generators: Mapping[str, "ClipGenerator"], prompts: int, out: Pat
 
 
 def _clips(generator: "ClipGenerator", asked: Sequence[Prompt]) -> list[Image.Image]:
-    made = [generate(generator, [prompt], Chance.of(_SHEET, i))[0] for i, prompt in enumerate(asked)]
+    made = [generate(generator, [prompt], RandomStreams.of(_SHEET, i))[0] for i, prompt in enumerate(asked)]
     return [_strip(clip) for clip in made]
 
 
@@ -88,23 +88,23 @@ def _width() -> int:
     return _FRAMES * (96 + _GAP) - _GAP
 
 
-def _strip(clip: Made) -> Image.Image:
-    """Return a few frames of a clip side by side, with the prompt, and what is wrong, above."""
+def _strip(clip: GeneratedClip) -> Image.Image:
+    """Return a few frames of a clip side by side, below the prompt and the clip's anomalies."""
     video = clip.video()
     wrong = ", ".join(clip.anomalies)
     strip = Image.new("RGB", (_width(), 96 + 2 * _LINE), BACKGROUND)
     strip.paste(_caption(str(clip.prompt), _width()), (0, 0))
-    said = "still" if clip.choices["tempo"] == "still" else wrong or "sound"
-    strip.paste(_caption(said, _width(), BAD if wrong else MUTED), (0, _LINE))
-    for place, index in enumerate(_shown(clip)):
+    state = "still" if clip.choices["tempo"] == "still" else wrong or "sound"
+    strip.paste(_caption(state, _width(), BAD if wrong else MUTED), (0, _LINE))
+    for position, index in enumerate(_shown(clip)):
         frame = Image.fromarray(video.frames[index])
         if wrong:
             ImageDraw.Draw(frame).rectangle((0, 0, frame.width - 1, frame.height - 1), outline=BAD, width=2)
-        strip.paste(frame, (place * (96 + _GAP), 2 * _LINE))
+        strip.paste(frame, (position * (96 + _GAP), 2 * _LINE))
     return strip
 
 
-def _shown(clip: Made) -> list[int]:
+def _shown(clip: GeneratedClip) -> list[int]:
     return spread_indices(clip.scene.frame_count, _FRAMES)
 
 

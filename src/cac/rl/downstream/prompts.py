@@ -1,7 +1,7 @@
-"""What the generator is asked for: two things of a colour each, and a pace, such as "a red ball and a blue box, fast".
+"""The generator's prompts: two coloured things and a pace, such as "a red ball and a blue box, fast".
 
-The two differ in kind and colour, so that what is there can be told apart. Left out: language; the generator is given
-the prompt as numbers.
+The two things differ in kind and colour, so that they can be distinguished in the clip. There is no language model; the
+generator receives the prompt as numbers.
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,7 @@
-"""What the runs say together: true anomaly rates before and after, with intervals, and whether the bars are reached.
+"""The result over all runs: true anomaly rates before and after training, with intervals, and whether the bars are met.
 
-Intervals are percentile intervals of a bootstrap in two levels: seeds are drawn with replacement, then prompts within
-each, before and after together. With three seeds that is a rough measure of how runs differ, so every seed's own value
-stands beside it.
+Intervals are percentile intervals of a two-level bootstrap: seeds are resampled, then prompts within each seed, before
+and after together. Three seeds give only a rough measure of the variation, so each seed's value is reported as well.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cac.rl.downstream.experiment import WITH_MOTION, Result, picked
-from cac.rl.downstream.measure import Columns
+from cac.rl.downstream.evaluation import Columns
+from cac.rl.downstream.experiment import WITH_MOTION, Result, select_candidates
 
 SAMPLES = 2000
 MEASURED = ("anomalous", "motion", "clean_motion", "things", "pace", "still", "difference")
@@ -26,8 +25,9 @@ def summarise(results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     """Return the summary of runs by arm, JSON-ready.
 
     Each comparison has "before" and "after" (means), "fall" (relative, of the true anomaly rate), "motion_change"
-    (relative, of what is seen) and "clean_motion_change" (of the clips' clean twins: what vanishes or jumps has no
-    flow, so a generator that unlearns that seems to move more), the last three with value, low, high and each seed's.
+    (relative, of the clips) and "clean_motion_change" (of the clips' clean twins: vanishing and
+    jumping things have no flow, so a generator that unlearns them seems to move more). The last three have value, low,
+    high and the value of each seed.
     """
     compared = {
         ("rl" if arm == WITH_MOTION else arm): _compare([_columns(result) for result in runs])
@@ -36,7 +36,11 @@ def summarise(results: Mapping[str, Sequence[Result]]) -> dict[str, Any]:
     }
     with_best = [result for result in results.get(WITH_MOTION, []) if result["best"]]
     if with_best:
-        pairs = [(before, picked(before, result["best"])) for result in with_best for before, _ in [_columns(result)]]
+        pairs = [
+            (before, select_candidates(before, result["best"]))
+            for result in with_best
+            for before, _ in [_columns(result)]
+        ]
         compared["best"] = _compare(pairs)
     return {"comparisons": compared, "bars": _bars(compared)}
 
@@ -87,13 +91,13 @@ def _interval(values: Sequence[np.ndarray], statistic: Callable[..., np.ndarray]
 
 
 def _bars(compared: Mapping[str, Any]) -> dict[str, bool]:
-    """Hold the falls and the motion against the bars; a fall's interval must exclude zero, too."""
+    """Check the falls and the motion against the bars; the interval of a fall must also exclude zero."""
     bars = {}
     for name, bar in FALL_BARS.items():
         if name in compared:
-            fall, moved = compared[name]["fall"], compared[name]["clean_motion_change"]
+            fall, change = compared[name]["fall"], compared[name]["clean_motion_change"]
             bars[f"{name}_fall"] = fall["value"] >= bar and fall["low"] > 0
-            bars[f"{name}_motion"] = abs(moved["value"]) <= MOTION_BAR
+            bars[f"{name}_motion"] = abs(change["value"]) <= MOTION_BAR
     return bars
 
 

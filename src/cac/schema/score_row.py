@@ -11,7 +11,7 @@ from cac.schema.judgement import Judgement
 COLUMNS = ("score", "verdict", "windows", "family", "leaf", "boxes", "evidence", "parsed")
 
 
-def answer(score: float, judgement: Judgement) -> dict[str, Any]:
+def score_row(score: float, judgement: Judgement) -> dict[str, Any]:
     """Return the columns as plain data; windows and boxes only with an anomalous verdict.
 
     Windows are [start, end] in seconds; boxes {"time": seconds, "box": [x1, y1, x2, y2]}, coordinates in [0, 1].

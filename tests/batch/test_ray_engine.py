@@ -10,10 +10,10 @@ import pytest
 from helpers.judges import clip
 from helpers.rl_store import NAME, register_package
 
-from cac.batch.listing import Listed
-from cac.batch.on_ray import PartScorer
+from cac.batch.listing import ListedVideo
+from cac.batch.parts_folder import PartsFolder
 from cac.batch.plan import BatchSettings, Plan
-from cac.batch.work import Work
+from cac.batch.ray_engine import PartScorer
 from cac.cli import main as cli
 from cac.io.s3 import StoreUnreachableError
 from cac.video.encode import encode
@@ -28,7 +28,7 @@ COUNT = 10  # three parts of up to four with a batch size of 1
 class Silent:
     """A source that does not answer."""
 
-    def read(self, video: Listed, most_bytes: int) -> bytes:
+    def read(self, video: ListedVideo, most_bytes: int) -> bytes:
         raise StoreUnreachableError("nobody answers")
 
 
@@ -92,7 +92,7 @@ def leave_one_part(folder: Path, out: Path, whole: Path) -> None:
     from cac.batch.table import write_part
 
     plan = Plan(str(folder), MODEL, BatchSettings(batch_size=1), tuple(open_source(str(folder)).videos()))
-    work = Work(out)
+    work = PartsFolder(out)
     with work.locked():
         work.begin(plan)
         rows = pq.ParquetFile(whole).read().to_pylist()
@@ -111,7 +111,7 @@ def test_at_least_one_actor_is_asked_for(folder, tmp_path, capsys):
 def test_an_actor_tells_of_a_store_that_does_not_answer(tmp_path):
     """Ray would wrap an error in its own; the run must end with the store's message."""
     scorer = object.__new__(PartScorer)
-    settings, videos = BatchSettings(batch_size=1), (Listed("a.mp4", 1, "0"),)
+    settings, videos = BatchSettings(batch_size=1), (ListedVideo("a.mp4", 1, "0"),)
     scorer._plan, scorer._parts, scorer._pinned = Plan("s3://b", MODEL, settings, videos), [videos], None
     scorer._source = Silent()
     assert scorer({"part": [0]}) == {"part": [0], "rows": [""], "error": ["nobody answers"]}

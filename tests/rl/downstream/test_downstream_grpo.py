@@ -9,7 +9,7 @@ import pytest
 from cac.errors import CacError
 from cac.rl.downstream.choices import OPTIONS
 from cac.rl.downstream.generator import ClipGenerator
-from cac.rl.downstream.optimise import Chance, Training, optimise
+from cac.rl.downstream.grpo import RandomStreams, Training, train_generator
 from cac.rl.downstream.prompts import random_prompt
 from cac.rl.reward import RewardSettings, combined_reward
 
@@ -42,7 +42,7 @@ def stillness(generator: ClipGenerator) -> float:
 
 
 def test_the_policy_gradient_lowers_the_true_anomaly_rate():
-    history = optimise(ClipGenerator(0), oracle, SHORT, Chance.of(3))
+    history = train_generator(ClipGenerator(0), oracle, SHORT, RandomStreams.of(3))
     rates = [entry["anomalous"] for entry in history]
     assert fmean(rates[:3]) > 0.35
     assert fmean(rates[-3:]) < 0.5 * fmean(rates[:3])
@@ -54,18 +54,18 @@ def test_without_the_motion_term_it_becomes_still_and_with_it_it_does_not():
     free, fined = ClipGenerator(0), ClipGenerator(0)
     assert stillness(free) == pytest.approx(0.04)
     long = replace(SHORT, updates=14, prompts=2)
-    optimise(free, watchful(0.0), long, Chance.of(3))
-    optimise(fined, watchful(1.0), long, Chance.of(3))
+    train_generator(free, watchful(0.0), long, RandomStreams.of(3))
+    train_generator(fined, watchful(1.0), long, RandomStreams.of(3))
     assert stillness(free) > 0.5
     assert stillness(fined) < 0.04
 
 
 def test_the_same_seed_gives_the_same_training_and_nothing_to_learn_changes_nothing():
     few = Training(updates=2, prompts=2, group=2)
-    first, second = (optimise(ClipGenerator(1), oracle, few, Chance.of(5)) for _ in range(2))
+    first, second = (train_generator(ClipGenerator(1), oracle, few, RandomStreams.of(5)) for _ in range(2))
     assert first == second
     generator = ClipGenerator(1)
-    optimise(generator, lambda clips: {"reward": [0.5] * len(clips)}, few, Chance.of(5))
+    train_generator(generator, lambda clips: {"reward": [0.5] * len(clips)}, few, RandomStreams.of(5))
     assert stillness(generator) == pytest.approx(0.04, abs=1e-3)
 
 

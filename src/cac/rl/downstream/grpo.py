@@ -1,8 +1,8 @@
-"""Policy gradient for the generator: GRPO (Shao et al. 2024, arXiv 2402.03300) where a rollout is one clip.
+"""Policy gradient for the generator: GRPO (Shao et al. 2024, arXiv 2402.03300), where a rollout is one clip.
 
-A clip's advantage is its reward less the mean of the clips of the same prompt. Every batch is used for one step, so
-the ratio of new to old probability is 1 and nothing is ever clipped; that part is left out. The divergence from the
-untrained generator is taken exactly instead of estimated.
+The advantage of a clip is its reward minus the mean reward of the clips of the same prompt. Every batch is used for one
+step, so the ratio of new to old probability is 1 and clipping is not needed. The divergence from the untrained
+generator is computed exactly instead of estimated.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cac.errors import CacError
-from cac.rl.downstream.clips import Made, make
+from cac.rl.downstream.clips import GeneratedClip, make_clip
 from cac.rl.downstream.prompts import Prompt, random_prompt
 
 if TYPE_CHECKING:
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from cac.rl.downstream.generator import ClipGenerator
 
 REWARD = "reward"
-Rewards = Mapping[str, Sequence[float]]  # a number a clip; `REWARD` is what is maximised, the others are logged
-RewardFunction = Callable[[Sequence[Made]], Rewards]
+Rewards = Mapping[str, Sequence[float]]  # one number per clip; `REWARD` is maximised, the others are logged
+RewardFunction = Callable[[Sequence[GeneratedClip]], Rewards]
 History = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
 class Training:
-    """How the generator is trained.
+    """Training settings of the generator.
 
     Attributes:
-        updates: steps, each on a batch of its own.
-        prompts, group: a step's prompts, and clips of each.
-        learning_rate: Adam's.
-        divergence_weight: of staying near the untrained generator, in rewards' spreads.
+        updates: number of steps, each on a new batch.
+        prompts, group: prompts per step, and clips per prompt.
+        learning_rate: of Adam.
+        divergence_weight: weight of the KL divergence from the untrained generator.
     """
 
     updates: int = 14
@@ -46,61 +46,61 @@ class Training:
 
     def __post_init__(self) -> None:
         if min(self.updates, self.prompts) < 1 or self.group < 2:
-            raise CacError(f"{self}: at least one update of one prompt, and a group of two clips.")
+            raise CacError(f"{self}: needs at least one update, one prompt, and two clips per group.")
 
 
 @dataclass(frozen=True)
-class Chance:
-    """All randomness of a run, in two streams that depend on nothing else."""
+class RandomStreams:
+    """All randomness of a run, as two independent streams."""
 
     noise: np.random.Generator
     decisions: "torch.Generator"
 
     @classmethod
-    def of(cls, *key: int) -> "Chance":
-        """Begin the streams of a key."""
+    def of(cls, *key: int) -> "RandomStreams":
+        """Start the streams of a seed key."""
         import torch
 
         seed = int(np.random.SeedSequence(key).generate_state(1)[0])
         return cls(np.random.default_rng([*key, 1]), torch.Generator().manual_seed(seed))
 
 
-def generate(generator: "ClipGenerator", prompts: Sequence[Prompt], chance: Chance) -> list[Made]:
-    """Make a clip of each prompt."""
-    decided = generator.sample(prompts, chance.decisions)
-    return [make(prompt, one, chance.noise) for prompt, one in zip(prompts, decided, strict=True)]
+def generate(generator: "ClipGenerator", prompts: Sequence[Prompt], streams: RandomStreams) -> list[GeneratedClip]:
+    """Generate a clip for each prompt."""
+    decided = generator.sample(prompts, streams.decisions)
+    return [make_clip(prompt, one, streams.noise) for prompt, one in zip(prompts, decided, strict=True)]
 
 
-def optimise(
+def train_generator(
     generator: "ClipGenerator",
     reward: RewardFunction,
     training: Training,
-    chance: Chance,
-    tell: Callable[[dict[str, float]], None] | None = None,
+    streams: RandomStreams,
+    log: Callable[[dict[str, float]], None] | None = None,
 ) -> History:
-    """Train a generator in place and return what happened, one entry an update; `tell` gets each as it comes.
+    """Train a generator in place and return its history, one entry per update; `log` is called with each entry.
 
-    An entry holds the means over the update's clips: of what the reward function gave, and of the truth.
+    An entry holds means over the clips of the update: of the rewards, and of the true anomaly rate.
     """
     import torch
 
     optimizer = torch.optim.Adam(generator.parameters(), lr=training.learning_rate)
     history: History = []
     for step in range(training.updates):
-        asked = [random_prompt(chance.noise) for _ in range(training.prompts)]
-        clips = generate(generator, [prompt for prompt in asked for _ in range(training.group)], chance)
+        asked = [random_prompt(streams.noise) for _ in range(training.prompts)]
+        clips = generate(generator, [prompt for prompt in asked for _ in range(training.group)], streams)
         rewards = reward(clips)
         divergence = _update(generator, optimizer, clips, rewards[REWARD], training)
         history.append({"step": step + 1, **_means(clips, rewards), "divergence": divergence})
-        if tell:
-            tell(history[-1])
+        if log:
+            log(history[-1])
     return history
 
 
 def _update(
     generator: "ClipGenerator",
     optimizer: "torch.optim.Optimizer",
-    clips: Sequence[Made],
+    clips: Sequence[GeneratedClip],
     rewards: Sequence[float],
     training: Training,
 ) -> float:
@@ -119,6 +119,6 @@ def _update(
     return round(float(divergence.detach()), 6)
 
 
-def _means(clips: Sequence[Made], rewards: Rewards) -> dict[str, float]:
+def _means(clips: Sequence[GeneratedClip], rewards: Rewards) -> dict[str, float]:
     given = {name: round(fmean(values), 6) for name, values in rewards.items()}
     return {**given, "anomalous": fmean(clip.is_anomalous for clip in clips)}

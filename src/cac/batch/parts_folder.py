@@ -19,7 +19,7 @@ _PLAN = "plan.json"
 
 
 @dataclass(frozen=True)
-class Work:
+class PartsFolder:
     """The folder of a run that makes the table `out`."""
 
     out: Path
