@@ -4,6 +4,7 @@ import argparse
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,30 @@ FOLDERS = ("src", "flows", "infra", "tests", "docs", "conf", "scripts", "benchma
 EVENTS = ("cac.dataset.", "cac.drift.")
 GENERATED = ("infra/.env",)  # made when it is needed, ignored by git
 COMMON = {"-h", "--help"}
+PAGE = """# A title, with `code` and [a link](other.md#a-heading)
+
+    cac status && make run  # a comment
+
+## Twice
+![a picture](picture.png) `compute.seed: 7` and `no
+setting`
+
+```bash
+CAC_X=1 cac score a.mp4 \\
+  --json | ls
+```
+
+```python
+from cac.params import Params
+```
+
+## Twice
+"""
+
+
+@cache
+def cac_parser() -> argparse.ArgumentParser:
+    return build_parser()
 
 
 def name(page: Path) -> str:
@@ -58,12 +83,12 @@ def test_paths_in_the_repository_exist(page: Path) -> None:
 @every_present_page
 def test_files_named_without_a_folder_exist(page: Path) -> None:
     named = {span for span in spans(page) if re.fullmatch(r"\w+\.py", span)}
-    assert not named - {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
+    assert not named - _module_files()
 
 
 @every_present_page
 def test_modules_and_what_is_in_them_exist(page: Path) -> None:
-    named = [span for span in spans(page) if re.fullmatch(r"(cac|flows|infra|benchmarks)(\.\w+)+", span)]
+    named = [span for span in spans(page) if re.fullmatch(r"(cac|flows|infra|benchmarks|scripts)(\.\w+)+", span)]
     for block in blocks(page, "python"):
         named += _imports(block)
     assert not [dotted for dotted in named if not _exists(dotted) and not f"{dotted}.".startswith(EVENTS)]
@@ -100,13 +125,59 @@ def test_the_index_names_every_page() -> None:
 
 
 def test_every_verb_is_in_the_reference() -> None:
-    assert set(_sections()) == set(_verbs(build_parser()))
+    assert set(_sections()) == set(_verbs(cac_parser()))
 
 
 def test_the_reference_has_the_options_that_the_parser_has() -> None:
-    for verb, parser in _verbs(build_parser()).items():
+    for verb, parser in _verbs(cac_parser()).items():
         there = {option for action in parser._actions for option in action.option_strings} - COMMON
         assert set(re.findall(r"`(--[\w-]+)", _sections()[verb])) == there, verb
+
+
+def test_the_reference_has_the_defaults_that_the_parser_has() -> None:
+    wrong = []
+    for verb, parser in _verbs(cac_parser()).items():
+        for action in parser._actions:
+            if not action.option_strings or action.default in (None, False, [], argparse.SUPPRESS):
+                continue
+            row = next(row for row in _sections()[verb].splitlines() if f"`{action.option_strings[0]}" in row)
+            if str(action.default).removesuffix(".0").rpartition("@")[2] not in row:
+                wrong.append(f"{verb} {action.option_strings[0]}: {action.default}")
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("cac data validate --data mydata", None),
+        ("cac data validate --dataset mydata", "--dataset"),
+        ("cac data check", "invalid choice"),
+        ("cac promote", "--version"),
+        ("python -m cac status --jsn", "--jsn"),
+        ("python -m flows.no_such_module", "no such module"),
+        ("make no-such-target", "no such target"),
+        ("ls --no-such-option", None),
+    ],
+)
+def test_mistakes_in_commands_are_found(line: str, problem: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+    (command,) = split_commands(line)
+    found = _problem(command, True, capsys)
+    assert (found is None) if problem is None else (problem in str(found))
+
+
+def test_commands_settings_and_modules_are_found_on_pages(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(PAGE, encoding="utf-8")
+    assert [str(command) for command in commands(page)] == ["cac score a.mp4 --json", "ls", "cac status", "make run"]
+    assert spans(page) == ["code", "compute.seed: 7", "no setting"]
+    assert links(page) == ["other.md#a-heading", "picture.png"]
+    assert anchors(page) == {"a-title-with-code-and-a-link", "twice", "twice-1"}
+    assert list(_imports(blocks(page, "python")[0])) == ["cac.params.Params"]
+
+
+@cache
+def _module_files() -> set[str]:
+    return {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
 
 
 def _is_repository_path(span: str) -> bool:
@@ -149,13 +220,13 @@ def _problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) 
 def _module_problem(module: str, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
     if module == "cac":
         return _cac_problem(Command(("cac", *words)), words, whole, capsys)
-    if module.split(".")[0] in ("flows", "infra", "benchmarks") and not _module(module):
+    if module.split(".")[0] in ("flows", "infra", "benchmarks", "scripts") and not _module(module):
         return "no such module"
     return None
 
 
 def _cac_problem(command: Command, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
-    parser = build_parser()
+    parser = cac_parser()
     if whole:
         try:
             parser.parse_args(words)
