@@ -60,7 +60,7 @@ def test_the_same_again_changes_nothing(params_file: Path) -> None:
         ("compute: 7", "compute"),
         ("compute: {seed: 1, seed: 2}", "not valid YAML"),
         ("a: [", "not valid YAML"),
-        ("", "holds no settings"),
+        ("", "has no settings"),
     ],
 )
 def test_a_mistake_is_named_and_nothing_changes(params_file: Path, text: str, message: str) -> None:

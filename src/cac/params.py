@@ -1,7 +1,8 @@
-"""Every setting, typed and checked: `params.yaml` as frozen, strict models, one section a stage.
+"""All settings: `params.yaml` as frozen, strict pydantic models, one class a section.
 
-An unknown key, a wrong type or an impossible value ends in a `CacError` that names the key and what is allowed. A stage
-reads only its own sections, and `dvc.yaml` names the same ones, so that a change re-runs just what it must.
+An unknown key, a wrong type or an invalid value raises a `CacError` that names the key and the allowed values. A stage
+reads only the sections in `STAGE_SECTIONS`, and `dvc.yaml` lists the same, so a change re-runs only the stages that
+depend on it.
 """
 
 import re
@@ -19,7 +20,7 @@ from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 PARAMS_FILE = Path("params.yaml")
 
 _TRAINING = ("compute", "frames", "model", "adapter", "train_partition")
-# What each stage reads of params.yaml. `dvc.yaml` names the same, and a test compares the two.
+# The sections of params.yaml that each stage reads. `dvc.yaml` lists the same; a test compares the two.
 STAGE_SECTIONS: Mapping[str, tuple[str, ...]] = {
     "validate": ("validation",),
     SINGLE_FRAME_SFT: (*_TRAINING, SINGLE_FRAME_SFT),
@@ -43,24 +44,24 @@ class _Section(BaseModel):
 
 
 class Compute(_Section):
-    """What the same bytes depend on besides the inputs."""
+    """Seed and hardware use: what results depend on besides the inputs and the other settings."""
 
     seed: Annotated[int, Field(ge=0)]
-    threads: Count  # CPU threads of a process; results are the same to the byte only for the same number.
-    accelerate: str | None  # an accelerate config: train in the processes it names; null: in one
-    gradient_checkpointing: bool  # compute activations twice instead of keeping them; for bases that fill the memory
+    threads: Count  # CPU threads of a process; results are byte-identical only for the same number
+    accelerate: str | None  # an accelerate config for distributed training; null: one process
+    gradient_checkpointing: bool  # recompute activations to save memory; for large bases
 
 
 class ProceduralData(_Section):
-    """The embedded sample dataset; changing it means a new `data.dvc`."""
+    """The embedded sample dataset; a change needs a new `data.dvc`."""
 
     pairs: Count  # scenes; each gives an anomalous clip and its clean twin
-    shifted_pairs: Annotated[int, Field(ge=0)]  # more of them, unlike the others in look and motion: `test_shifted`
+    shifted_pairs: Annotated[int, Field(ge=0)]  # scenes with another look and motion, the split `test_shifted`
     size: Annotated[int, Field(ge=32)]  # frame height and width, pixels
     fps: Count
     min_frames: Annotated[int, Field(ge=8)]
     max_frames: Annotated[int, Field(ge=8)]
-    distractor_ratio: Fraction  # of the scenes in which something changes for a while as it should
+    distractor_ratio: Fraction  # of the scenes: those with a harmless change that must not be flagged
     val_ratio: Fraction
     test_ratio: Fraction
 
@@ -69,12 +70,12 @@ class ProceduralData(_Section):
         if self.max_frames < self.min_frames:
             raise ValueError("max_frames must be at least min_frames")
         if self.val_ratio + self.test_ratio >= 1:
-            raise ValueError("val_ratio + test_ratio must leave something to train on (be below 1)")
+            raise ValueError("val_ratio + test_ratio must be below 1, to leave clips for training")
         return self
 
 
 class Validation(_Section):
-    """Bounds of the data checks. DVC does not see what a name stands for: let `reference` be one that never moves."""
+    """Bounds of the data checks. DVC sees the name in `reference` only, so use a tag or commit that never changes."""
 
     min_clips_per_split: Count
     min_clean_ratio: Fraction
@@ -82,17 +83,17 @@ class Validation(_Section):
     min_clips_per_family: Count  # anomalous clips of each family, whole dataset
     max_duration: Positive  # seconds
     max_side: Count  # pixels of a frame; a larger one is not decoded
-    near_duplicate_distance: Fraction  # share of bits in which clips of different splits may look alike
-    min_agreement: Fraction  # of two annotators of one clip, where a dataset has their opinions
-    max_drift: Fraction  # of any measure since the reference
-    reference: str | None  # the version drift is measured from: a folder, or a tag or commit of the repository
+    near_duplicate_distance: Fraction  # clips of different splits whose hashes differ in fewer bits are duplicates
+    min_agreement: Fraction  # between annotators of the same clip, if a dataset has annotator opinions
+    max_drift: Fraction  # of any statistic since the reference
+    reference: str | None  # dataset version to measure drift from: a folder, tag or commit; null: skip
 
 
 class Frames(_Section):
-    """What the model sees. Sizes are the longer side in pixels.
+    """The frames that the model sees. Sizes are the longer side in pixels.
 
-    With `looks: 1` it sees the whole clip once, as many frames as in two looks together, and answers at once: the
-    ablation that two looks are measured against. There is no reinforcement stage for it.
+    With `looks: 1` the model sees the whole clip once, with as many frames as two looks have together, and answers
+    immediately. This is the ablation of the two-turn dialogue; it has no GRPO stage.
     """
 
     looks: Literal[1, 2]
@@ -104,7 +105,7 @@ class Frames(_Section):
 
 
 class Model(_Section):
-    """The base model: `nano` ships with the package; anything else is a local folder or a Hub id with its revision."""
+    """The base model: `nano`, which ships with the package, a local folder, or a Hub id with its revision."""
 
     base: str
     revision: str | None
@@ -112,26 +113,26 @@ class Model(_Section):
 
 
 class TrainPartition(_Section):
-    """What of the train split each stage learns from."""
+    """Which clips of the train split each stage trains on."""
 
-    reinforcement_ratio: Fraction  # of the pairs, kept from the supervised stages; 0: both learn from all
+    reinforcement_ratio: Fraction  # of the pairs, reserved for GRPO; 0: all stages train on all pairs
 
 
 class Adapter(_Section):
-    """The LoRA adapter all three stages train; handed on from stage to stage by name."""
+    """The LoRA adapter that all three stages train; names as in `peft.LoraConfig`."""
 
     r: Count
     lora_alpha: Count
     lora_dropout: Fraction
-    # "merged": add the adapter to the weights once a pass, faster for narrow models; "separate": compute it beside
-    # them, as PEFT does, which keeps no gradient of a whole weight in memory.
+    # "merged": add the adapter to the weights once a pass, which is faster for narrow models. "separate": as in PEFT,
+    # which needs no gradient of a whole weight in memory.
     lora_forward: Literal["merged", "separate"]
-    target_modules: str  # a regular expression over module names
+    target_modules: str  # a regular expression for module names
 
     @model_validator(mode="after")
     def _can_be_computed(self) -> "Adapter":
         if self.lora_forward == "merged" and self.lora_dropout:
-            raise ValueError("lora_dropout must be 0 with lora_forward: merged, which has no input to drop")
+            raise ValueError("lora_dropout must be 0 with lora_forward: merged, which has no separate adapter path")
         return self
 
     @field_validator("target_modules")
@@ -167,11 +168,11 @@ class SftOptimisation(TrainerSettings):
 
 
 class SftSampling(_Section):
-    """Which samples a supervised stage draws."""
+    """The samples of a supervised stage."""
 
-    anomalous_ratio: Fraction  # of each batch, samples whose frame or clip shows an anomaly
-    single_frame_ratio: Fraction  # of all batches, those of single frames (1 in the first stage)
-    wrong_scan_ratio: Fraction  # of two-turn samples, those whose second turn follows a wrong scan
+    anomalous_ratio: Fraction  # of each batch: samples whose frame or clip has an anomaly
+    single_frame_ratio: Fraction  # of all batches: those of single frames (1 in the first stage)
+    wrong_scan_ratio: Fraction  # of the two-turn samples: those whose second turn follows a wrong scan
 
 
 class Sft(SftOptimisation, SftSampling):
@@ -191,14 +192,14 @@ class RewardWeights(_Section):
 class RejectionSampling(_Section):
     """The first part of the GRPO stage: SFT on the best of the policy's own rollouts."""
 
-    clips: Annotated[int, Field(ge=0)]  # at most this many get rollouts; 0 skips this part
-    scans: Annotated[int, Field(ge=2)]  # drawn of one clip; the best is kept
-    tries: Count  # of the scans whose windows earn most, at most this many different ones are followed by looks
-    looks: Annotated[int, Field(ge=2)]  # drawn after each scan that is tried; the best is kept
+    clips: Annotated[int, Field(ge=0)]  # maximum number of clips to sample rollouts of; 0 skips this part
+    scans: Annotated[int, Field(ge=2)]  # scans sampled per clip; the best is used
+    tries: Count  # maximum number of best scans per clip that are followed by looks
+    looks: Annotated[int, Field(ge=2)]  # looks sampled after each of these scans; the best is used
     temperature: Positive
-    rollouts_at_once: Count  # drawn together by one process
-    num_train_epochs: Count  # passes over the kept rollouts
-    batch_size: Count  # rollouts of one optimiser step
+    rollouts_at_once: Count  # batch size of sampling, per process
+    num_train_epochs: Count  # epochs over the selected rollouts
+    batch_size: Count  # rollouts per optimiser step
     learning_rate: Positive
     warmup_ratio: Fraction
     decision_weight: NotNegative  # as in the supervised stages
@@ -216,9 +217,9 @@ class Grpo(TrainerSettings):
     max_turn_tokens: Count  # tokens of both turns together
     constrained_decoding: bool  # whether rollouts follow the grammar, as in scoring; false: free generation by TRL
     scale_rewards: Literal["group", "batch", "none"]
-    advantages: Literal["turn", "trajectory"]  # each turn gets the advantage of its own rewards, or all tokens get one
-    scan_verdict_ratio: Fraction  # with "turn": the part of the verdict's reward that is credited to the scan
-    look_credit: Fraction  # with "turn": factor on the look's advantages; 0 reinforces the scan alone
+    advantages: Literal["turn", "trajectory"]  # one advantage per turn, from its own rewards, or one for all tokens
+    scan_verdict_ratio: Fraction  # with "turn": share of the verdict's reward that is credited to the scan
+    look_credit: Fraction  # with "turn": factor on the look's advantages; 0 reinforces the scan only
     reward_weights: RewardWeights
     false_alarm_reward: Annotated[float, Field(le=0)]  # accuracy reward of calling a clean clip anomalous
     rejection_sampling: RejectionSampling
@@ -238,7 +239,7 @@ class Grpo(TrainerSettings):
 
 
 class Evaluation(_Section):
-    """How checkpoints are measured."""
+    """How checkpoints are evaluated."""
 
     batch_size: Count
     max_turn_tokens: Count
@@ -248,19 +249,19 @@ class Evaluation(_Section):
 
 
 class Gate(_Section):
-    """What a checkpoint must reach on the test split to become champion: the value, not its interval, but for one."""
+    """What a version must reach on the test split to become champion; bounds apply to values but for one."""
 
     min_balanced_accuracy: Fraction
     min_specificity: Fraction
     min_parse_rate: Fraction
     max_expected_calibration_error: Fraction
-    max_seconds_per_clip: Positive  # as timed on registration, on the machine that registered
-    max_balanced_accuracy_drop: Fraction  # against the champion on the same clips: how far the interval may reach down
-    max_family_accuracy_drop: Fraction  # likewise, in any family of anomalies: the plain difference
+    max_seconds_per_clip: Positive  # as measured at registration, on that machine
+    max_balanced_accuracy_drop: Fraction  # against the champion, same clips; for the lower end of the interval
+    max_family_accuracy_drop: Fraction  # likewise for any family of anomalies; applies to the difference itself
 
 
 class Registry(_Section):
-    """Where models are registered and when they are promoted."""
+    """Where models are registered, and the promotion gate."""
 
     model_name: str
     experiment: str
@@ -268,13 +269,13 @@ class Registry(_Section):
 
 
 class Monitoring(_Section):
-    """When recent clips of production count as drifted. No stage reads it."""
+    """When recent clips from production count as drifted. No stage reads it."""
 
     source: str | None  # a folder or s3:// prefix; "{date}" in it is the day before, such as 2026-11-23
-    min_clips: Annotated[int, Field(ge=20)]  # fewer are not judged
-    max_clips: Count  # of more, so many are judged
-    max_drift: Fraction  # the part of the clips that may be elsewhere than in the reference, by any measure
-    significance: Annotated[float, Field(gt=0, lt=1)]  # how often chance alone may raise an alarm
+    min_clips: Annotated[int, Field(ge=20)]  # with fewer clips the check is skipped
+    max_clips: Count  # with more clips this many are judged
+    max_drift: Fraction  # maximum share of clips outside the reference distribution, by any statistic
+    significance: Annotated[float, Field(gt=0, lt=1)]  # false alarm rate of the test
 
     @model_validator(mode="after")
     def _consistent(self) -> "Monitoring":
@@ -304,13 +305,13 @@ class Params(_Section):
     def _fit_together(self) -> "Params":
         if self.adapter.lora_forward == "merged" and self.model.dtype != "float32":
             raise ValueError(
-                "model.dtype must be float32 with adapter.lora_forward: merged, because rounding a 16-bit weight would "
-                "lose what the adapter adds; set adapter.lora_forward: separate"
+                "model.dtype must be float32 with adapter.lora_forward: merged, because a 16-bit weight would round "
+                "the adapter's contribution away; set adapter.lora_forward: separate"
             )
         return self
 
     def sections(self, stage: str) -> dict[str, Any]:
-        """Return the settings that a stage reads, by section, ready for JSON; `STAGE_SECTIONS` names them."""
+        """Return the settings that a stage reads as JSON-ready data, by the names in `STAGE_SECTIONS`."""
         values = self.model_dump(mode="json")
         return {name: reduce(getitem, name.split("."), values) for name in STAGE_SECTIONS[stage]}
 
@@ -328,7 +329,7 @@ _RENAMED_SFT = _RENAMED_TRAINER | {
     "single_frame_share": "single_frame_ratio",
     "wrong_scan_share": "wrong_scan_ratio",
 }
-# Keys that had another name before 0.2, by section; an old name is an error that gives the new one.
+# Keys renamed in version 0.2, by section: an old name is an error that gives the new one.
 _RENAMED: Mapping[str, Mapping[str, str]] = {
     "": {"portions": "train_partition"},
     "procedural_data": {
@@ -375,11 +376,11 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
 
 
 def _explain(problem: dict) -> str:
-    """Say what is wrong with one key; for an unknown key name its new name or the keys there are."""
+    """Explain the problem with one key; for an unknown key give its new name or the allowed keys."""
     key = ".".join(map(str, problem["loc"])) or "the file"
     if problem["type"] == "missing":
-        return f"{key}: missing; src/cac/params.py says what it means and what is allowed"
-    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # of several keys, which it names
+        return f"{key}: missing; see src/cac/params.py for its meaning and allowed values"
+    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # the message names the keys
         return f"{key}: {problem['ctx']['error']}"
     if problem["type"] != "extra_forbidden":
         return f"{key}: {problem['msg']} (found {problem['input']!r})"

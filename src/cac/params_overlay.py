@@ -1,7 +1,7 @@
-"""Overlays: files in `conf/` that change some settings, written into `params.yaml` for good.
+"""Overlays: files in `conf/` with some settings, which `cac params apply` writes into `params.yaml`.
 
-What a stage depends on must stand in `params.yaml`, or DVC would not see that it has changed. So an overlay is not put
-over it as a stage runs, but applied once; git shows what it did, and takes it back. Left out: overlays of overlays.
+DVC compares the settings in `params.yaml`, so a stage cannot merge an overlay when it runs. An overlay is applied once
+instead; `git diff` shows the change and `git checkout` reverts it. Out of scope: overlays of overlays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,7 +15,7 @@ from cac.params import load_params
 
 @dataclass(frozen=True)
 class Change:
-    """A setting that an overlay changes: its key with dots, its value before and after."""
+    """A setting that an overlay changes: its dotted key, and its value before and after."""
 
     key: str
     before: Any
@@ -23,23 +23,23 @@ class Change:
 
 
 def apply_overlay(params_file: Path, overlay: Path) -> list[Change]:
-    """Write an overlay's settings into a params file, keeping its comments and order; returns what changed.
+    """Write an overlay's settings into a params file, preserving comments and order; return the changes.
 
     Raises:
-        CacError: one of the files is missing or no YAML, or the settings would not be valid. Nothing is changed then.
+        CacError: a file is missing or not YAML, or the result would be invalid. The params file is then unchanged.
     """
     load_params(params_file)
-    settings, wanted = _read(params_file), _read(overlay)
-    if not isinstance(wanted, Mapping):
-        raise CacError(f"{overlay} holds no settings. Write sections and keys as in {params_file}.")
-    changes = list(_put(settings, wanted, ""))
+    settings, overrides = _read(params_file), _read(overlay)
+    if not isinstance(overrides, Mapping):
+        raise CacError(f"{overlay} has no settings. Write sections and keys as in {params_file}.")
+    changes = list(_update(settings, overrides, ""))
     if changes:
         _write(settings, params_file, overlay)
     return changes
 
 
 def _editor() -> Any:
-    """Return a reader and writer of YAML that keeps comments, order, and numbers as they are written."""
+    """Return a YAML reader and writer that preserves comments, order and the notation of numbers."""
     from ruamel.yaml import YAML
 
     editor = YAML()
@@ -57,24 +57,24 @@ def _read(file: Path) -> Any:
     try:
         return _editor().load(file.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CacError(f"no overlay at {file}: {error.strerror}. Those of the project are in conf/.") from error
+        raise CacError(f"no overlay at {file}: {error.strerror}. The project's overlays are in conf/.") from error
     except (YAMLError, UnicodeDecodeError) as error:
         raise CacError(f"{file} is not valid YAML: {error}") from error
 
 
-def _put(settings: Any, wanted: Mapping[str, Any], prefix: str) -> Iterator[Change]:
-    """Change settings in place, and yield what is another than before."""
-    for key, value in wanted.items():
+def _update(settings: Any, overrides: Mapping[str, Any], prefix: str) -> Iterator[Change]:
+    """Update settings in place, and yield the changes."""
+    for key, value in overrides.items():
         before = settings.get(key)
         if isinstance(value, Mapping) and isinstance(before, Mapping):
-            yield from _put(before, value, f"{prefix}{key}.")
+            yield from _update(before, value, f"{prefix}{key}.")
         elif key not in settings or before != value:
             settings[key] = value
             yield Change(f"{prefix}{key}", before, value)
 
 
 def _write(settings: Any, params_file: Path, overlay: Path) -> None:
-    """Put settings in the place of a params file if they are valid as written."""
+    """Replace a params file if the settings, as written, are valid."""
     unfinished = params_file.with_name(f"{params_file.name}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8") as file:

@@ -1,11 +1,11 @@
-"""Variants really train and are measured; what they have in common is trained once."""
+"""Variants train and are evaluated; common stages are trained once."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from cac.ablation.run import WORK, run_variant
+from cac.ablation.run import WORKSPACES, run_variant
 from cac.errors import CacError
 from cac.model.reward_model import RewardModel
 from cac.params import Params
@@ -42,31 +42,31 @@ def root(tmp_path: Path, small_dataset: Path, monkeypatch: pytest.MonkeyPatch) -
     return tmp_path
 
 
-def test_variants_share_what_they_have_in_common(root: Path, params: Params) -> None:
+def test_variants_share_common_stages(root: Path, params: Params) -> None:
     trained = {}
     for name in ("without_stage_3", "full", "one_look"):
         run_variant(params, name, 3, root, root / f"{name}.json")
-        trained[name] = {path.name for path in (root / WORK).iterdir()}
+        trained[name] = {path.name for path in (root / WORKSPACES).iterdir()}
     assert len(trained["without_stage_3"]) == 2
-    assert len(trained["full"] - trained["without_stage_3"]) == 1, "only the third stage was left to train"
-    assert len(trained["one_look"] - trained["full"]) == 2, "it looks at other frames in both stages"
+    assert len(trained["full"] - trained["without_stage_3"]) == 1, "only the third stage is new"
+    assert len(trained["one_look"] - trained["full"]) == 2, "both stages see other frames"
     result = json.loads((root / "full.json").read_text())
     assert (result["variant"], result["seed"]) == ("full", 3)
     assert result["val"]["parse_rate"] is not None
     assert "test" not in result
 
 
-def test_other_portions_of_the_clips_are_trained_on_anew(root: Path, params: Params) -> None:
+def test_another_train_partition_is_trained_separately(root: Path, params: Params) -> None:
     run_variant(params, "without_stage_3", 3, root, root / "once.json")
-    before = set((root / WORK).iterdir())
+    before = set((root / WORKSPACES).iterdir())
     partition = params.train_partition
     partition = partition.model_copy(update={"reinforcement_ratio": partition.reinforcement_ratio / 2})
     params = params.model_copy(update={"train_partition": partition})
     run_variant(params, "without_stage_3", 3, root, root / "again.json")
-    assert len(set((root / WORK).iterdir()) - before) == 2
+    assert len(set((root / WORKSPACES).iterdir()) - before) == 2
 
 
-def test_variants_that_learn_from_other_rewards_are_measured_by_the_same(
+def test_variants_trained_with_other_rewards_are_evaluated_with_the_same_reward(
     root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flagged = Judgement(-1.0, "anomalous", ((0.0, 9.0),), (), None, None, True, 5, "", "")
@@ -79,6 +79,6 @@ def test_variants_that_learn_from_other_rewards_are_measured_by_the_same(
     assert measured["without_temporal_reward"] == measured["full"]
 
 
-def test_an_unknown_variant_is_named_with_those_there_are(tmp_path: Path, params: Params) -> None:
+def test_an_unknown_variant_is_an_error_that_lists_the_variants(tmp_path: Path, params: Params) -> None:
     with pytest.raises(CacError, match=r"no variant 'halves'.*one_look"):
         run_variant(params, "halves", 1, tmp_path, tmp_path / "out.json")

@@ -7,13 +7,14 @@ import pytest
 import yaml
 
 from cac.ablation.variants import FULL, VARIANTS, variant_params
-from cac.params import Params
+from cac.params import STAGE_SECTIONS, Params
+from cac.paths import TRAINING_STAGES
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_a_variant_changes_what_it_says_and_nothing_else(project_params: Params, name: str) -> None:
+def test_a_variant_changes_exactly_its_settings(project_params: Params, name: str) -> None:
     plain, changed = variant_params(project_params, FULL, 3), variant_params(project_params, name, 3)
     for key, value in VARIANTS[name].settings.items():
         found: object = changed
@@ -22,17 +23,17 @@ def test_a_variant_changes_what_it_says_and_nothing_else(project_params: Params,
         assert found == value
     assert (changed == plain) is not bool(VARIANTS[name].settings)
     assert changed.compute.seed == 3
-    assert VARIANTS[name].against in VARIANTS
+    assert VARIANTS[name].baseline in VARIANTS
 
 
 STAGES = yaml.safe_load((ROOT / "ablations/dvc.yaml").read_text())["stages"]
 
 
-def test_the_graph_runs_every_variant() -> None:
+def test_the_dvc_stage_runs_every_variant() -> None:
     assert STAGES["run"]["matrix"]["variant"] == list(VARIANTS)
 
 
-def test_what_the_graph_names_is_there(project_params: Params) -> None:
+def test_dependencies_and_parameters_of_the_dvc_stage_exist(project_params: Params) -> None:
     named = [dep for stage in STAGES.values() for dep in stage["deps"] if dep.startswith("../src/")]
     assert named
     assert [dep for dep in named if not (ROOT / "ablations" / dep).exists()] == []
@@ -40,8 +41,14 @@ def test_what_the_graph_names_is_there(project_params: Params) -> None:
         reduce(getattr, key.split("."), project_params)
 
 
+def test_the_dvc_stage_depends_on_all_sections_that_its_stages_read() -> None:
+    read = {key.split(".")[0] for stage in (*TRAINING_STAGES, "evaluate") for key in STAGE_SECTIONS[stage]}
+    named = {key.split(".")[0] for key in STAGES["run"]["params"][0]["../params.yaml"]}
+    assert named == read
+
+
 def test_runs_depend_on_files_and_not_on_folders() -> None:
-    """A folder's hash includes what Python compiled there, so the lock would hold in no other clone."""
+    """The hash of a folder includes compiled Python files, so the lock would be invalid in every other clone."""
     named = [ROOT / "ablations" / dep for dep in STAGES["run"]["deps"] if dep.startswith("../src/")]
     assert all(path.is_file() for path in named)
 
@@ -52,7 +59,7 @@ def stages_seen_from(folder: Path) -> set[str]:
     return {line.split(":")[-1] for line in answer.stdout.split()}
 
 
-def test_the_pipelines_graph_and_this_one_do_not_see_each_other() -> None:
+def test_the_pipeline_and_the_ablations_are_separate_dvc_projects() -> None:
     runs = {f"run@{variant}-{seed}" for variant in VARIANTS for seed in STAGES["run"]["matrix"]["seed"]}
     assert stages_seen_from(ROOT / "ablations") == {*runs, "table"}
     assert not stages_seen_from(ROOT) & {*runs, "table"}

@@ -1,11 +1,12 @@
-"""Train one variant with one seed and measure it on val; nothing is trained twice.
+"""Trains one variant with one seed and evaluates it on val; no stage is trained twice.
 
-Adapters are kept under a hash of everything they follow from, so variants share the stages they have in common, and an
-interrupted ablation goes on at the stage it was at. The test split is left alone: an ablation is a choice.
+Adapters are stored under a hash of everything they depend on, so variants share common stages, and an interrupted
+ablation resumes at its last stage. The test split is not used, because ablations inform choices.
 """
 
 import json
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from cac.ablation.variants import VARIANTS, variant_params
@@ -22,45 +23,53 @@ from cac.training.checkpoints import checkpoint_key
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
-WORK = SCRATCH / "ablation"
+WORKSPACES = SCRATCH / "ablation"
 
 
 def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> None:
-    """Train what is missing of a variant and write its metrics on val to `out`, as JSON.
+    """Train the missing stages of a variant and write its metrics on val to `out`, as JSON.
 
     Raises:
-        CacError: there is no such variant, or the dataset or the base is missing.
+        CacError: the variant is unknown, or the dataset or the base is missing.
     """
     if name not in VARIANTS:
         raise CacError(f"no variant {name!r}; there are: {', '.join(VARIANTS)}.")
     settings = variant_params(params, name, seed)
     adapter = train_stages(settings, VARIANTS[name].stages, root)
-    metrics = _measure(settings, adapter, root, params.two_turn_grpo)
+    metrics = _evaluate(settings, adapter, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
     result = {"variant": name, "seed": seed, "val": metrics}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
+@dataclass(frozen=True)
+class _Previous:
+    """The stage trained before, and its adapter."""
+
+    stage: str
+    adapter: Path
+
+
 def train_stages(params: Params, stages: tuple[str, ...], root: Path) -> Path:
-    """Train the stages one after another, each in a folder of its own, and return the last one's adapter."""
-    previous: tuple[str, Path] | None = None
+    """Train the stages in order, each in its own workspace, and return the adapter of the last."""
+    previous: _Previous | None = None
     for stage in stages:
-        place = root / WORK / _key(params, stage, previous, root)[:16]
-        adapter = place / MODELS / stage
-        done = place / "done"
+        workspace = root / WORKSPACES / _key(params, stage, previous, root)[:16]
+        adapter = workspace / MODELS / stage
+        done = workspace / "done"
         if not done.exists():
-            _link(place / DATASET, root / DATASET)
+            _link(workspace / DATASET, root / DATASET)
             if previous:
-                _link(place / MODELS / previous[0], previous[1])
-            _train(stage, params, place, previous[0] if previous else None)
+                _link(workspace / MODELS / previous.stage, previous.adapter)
+            _train(stage, params, workspace, previous.stage if previous else None)
             done.touch()
-        previous = (stage, adapter)
+        previous = _Previous(stage, adapter)
     assert previous is not None
-    return previous[1]
+    return previous.adapter
 
 
-def _key(params: Params, stage: str, previous: tuple[str, Path] | None, root: Path) -> str:
-    inputs = [root / DATASET / MANIFEST_NAME, *([previous[1]] if previous else [])]
+def _key(params: Params, stage: str, previous: _Previous | None, root: Path) -> str:
+    inputs = [root / DATASET / MANIFEST_NAME, *([previous.adapter] if previous else [])]
     return checkpoint_key(params.sections(stage), inputs)
 
 
@@ -70,21 +79,21 @@ def _link(link: Path, target: Path) -> None:
         link.symlink_to(os.path.relpath(target, link.parent), target_is_directory=True)
 
 
-def _train(stage: str, params: Params, place: Path, previous: str | None) -> None:
+def _train(stage: str, params: Params, workspace: Path, previous: str | None) -> None:
     from cac.training import multi_frame_sft, single_frame_sft, two_turn_grpo
 
     if stage == SINGLE_FRAME_SFT:
-        single_frame_sft.train(params, place)
+        single_frame_sft.train(params, workspace)
     elif stage == MULTI_FRAME_SFT:
-        multi_frame_sft.train(params, place, previous)
+        multi_frame_sft.train(params, workspace, previous)
     elif stage == TWO_TURN_GRPO and previous:
-        two_turn_grpo.train(params, place, previous)
+        two_turn_grpo.train(params, workspace, previous)
     else:
         raise ValueError(f"{stage} cannot be trained after {previous}")
 
 
-def _measure(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
-    """Judge val with an adapter and return every metric, the sum of rewards as the full method weighs them."""
+def _evaluate(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
+    """Judge val with an adapter and return every metric; the total reward has the weights of the full method."""
     make_deterministic(params.compute)
     judge = load_reward_model(adapter, params)
     clips, store = read_clips(root / DATASET, "val"), ClipStore(root / DATASET)

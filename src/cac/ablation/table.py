@@ -1,7 +1,7 @@
-"""The ablation's table and picture: each variant's metrics over seeds, and what it loses against the full method.
+"""The ablation's table and plot: metrics of each variant over seeds, and the differences to its baseline.
 
-Intervals are Student's t over seeds, which is honest about how few they are: with three seeds they are wide. With one
-seed there is none. Differences are taken seed by seed.
+Intervals are Student's t over seeds, so with three seeds they are wide and with one seed there is none. Differences are
+paired by seed.
 """
 
 import json
@@ -21,7 +21,7 @@ METRICS = (
     "family_accuracy",
     "reward",
 )
-DRAWN = ("reward", "balanced_accuracy", "temporal_iou", "spatial_iou")
+PLOTTED_METRICS = ("reward", "balanced_accuracy", "temporal_iou", "spatial_iou")
 COVERAGE = 0.95
 
 Results = dict[str, dict[int, dict[str, float | None]]]  # variant -> seed -> metric -> value
@@ -52,7 +52,11 @@ def write_table(folder: Path, out: Path) -> None:
 
 
 def read_results(folder: Path) -> Results:
-    """Read what `run_variant` wrote, in the order of the variants."""
+    """Read the files of `run_variant`, in the order of `VARIANTS`.
+
+    Raises:
+        CacError: there is no result.
+    """
     found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
     if not found:
         raise CacError(f"no ablation results in {folder}. Run `make ablate` first.")
@@ -76,38 +80,38 @@ def estimate(values: Sequence[float]) -> Estimate:
     return Estimate(mean, float(t.ppf((1 + COVERAGE) / 2, len(values) - 1)) * error)
 
 
-def level(results: Results, name: str, metric: str) -> Estimate | None:
-    """Return a variant's metric over its seeds; None where it is undefined."""
+def mean_metric(results: Results, name: str, metric: str) -> Estimate | None:
+    """Return the mean of a variant's metric over seeds; None if the metric is undefined."""
     values = [run[metric] for run in results[name].values()]
     known = [value for value in values if value is not None]
     return estimate(known) if known else None
 
 
 def difference(results: Results, name: str, metric: str) -> Estimate | None:
-    """Return a variant's metric less that of the variant it is compared with, over the seeds both have."""
+    """Return the mean difference to the variant's baseline, over the seeds both have; None if there is none."""
     known = _differences(results, name, metric)
-    return estimate(known) if known and VARIANTS[name].against != name else None
+    return estimate(known) if known and VARIANTS[name].baseline != name else None
 
 
 def _differences(results: Results, name: str, metric: str) -> list[float]:
-    runs, others = results[name], results.get(VARIANTS[name].against, {})
-    pairs = [(runs[seed][metric], others[seed][metric]) for seed in runs if seed in others]
-    return [mine - other for mine, other in pairs if mine is not None and other is not None]
+    runs, baseline = results[name], results.get(VARIANTS[name].baseline, {})
+    pairs = [(runs[seed][metric], baseline[seed][metric]) for seed in runs if seed in baseline]
+    return [value - other for value, other in pairs if value is not None and other is not None]
 
 
 def _markdown(results: Results) -> str:
     head = ["variant", "seeds", *(metric.replace("_", " ") for metric in METRICS)]
     lines = [_row(head), _row(["---"] * len(head))]
     for name, runs in results.items():
-        cells = [level(results, name, metric) for metric in METRICS]
+        cells = [mean_metric(results, name, metric) for metric in METRICS]
         lines.append(_row([VARIANTS[name].title, str(len(runs)), *("–" if c is None else str(c) for c in cells)]))
     lines += ["", "Differences, seed by seed:", "", _row(["variant", "against", *head[2:]])]
     lines.append(_row(["---"] * (len(METRICS) + 2)))
     for name in results:
         cells = [difference(results, name, metric) for metric in METRICS]
         if any(cells):
-            against = VARIANTS[VARIANTS[name].against].title
-            lines.append(_row([VARIANTS[name].title, against, *("–" if c is None else str(c) for c in cells)]))
+            baseline = VARIANTS[VARIANTS[name].baseline].title
+            lines.append(_row([VARIANTS[name].title, baseline, *("–" if c is None else str(c) for c in cells)]))
     return "\n".join(lines) + "\n"
 
 
@@ -120,22 +124,22 @@ def _numbers(results: Results) -> dict[str, object]:
 
 
 def _draw(results: Results, path: Path) -> None:
-    """Draw how each variant differs from the one it is compared with: a dot a seed, a stroke for the mean."""
+    """Plot the difference of each variant to its baseline: a dot a seed, a line for the mean."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    compared = [name for name in results if VARIANTS[name].against in results and VARIANTS[name].against != name]
+    compared = [name for name in results if VARIANTS[name].baseline in results and VARIANTS[name].baseline != name]
     figure = Figure(figsize=(13, 0.45 * len(compared) + 1.6), layout="constrained")
     FigureCanvasAgg(figure)
-    places = list(range(len(compared)))
-    for axes, metric in zip(figure.subplots(1, len(DRAWN), sharey=True), DRAWN, strict=True):
+    rows = list(range(len(compared)))
+    for axes, metric in zip(figure.subplots(1, len(PLOTTED_METRICS), sharey=True), PLOTTED_METRICS, strict=True):
         axes.axvline(0.0, color="#999999", linewidth=1)
-        for place, name in zip(places, compared, strict=True):
+        for row, name in zip(rows, compared, strict=True):
             values, mean = _differences(results, name, metric), difference(results, name, metric)
-            axes.plot(values, [place] * len(values), "o", color="#1f4e8c", markersize=5, alpha=0.7)
+            axes.plot(values, [row] * len(values), "o", color="#1f4e8c", markersize=5, alpha=0.7)
             if mean:
-                axes.plot([mean.mean, mean.mean], [place - 0.3, place + 0.3], color="#c0392b", linewidth=2)
-        axes.set_yticks(places, [_comparison(name) for name in compared])
+                axes.plot([mean.mean, mean.mean], [row - 0.3, row + 0.3], color="#c0392b", linewidth=2)
+        axes.set_yticks(rows, [_comparison(name) for name in compared])
         axes.set_xlabel(metric.replace("_", " "))
         axes.locator_params(axis="x", nbins=4)
         axes.spines[["top", "right"]].set_visible(False)
@@ -145,5 +149,7 @@ def _draw(results: Results, path: Path) -> None:
 
 
 def _comparison(name: str) -> str:
-    against = VARIANTS[name].against
-    return VARIANTS[name].title if against == FULL else f"{VARIANTS[name].title}\n(against: {VARIANTS[against].title})"
+    baseline = VARIANTS[name].baseline
+    return (
+        VARIANTS[name].title if baseline == FULL else f"{VARIANTS[name].title}\n(against: {VARIANTS[baseline].title})"
+    )

@@ -1,4 +1,4 @@
-"""The variants of the method that are compared: each leaves one thing out of the full one, or does it another way."""
+"""The variants of the method: each removes or changes one part of the full method."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,16 +14,16 @@ class Variant:
     """One variant.
 
     Attributes:
-        title: what it is, for tables.
-        stages: what is trained, in order; each stage goes on from the one before it.
-        settings: what differs from `params.yaml`, by dotted key.
-        against: the variant it is compared with.
+        title: a short description, for tables.
+        stages: the stages to train, in order; each starts from the adapter of the one before.
+        settings: the differences to `params.yaml`, by dotted key.
+        baseline: the variant to compare with.
     """
 
     title: str
     stages: tuple[str, ...] = TRAINING_STAGES
     settings: Mapping[str, object] = field(default_factory=dict)
-    against: str = FULL
+    baseline: str = FULL
 
 
 VARIANTS: dict[str, Variant] = {
@@ -34,8 +34,8 @@ VARIANTS: dict[str, Variant] = {
     "one_look": Variant(
         "one look with as many frames, without two_turn_grpo",
         (SINGLE_FRAME_SFT, MULTI_FRAME_SFT),
-        {"frames.looks": 1, "evaluation.max_turn_tokens": 160},  # one answer of as many lines as both turns have
-        against="without_stage_3",
+        {"frames.looks": 1, "evaluation.max_turn_tokens": 160},  # one answer with the lines of both turns
+        baseline="without_stage_3",
     ),
     "without_temporal_reward": Variant(
         "no temporal IoU reward", settings={"two_turn_grpo.reward_weights.temporal_iou": 0.0}
@@ -51,7 +51,7 @@ VARIANTS: dict[str, Variant] = {
 
 
 def variant_params(params: Params, name: str, seed: int) -> Params:
-    """Return the settings of a variant with a seed; its runs go to an MLflow experiment of their own."""
+    """Return the settings of a variant with a seed; its runs go to a separate MLflow experiment."""
     values = params.model_dump()
     changes = {
         **VARIANTS[name].settings,
