@@ -22,9 +22,9 @@ def test_mlflow_loads_a_version_whose_own_code_imports_moved_modules():
 
 def test_cac_score_loads_its_package():
     from cac.batch.score_files import Scored, score_files
-    from cac.registry.loading import load_model
+    from cac.registry.loading import load_package
 
-    (scored,) = score_files(load_model("", VERSION / "artifacts" / "package"), [CLIP])
+    (scored,) = score_files(load_package(VERSION / "artifacts" / "package"), [CLIP])
     assert isinstance(scored, Scored)
     assert scored.score == pytest.approx(EXPECTED["score"], rel=1e-4)
 

@@ -26,21 +26,7 @@ if TYPE_CHECKING:
 REPORT_FILE = EVALUATION_REPORT / "index.html"
 
 MODELS = ("base", "base_guided", *TRAINING_STAGES, "majority", "frame_difference")
-MAIN_METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "auroc": "AUROC",
-    "temporal_iou": "temporal IoU",
-    "spatial_iou": "spatial IoU",
-    "family_accuracy": "family",
-    "parse_rate": "parse rate",
-}
-_VERSION_METRICS = {
-    "balanced_accuracy": "balanced accuracy",
-    "specificity": "specificity",
-    "expected_calibration_error": "calibration error",
-    "parse_rate": "parse rate",
-    "seconds_per_clip": "s/clip",
-}
+MAIN_METRICS = ("balanced_accuracy", "auroc", "temporal_iou", "spatial_iou", "family_accuracy", "parse_rate")
 _HASH = 16  # characters of a hash, which tell any two apart
 _NARROWEST = 144  # the summary: a name and six metrics with their intervals, none cut
 
@@ -113,11 +99,14 @@ def print_versions(versions: Sequence["VersionSummary"], as_json: bool) -> None:
 
 
 def _version_table(versions: Sequence["VersionSummary"]) -> "Table":
-    table = _table("version", "aliases", "gate", *_VERSION_METRICS.values(), "code", "data")
+    from cac.registry.gate import GATE_METRICS
+
+    columns = [metric.column for metric in GATE_METRICS.values()]
+    table = _table("version", "aliases", "gate", *columns, "code", "data")
     for one in versions:
         state = one.gate or ("–" if one.registration == "complete" else one.registration)
         gate = "rolled back" if one.rolled_back else state
-        numbers = (_number(one.metrics[name]) for name in _VERSION_METRICS)
+        numbers = (_number(one.metrics[name]) for name in GATE_METRICS)
         code = one.git_commit[:8] + ("+" if one.git_dirty == "true" else "")  # + uncommitted changes
         table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, code, one.data_md5[:8])
     return table
@@ -173,7 +162,9 @@ def print_summary(root: Path) -> None:
 
 
 def _metrics_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> "Table":
-    table = _table("test split", *MAIN_METRICS.values())
+    from cac.evaluation.metrics import METRICS
+
+    table = _table("test split", *(METRICS[name].title for name in MAIN_METRICS))
     for row in metric_rows(metrics):
         table.add_row(*row.values())
     return table
@@ -185,8 +176,10 @@ def metric_rows(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]])
     Models stand in the pipeline's order, then the baselines; one that was not measured is left out, and a metric that
     is undefined is shown as a dash.
     """
+    from cac.evaluation.metrics import METRICS
+
     return [
-        {"model": model} | {title: _interval(metrics[model].get(name)) for name, title in MAIN_METRICS.items()}
+        {"model": model} | {METRICS[name].title: _interval(metrics[model].get(name)) for name in MAIN_METRICS}
         for model in MODELS
         if model in metrics
     ]

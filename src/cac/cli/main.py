@@ -183,10 +183,7 @@ def _score(args: argparse.Namespace) -> int:
     from cac.registry.loading import load_model, load_package
     from cac.registry.model_uri import default_model_uri
 
-    if args.package:
-        model = load_package(args.package)
-    else:
-        model = load_model(args.model or default_model_uri(args.params))
+    model = load_package(args.package) if args.package else load_model(args.model or default_model_uri(args.params))
     results = list(score_files(model, args.videos))
     print_scores(results, as_json=args.json)
     scored = [result for result in results if isinstance(result, Scored)]

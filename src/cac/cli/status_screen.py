@@ -10,6 +10,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cac.registry.gate import GATE_METRICS
 from cac.status.flow_runs import FlowRun
 from cac.status.models import standing
 from cac.status.overview import AT_WORK, IDLE, VETO_WINDOW, Overview
@@ -22,12 +23,7 @@ _GOOD, _WARN, _BAD, _FAINT, _WORKING = "green", "yellow", "red", "bright_black",
 _COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _WARN, "CANCELLING": _WARN}
 _WIDTH = 116
 _REASONS = 3  # of a stage, before they are counted
-_METRICS = {
-    "balanced_accuracy": "bal. acc.",
-    "specificity": "spec.",
-    "expected_calibration_error": "calib.",
-    "seconds_per_clip": "s/clip",
-}
+_METRICS = [metric for name, metric in GATE_METRICS.items() if name != "parse_rate"]
 
 
 def print_screen(told: Overview) -> None:
@@ -106,9 +102,10 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     if not any(rows.values()):
         return _mark(_WARN, "no champion yet", f"{told.models.versions} versions in {told.models.source}")
     table = Table.grid(padding=(0, 2))
-    headings = ("", "version", *_METRICS.values(), "code", "data", "made")
+    columns = [metric.column for metric in _METRICS]
+    headings = ("", "version", *columns, "code", "data", "made")
     for heading in headings:
-        table.add_column(no_wrap=True, justify="right" if heading in _METRICS.values() else "left")
+        table.add_column(no_wrap=True, justify="right" if heading in columns else "left")
     table.add_row(*(Text(heading, style=_FAINT) for heading in headings))
     for role, version in rows.items():
         if version is not None:
@@ -122,7 +119,7 @@ def _models(told: Overview, now: datetime) -> RenderableType:
 def _version(role: str, version: "VersionSummary", told: Overview, now: datetime) -> list[RenderableType]:
     code = version.git_commit[:8] + ("+" if version.git_dirty == "true" else "")
     same = version.data_md5 == told.data.md5
-    numbers = ["–" if (value := version.metrics.get(name)) is None else f"{value:.3f}" for name in _METRICS]
+    numbers = ["–" if (value := version.metrics.get(one.name)) is None else f"{value:.3f}" for one in _METRICS]
     colour = {"champion": _GOOD, "challenger": _WORKING}.get(role, _FAINT)
     data = Text(version.data_md5[:8] + ("" if same else " (other)"), style="" if same else _WARN)
     return [_mark(colour, role), version.version, *numbers, code, data, _ago(version.created, now)]

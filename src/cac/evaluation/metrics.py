@@ -8,7 +8,7 @@ probabilities in `calibration.py`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 
 import numpy as np
@@ -22,8 +22,6 @@ from cac.schema.judgement import Judgement
 
 TEMPORAL_THRESHOLDS = (0.3, 0.5, 0.7)
 CALIBRATION_BINS = 10
-LOWER_IS_BETTER = frozenset({"expected_calibration_error", "abstain_rate"})
-DESCRIPTIVE = frozenset({"mean_frames_seen", "mean_window_share", "mean_box_area"})  # neither way is better
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,45 @@ class Facts:
     reward: np.ndarray  # total reward, as in the reinforcement stage; NaN where it was not given
 
 
-Metric = Callable[[Facts, np.ndarray], np.ndarray]
+MetricFunction = Callable[[Facts, np.ndarray], np.ndarray]
+
+_ACRONYMS = {"auroc": "AUROC", "iou": "IoU", "f1": "F1"}
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """A number that versions are compared by.
+
+    Attributes:
+        name: its key in metrics files, tags and settings.
+        higher_is_better: None if neither direction is better.
+        short_title: for columns of narrow tables; the title if empty.
+    """
+
+    name: str
+    higher_is_better: bool | None = True
+    short_title: str = ""
+
+    @property
+    def title(self) -> str:
+        """The name for people: `temporal_iou` is "temporal IoU"."""
+        return " ".join(_ACRONYMS.get(word, word) for word in self.name.split("_"))
+
+    @property
+    def column(self) -> str:
+        """The heading of its column."""
+        return self.short_title or self.title
+
+
+@dataclass(frozen=True)
+class Metric(MetricInfo):
+    """A metric with the function that computes it."""
+
+    compute: MetricFunction = field(kw_only=True)
+
+    def __call__(self, facts: Facts, weights: np.ndarray) -> np.ndarray:
+        """Return the metric of every row of `weights`, shape (samples,)."""
+        return self.compute(facts, weights)
 
 
 def clip_facts(
@@ -207,30 +243,42 @@ def _temporal_recall(threshold: float, facts: Facts, weights: np.ndarray) -> np.
     return _mean(_given(facts.anomalous, (facts.temporal_iou >= threshold).astype(float)), weights)
 
 
-METRICS: dict[str, Metric] = {
-    "accuracy": accuracy,
-    "balanced_accuracy": balanced_accuracy,
-    "precision": precision,
-    "recall": recall,
-    "specificity": specificity,
-    "distractor_specificity": distractor_specificity,
-    "f1": f1,
-    "auroc": auroc,
-    "expected_calibration_error": expected_calibration_error,
-    "twin_accuracy": partial(_column, "twin"),
-    "temporal_iou": partial(_column, "temporal_iou"),
-    **{f"temporal_recall_at_{threshold}": partial(_temporal_recall, threshold) for threshold in TEMPORAL_THRESHOLDS},
-    "spatial_iou": partial(_column, "spatial_iou"),
-    "family_accuracy": partial(_column, "family_hit"),
-    "leaf_accuracy": partial(_column, "leaf_hit"),
-    "reward": partial(_column, "reward"),
-    "parse_rate": partial(_column, "parsed"),
-    "unaided_rate": partial(_column, "unaided"),
-    "mean_frames_seen": partial(_column, "frames_seen"),
-    "abstain_rate": partial(_column, "abstained"),
-    "mean_window_share": partial(_column, "window_share"),
-    "mean_box_area": partial(_column, "box_area"),
-}
+_ALL = (
+    Metric("accuracy", compute=accuracy),
+    Metric("balanced_accuracy", short_title="bal. acc.", compute=balanced_accuracy),
+    Metric("precision", compute=precision),
+    Metric("recall", compute=recall),
+    Metric("specificity", short_title="spec.", compute=specificity),
+    Metric("distractor_specificity", compute=distractor_specificity),
+    Metric("f1", compute=f1),
+    Metric("auroc", compute=auroc),
+    Metric(
+        "expected_calibration_error",
+        higher_is_better=False,
+        short_title="calib. error",
+        compute=expected_calibration_error,
+    ),
+    Metric("twin_accuracy", compute=partial(_column, "twin")),
+    Metric("temporal_iou", compute=partial(_column, "temporal_iou")),
+    *(
+        Metric(f"temporal_recall_at_{threshold}", compute=partial(_temporal_recall, threshold))
+        for threshold in TEMPORAL_THRESHOLDS
+    ),
+    Metric("spatial_iou", compute=partial(_column, "spatial_iou")),
+    Metric("family_accuracy", compute=partial(_column, "family_hit")),
+    Metric("leaf_accuracy", compute=partial(_column, "leaf_hit")),
+    Metric("reward", compute=partial(_column, "reward")),
+    Metric("parse_rate", compute=partial(_column, "parsed")),
+    Metric("unaided_rate", compute=partial(_column, "unaided")),
+    Metric("mean_frames_seen", higher_is_better=None, compute=partial(_column, "frames_seen")),
+    Metric("abstain_rate", higher_is_better=False, compute=partial(_column, "abstained")),
+    Metric("mean_window_share", higher_is_better=None, compute=partial(_column, "window_share")),
+    Metric("mean_box_area", higher_is_better=None, compute=partial(_column, "box_area")),
+)
+METRICS = {metric.name: metric for metric in _ALL}
+
+# Measured when a version is registered, not from judgements: it depends on the machine.
+SECONDS_PER_CLIP = MetricInfo("seconds_per_clip", higher_is_better=False, short_title="s/clip")
 
 
 def point_values(facts: Facts) -> dict[str, float | None]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.evaluation import curves
 from cac.evaluation.intervals import Interval
-from cac.evaluation.metrics import DESCRIPTIVE, LOWER_IS_BETTER, METRICS
+from cac.evaluation.metrics import METRICS
 from cac.model.calibration import reliability
 from cac.schema.annotations import Clip
 from cac.schema.geometry import temporal_iou
@@ -229,9 +229,10 @@ def _plain_table(rows: Table, columns: Sequence[str], compared: bool = True) -> 
 def _best(metric: str, values: Iterable[str]) -> str | None:
     """Return the best value as shown, so that what looks equal is; None where no way is better or all are equal."""
     known = {value for value in values if value != _UNDEFINED}
-    if metric in DESCRIPTIVE or len(known) < 2:
+    higher_is_better = METRICS[metric].higher_is_better
+    if higher_is_better is None or len(known) < 2:
         return None
-    return min(known, key=float) if metric in LOWER_IS_BETTER else max(known, key=float)
+    return max(known, key=float) if higher_is_better else min(known, key=float)
 
 
 def _count_outcomes(inputs: ReportInputs) -> dict[str, int]:

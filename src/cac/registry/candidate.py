@@ -11,12 +11,13 @@ from typing import Any
 
 from cac.errors import CacError
 from cac.evaluation.intervals import Interval
+from cac.evaluation.metrics import METRICS
 from cac.model.calibration import Calibration
 from cac.params import Params
 from cac.paths import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
 from cac.registry.card_data import CardData, summarise_dataset
 from cac.registry.card_files import write_card
-from cac.registry.gate import FLOORS
+from cac.registry.gate import GATE_METRICS
 from cac.registry.predictions import EVALUATION_SET_TAG, Predictions, check_metrics_match, read_predictions
 from cac.registry.versions import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag
 from cac.schema.dialogue import DIALOGUE_VERSION
@@ -28,7 +29,7 @@ CHECKPOINT = TWO_TURN_GRPO
 ADAPTER = MODELS / CHECKPOINT
 CALIBRATION = EVALUATION / "calibration.json"
 LOADER = Path(__file__).with_name("pyfunc_model.py")
-GATE_METRICS = (*FLOORS, "expected_calibration_error")
+_EVALUATED = tuple(name for name in GATE_METRICS if name in METRICS)  # the gate's metrics that an evaluation gives
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Candidate:
         """Return the tags of a version of it whose registration is not complete yet."""
         return {
             **self.lineage,
-            **{metric_tag(name): repr(self.metrics[name]) for name in GATE_METRICS},
+            **{metric_tag(name): repr(self.metrics[name]) for name in _EVALUATED},
             EVALUATION_SET_TAG: self.measured.evaluation_set,
             "checkpoint": CHECKPOINT,
             "base": self.facts.params.model.base,
@@ -111,14 +112,14 @@ def read_card_data(root: Path, params: Params) -> CardData:
         raise CacError(f"no adapter in {root / ADAPTER}. Train it first: `dvc repro`.")
     splits = {split: _intervals(rows) for split, rows in _read_json(root / EVALUATION_METRICS).items()}
     metrics = splits.get("test", {}).get(CHECKPOINT, {})
-    missing = [name for name in GATE_METRICS if metrics.get(name, {}).get("value") is None]
+    missing = [name for name in _EVALUATED if metrics.get(name, {}).get("value") is None]
     if missing:
         raise CacError(
             f"{root / EVALUATION_METRICS}: test.{CHECKPOINT} lacks {', '.join(missing)}. Run `dvc repro evaluate`."
         )
     calibration = _read_calibration(root / CALIBRATION)
     measured = read_predictions(root, CHECKPOINT, calibration)
-    check_metrics_match(measured, metrics, GATE_METRICS, params.evaluation.calibration_bins)
+    check_metrics_match(measured, metrics, _EVALUATED, params.evaluation.calibration_bins)
     state = read_run_state(root, params)
     return CardData(params, state, splits, CHECKPOINT, calibration, measured, summarise_dataset(root / DATASET))
 

@@ -9,13 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from cac.evaluation.intervals import FAMILY_METRIC
+from cac.evaluation.metrics import METRICS, SECONDS_PER_CLIP
 from cac.params import Gate
 
 if TYPE_CHECKING:
     from cac.registry.comparison import Comparison
 
-FLOORS = ("balanced_accuracy", "specificity", "parse_rate")
-CEILINGS = ("expected_calibration_error", "seconds_per_clip")
+_METRICS = (
+    *(METRICS[name] for name in ("balanced_accuracy", "specificity", "parse_rate", "expected_calibration_error")),
+    SECONDS_PER_CLIP,
+)
+GATE_METRICS = {metric.name: metric for metric in _METRICS}  # what a candidate's own numbers are checked on
+FLOORS = tuple(name for name, metric in GATE_METRICS.items() if metric.higher_is_better)
+CEILINGS = tuple(name for name, metric in GATE_METRICS.items() if not metric.higher_is_better)
 DIFFERENCE = "balanced_accuracy_difference"
 ROLLED_BACK = "rolled_back"
 VETOED = "vetoed"

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cac.params import Params
-from cac.registry.gate import CEILINGS, FLOORS
+from cac.registry.gate import GATE_METRICS
 from cac.registry.predictions import EVALUATION_SET_TAG
 from cac.registry.versions import (
     GATE_TAG,
@@ -80,7 +80,7 @@ def _summarise(version: "ModelVersion", held: tuple[str, ...]) -> VersionSummary
         vetoed=veto_reason(version),
         veto_until=tags.get(VETO_UNTIL_TAG),
         created=datetime.fromtimestamp(version.creation_timestamp / 1000, UTC).isoformat(timespec="seconds"),
-        metrics={name: _number(tags.get(value_tag(name))) for name in (*FLOORS, *CEILINGS)},
+        metrics={name: _number(tags.get(value_tag(name))) for name in GATE_METRICS},
         evaluation_set=tags.get(EVALUATION_SET_TAG, UNKNOWN),
         git_commit=tags.get("git_commit", UNKNOWN),
         git_dirty=tags.get("git_dirty", UNKNOWN),

@@ -16,8 +16,7 @@ from cac.errors import CacError
 from cac.params import Params
 from cac.registry.comparison import compare, family_accuracies
 from cac.registry.gate import (
-    CEILINGS,
-    FLOORS,
+    GATE_METRICS,
     Check,
     Decision,
     bound_checks,
@@ -105,7 +104,7 @@ def _tag(version: "ModelVersion", tag: str) -> str:
 
 def _values(candidate: "ModelVersion") -> dict[str, float]:
     """Return what the candidate was measured to have, as it stands in its tags."""
-    return {name: float(_tag(candidate, value_tag(name))) for name in (*FLOORS, *CEILINGS)}
+    return {name: float(_tag(candidate, value_tag(name))) for name in GATE_METRICS}
 
 
 def _comparison(
