@@ -157,7 +157,7 @@ def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, 
         width=width,
         height=height,
         source=SOURCE,
-        generator="cac.data.sample.scenes",
+        generator="cac.data.scenes",  # as in the released dataset: another value changes the bytes that data.dvc names
         split=split,
         pair_id=f"scene{index:04d}",
         anomalies=(),
