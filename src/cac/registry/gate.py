@@ -1,12 +1,15 @@
-"""The gate: what is checked of a candidate, and the decision as data and as a table.
+"""The gate: the checks of a candidate, and the decision as data and as a table.
 
-Pure: numbers in, checks out. Every check is always made and listed, so a decision says all that is wrong at once. Left
-out: where the numbers come from, and what follows from the decision (`promote.py`).
+Pure: numbers in, checks out. Every check is always made and listed, so a decision shows all failures at once. Out of
+scope: where the numbers come from, and acting on the decision (`promote.py`).
 """
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import ConfigDict, TypeAdapter
 
 from cac.evaluation.intervals import FAMILY_METRIC
 from cac.evaluation.metrics import METRICS, SECONDS_PER_CLIP
@@ -26,13 +29,15 @@ DIFFERENCE = "balanced_accuracy_difference"
 ROLLED_BACK = "rolled_back"
 VETOED = "vetoed"
 
-# Values are ratios of small counts; without the slack one that is exactly at its bound may fail on its last bit.
+# Values are ratios of small counts: rounding of the last bit must not fail a value that equals its bound.
 _SLACK = 1e-9
 
 
 @dataclass(frozen=True)
 class Check:
-    """One bound and how the candidate stands to it; `value` is None where it could not be told."""
+    """One bound and whether the candidate meets it; `value` is None where it is not known."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     name: str
     value: float | None
@@ -48,9 +53,11 @@ class Decision:
     Attributes:
         model_name, version: the candidate.
         champion: the version that was champion before; None if there was none.
-        passed: whether all checks passed, and so the candidate is champion now.
+        passed: whether all checks passed, so that the candidate is now champion.
         checks: all checks, failed or not.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", strict=True)
 
     model_name: str
     version: str
@@ -60,8 +67,12 @@ class Decision:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Decision":
-        """Read what `dataclasses.asdict` made of a decision, also after a JSON round trip."""
-        return cls(**{**data, "checks": tuple(Check(**check) for check in data["checks"])})
+        """Read a decision from the content of its JSON file.
+
+        Raises:
+            ValidationError: a field is missing, unknown or of another type.
+        """
+        return TypeAdapter(cls).validate_json(json.dumps(data))
 
     def table(self) -> str:
         """Return the checks as a Markdown table."""
@@ -78,14 +89,14 @@ class Decision:
 
 
 def bound_checks(values: Mapping[str, float], gate: Gate) -> list[Check]:
-    """Check the candidate's own numbers, {name: value} of all FLOORS and CEILINGS."""
+    """Check the candidate's own numbers, {name: value} for all GATE_METRICS."""
     floors = [_at_least(name, values[name], getattr(gate, f"min_{name}"), "at least") for name in FLOORS]
     ceilings = [_at_most(name, values[name], getattr(gate, f"max_{name}"), "at most") for name in CEILINGS]
     return floors + ceilings
 
 
 def comparison_checks(comparison: "Comparison", champion: str, gate: Gate) -> list[Check]:
-    """Check how the candidate stands to the champion on the same clips."""
+    """Check that the candidate is not worse than the champion on the same clips by more than allowed."""
     measure = comparison.balanced_accuracy
     value, low = measure["value"], measure["low"]
     if value is None or low is None:
@@ -99,26 +110,27 @@ def comparison_checks(comparison: "Comparison", champion: str, gate: Gate) -> li
 
 
 def no_comparison_checks(families: Iterable[str], note: str, *, passed: bool, gate: Gate) -> list[Check]:
-    """Return the checks of `comparison_checks` where there is nothing to compare with."""
+    """Return the checks of `comparison_checks` for a candidate that cannot be compared."""
     difference = Check(DIFFERENCE, None, -gate.max_balanced_accuracy_drop, passed, note)
     bound = -gate.max_family_accuracy_drop
     return [difference, *(Check(_family_name(name), None, bound, passed, note) for name in families)]
 
 
-def rollback_check(rolled_back: str | None, forgiven: bool) -> Check:
-    """Check that a person has not taken the candidate back; `rolled_back` is the reason given then."""
-    if rolled_back is None:
-        return Check(ROLLED_BACK, 0.0, 0.0, True, "at most")
-    note = "let through by --despite-rollback" if forgiven else "`cac promote --despite-rollback` lets it through"
-    return Check(ROLLED_BACK, 1.0, 0.0, forgiven, f"{rolled_back!r}; {note}")
+def rollback_check(reason: str | None, allowed: bool) -> Check:
+    """Check that the candidate was not rolled back; `reason` is that of the rollback, `allowed` lets it pass."""
+    return _override_check(ROLLED_BACK, reason, "--despite-rollback", allowed)
 
 
-def veto_check(vetoed: str | None, forgiven: bool) -> Check:
-    """Check that no person has objected to the candidate; `vetoed` is the reason given then."""
-    if vetoed is None:
-        return Check(VETOED, 0.0, 0.0, True, "at most")
-    note = "let through by --despite-veto" if forgiven else "`cac promote --despite-veto` lets it through"
-    return Check(VETOED, 1.0, 0.0, forgiven, f"{vetoed!r}; {note}")
+def veto_check(reason: str | None, allowed: bool) -> Check:
+    """Check that the candidate was not vetoed; `reason` is that of the veto, `allowed` lets it pass."""
+    return _override_check(VETOED, reason, "--despite-veto", allowed)
+
+
+def _override_check(name: str, reason: str | None, option: str, allowed: bool) -> Check:
+    if reason is None:
+        return Check(name, 0.0, 0.0, True, "at most")
+    note = f"allowed by {option}" if allowed else f"`cac promote {option}` allows it"
+    return Check(name, 1.0, 0.0, allowed, f"{reason!r}; {note}")
 
 
 def _family_name(family: str) -> str:

@@ -1,8 +1,10 @@
-"""Rollback: the champion steps down, and the one before it is champion again.
+"""Rollback and veto: a person overrides the gate, and a tag of the version records who replaced whom, when and why.
 
-Each rollback goes one champion further back, and never to a version that was itself rolled back: such a version comes
-back only through `cac promote --despite-rollback`. Both versions are tagged with who replaced whom, when and why,
-before an alias moves, so the same command again completes a rollback that was cut off.
+A rollback makes the previous champion champion again. Each rollback goes one champion further back, and never to a
+version that was itself rolled back. A veto keeps a version from being promoted. Such a version comes back only through
+`cac promote --despite-rollback` or `--despite-veto`.
+
+Tags are written before an alias moves, so repeating the command completes a rollback that was interrupted.
 """
 
 import json
@@ -33,65 +35,10 @@ from cac.tracking.mlflow_runs import connect
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 RESTORED_TAG = "restored"
-_LONGEST_REASON = 2000  # characters
-
-
-@dataclass(frozen=True)
-class Rollback:
-    """Who stepped down for whom, why, and when (ISO 8601, UTC)."""
-
-    model_name: str
-    version: str
-    restored: str
-    reason: str
-    at: str
-
-
-def rollback(params: Params, reason: str) -> Rollback:
-    """Make the champion before this one champion again.
-
-    Raises:
-        CacError: no reason is given, there is no champion, or none before it that could be restored.
-    """
-    if not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise CacError(f"a rollback needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what went wrong'.")
-    client, name = connect(), params.registry.model_name
-    champion = get_champion(client, name)
-    if champion is None:
-        store = without_password(client.tracking_uri)
-        raise CacError(f"{name} has no champion in {store}. Promote a version with `cac promote`.")
-    present = str(champion.version)
-    line = tuple(v for v in champion_history(client, champion) if v != present and _restorable(client, name, v))
-    if not line:
-        raise CacError(
-            f"{name} version {present} has no champion before it that could be restored; it stays champion. Promote "
-            "another version with `cac promote --version N`; `cac registry` lists them."
-        )
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    record = Rollback(name, present, line[-1], reason.strip(), now)
-    note = json.dumps(asdict(record), sort_keys=True)
-    client.set_model_version_tag(name, present, ROLLED_BACK_TAG, note)
-    client.set_model_version_tag(name, record.restored, RESTORED_TAG, note)
-    set_champion(client, name, record.restored, line[:-1])
-    return record
-
-
-def _restorable(client: "MlflowClient", name: str, version: str) -> bool:
-    """Tell whether a former champion is still there and fit to be one."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags = client.get_model_version(name, version).tags
-    except MlflowException as error:
-        if not is_not_found(error):
-            raise
-        return False
-    return tags.get(REGISTRATION_TAG) == COMPLETE and tags.get(GATE_TAG) == PASSED and ROLLED_BACK_TAG not in tags
-
-
-_LONGEST_REASON = 2000  # characters
+_MAX_REASON = 2000  # characters
 
 
 @dataclass(frozen=True)
@@ -104,31 +51,100 @@ class Veto:
     at: str
 
 
-def veto(params: Params, version: str, reason: str) -> Veto:
-    """Keep a version from being promoted; a second veto replaces the first one's reason.
+@dataclass(frozen=True)
+class Rollback:
+    """Which champion was replaced by which earlier one, why, and when (ISO 8601, UTC)."""
+
+    model_name: str
+    version: str
+    restored: str
+    reason: str
+    at: str
+
+
+def rollback(params: Params, reason: str) -> Rollback:
+    """Make the previous champion champion again.
 
     Raises:
-        CacError: no reason is given, there is no such complete version, or it is the champion.
+        CacError: there is no reason, no champion, or no former champion that can be restored.
     """
-    if not reason.strip() or len(reason) > _LONGEST_REASON:
-        raise CacError(f"a veto needs a reason of 1 to {_LONGEST_REASON} characters: --reason 'what is wrong with it'.")
+    reason = _checked_reason(reason, "a rollback", "what went wrong")
     client, name = connect(), params.registry.model_name
-    found = get_complete_version(client, name, version)
-    if get_aliases(client, name).get(CHAMPION) == str(found.version):
-        raise CacError(f"{name} version {version} is the champion already. Take it back: cac rollback --reason TEXT.")
-    record = Veto(name, str(found.version), reason.strip(), datetime.now(UTC).isoformat(timespec="seconds"))
-    client.set_model_version_tag(name, record.version, VETO_TAG, json.dumps(asdict(record), sort_keys=True))
+    champion = get_champion(client, name)
+    if champion is None:
+        store = without_password(client.tracking_uri)
+        raise CacError(f"{name} has no champion in {store}. Promote a version with `cac promote`.")
+    version, history = str(champion.version), _restorable_history(client, champion)
+    if not history:
+        raise CacError(
+            f"{name} version {version} has no champion before it that can be restored; it stays champion. Promote "
+            "another version with `cac promote --version N`; `cac registry` lists them."
+        )
+    record = Rollback(name, version, history[-1], reason, _now())
+    _tag(client, record, record.version, ROLLED_BACK_TAG)
+    _tag(client, record, record.restored, RESTORED_TAG)
+    set_champion(client, name, record.restored, history[:-1])
+    return record
+
+
+def veto(params: Params, version: str, reason: str) -> Veto:
+    """Keep a version from being promoted; a second veto replaces the reason of the first.
+
+    Raises:
+        CacError: there is no reason, no complete version with this number, or the version is the champion.
+    """
+    reason = _checked_reason(reason, "a veto", "what is wrong with it")
+    client, name = connect(), params.registry.model_name
+    found = str(get_complete_version(client, name, version).version)
+    if get_aliases(client, name).get(CHAMPION) == found:
+        raise CacError(f"{name} version {found} is already the champion. Roll it back: cac rollback --reason TEXT.")
+    record = Veto(name, found, reason, _now())
+    _tag(client, record, found, VETO_TAG)
     return record
 
 
 def open_veto_window(params: Params, version: str, seconds: int) -> str:
-    """Write down until when a version waits for a veto, and return that moment (ISO 8601, UTC).
+    """Record until when a version waits for a veto, and return that moment (ISO 8601, UTC).
 
     Raises:
-        CacError: there is no such complete version.
+        CacError: there is no complete version with this number.
     """
     client, name = connect(), params.registry.model_name
     get_complete_version(client, name, version)
     until = (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(timespec="seconds")
     client.set_model_version_tag(name, version, VETO_UNTIL_TAG, until)
     return until
+
+
+def _checked_reason(reason: str, override: str, example: str) -> str:
+    if not reason.strip() or len(reason) > _MAX_REASON:
+        raise CacError(f"{override} needs a reason of 1 to {_MAX_REASON} characters: --reason {example!r}.")
+    return reason.strip()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _tag(client: "MlflowClient", record: Rollback | Veto, version: str, tag: str) -> None:
+    """Write an override to a version's tag as JSON."""
+    client.set_model_version_tag(record.model_name, version, tag, json.dumps(asdict(record), sort_keys=True))
+
+
+def _restorable_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
+    """Return the former champions that can be restored, oldest first."""
+    history = (version for version in champion_history(client, champion) if version != str(champion.version))
+    return tuple(version for version in history if _is_restorable(client, champion.name, version))
+
+
+def _is_restorable(client: "MlflowClient", name: str, version: str) -> bool:
+    """Return whether a former champion still exists, is complete, passed the gate and was not rolled back."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        tags = client.get_model_version(name, version).tags
+    except MlflowException as error:
+        if not is_not_found(error):
+            raise
+        return False
+    return tags.get(REGISTRATION_TAG) == COMPLETE and tags.get(GATE_TAG) == PASSED and ROLLED_BACK_TAG not in tags
