@@ -1,12 +1,11 @@
-"""Checkpoints compared on a larger validation set than the sample's: what a choice of settings can rest on.
+"""Compare checkpoints on a larger validation set than the sample's, to choose settings.
 
     python -m benchmarks.choosing models/multi_frame_sft ../other/models/multi_frame_sft --scenes 500
 
-The sample's val split has some hundred pairs, so two checkpoints must differ by 0.04 in balanced accuracy before it
-shows. Here clips of other scenes are rendered (another seed, the same settings; never a clip of the sample) and judged
-as `evaluate` does, and every checkpoint is compared with the first on the same clips. Clips and judgements are kept in
-`.scratch/choosing`, so that what was judged once is not judged again. It says nothing of any test split, and only the
-sample's own kind of clips can be made like this.
+The sample's val split has about a hundred pairs, so only differences of 0.04 in balanced accuracy are visible. This
+benchmark renders clips of other scenes (another seed, the same settings; never a clip of the sample), judges them as
+`evaluate` does, and compares every checkpoint with the first on the same clips. Clips and judgements are cached in
+`.scratch/choosing`. It uses no test split, and covers procedural clips only.
 """
 
 import argparse
@@ -49,7 +48,7 @@ SHOWN = {
 
 
 def main() -> int:
-    """Judge with each checkpoint and print a table of figures and of differences from the first."""
+    """Judge with each checkpoint; print its metrics and the differences to the first."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.choosing", description="Compare checkpoints.")
     parser.add_argument("checkpoints", type=Path, nargs="+", metavar="FOLDER", help="adapters")
     parser.add_argument("--scenes", type=int, default=500, metavar="N", help="pairs of clips (default: 500)")
@@ -70,7 +69,7 @@ def main() -> int:
 
 
 def other_clips(params: Params, scenes: int) -> Path:
-    """Return the dataset of so many pairs of other scenes, rendered if it is not there."""
+    """Return a dataset with this many pairs of other scenes, rendered if it does not exist."""
     data = params.procedural_data.model_copy(update={"pairs": scenes, "shifted_pairs": 0})
     compute = params.compute.model_copy(update={"seed": SEED})
     dataset = (
@@ -86,9 +85,9 @@ def other_clips(params: Params, scenes: int) -> Path:
 
 
 def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) -> Facts:
-    """Judge a dataset with an adapter, and gather what metrics are made of.
+    """Judge a dataset with an adapter and return the facts that metrics are computed from.
 
-    Scores are calibrated on the same clips, which keeps their order.
+    Scores are calibrated on the same clips, which preserves their order.
     """
     clips, judgements = read_clips(dataset), _judge(dataset, adapter, params)
     calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
@@ -111,7 +110,7 @@ def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
 
 
 def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
-    """Judge the clips from `start` on, in one of several processes."""
+    """Judge one batch of clips, starting at `start`, in a worker process."""
     make_deterministic(params.compute.model_copy(update={"threads": 1}))
     judge = load_reward_model(adapter, params)
     cache_image_encodings(judge.model.requires_grad_(False))

@@ -1,15 +1,14 @@
-"""How much of what reinforcement would learn is signal: one checkpoint's policy gradients on different clips, compared.
+"""Measure the signal-to-noise ratio of the policy gradient: one checkpoint's gradients on disjoint sets of clips.
 
     python -m benchmarks.reinforcement_signal models/multi_frame_sft --parts 6 --clips 32
 
-Reinforcement goes where its rewards point, on average over clips. What a step sees is that average from a few clips,
-and noise. So the clips kept for reinforcement are dealt into parts, each part is rolled out as `two_turn_grpo` does it,
-and the gradient of each reward in each turn is taken apart, with no weight changed. Two parts share no clip and no
-rollout: what their gradients agree on is signal. The mean cosine c of two parts says how many rollouts it takes until a
-gradient is nearer to the true one than to noise: (1 - c) / c times those of a part. Rewards whose gradients have a
-negative cosine pull against each other.
+A GRPO step estimates the expected gradient over clips from a few clips, with noise. Here the GRPO clips are divided
+into disjoint parts, each part is rolled out as in `two_turn_grpo`, and the gradient of each reward in each turn is
+computed separately, without an update. What the gradients of two parts have in common is signal. With a mean cosine c
+between two parts, half of the gradient is signal from (1 - c) / c times the rollouts of a part. Rewards whose gradients
+have a negative cosine conflict.
 
-It says nothing of how far to go along a gradient, nor whether greedy answers gain by it: `benchmarks.choosing` does.
+Out of scope: the size of the step, and whether greedy answers improve; see `benchmarks.choosing`.
 """
 
 import argparse
@@ -37,50 +36,50 @@ from cac.training.trainer_arguments import TrainerInputs
 from cac.training.two_turn_grpo import DISPLAYED_METRICS, build_trainer, load_policy
 
 TURNS = ("scan", "look")
-BY_TURN = "all of it, by turn"  # as trained, unless `two_turn_grpo.advantages` is "trajectory"
-Credit = tuple[str, str]  # a turn, and the reward that its tokens are credited with
+BY_TURN = "all, by turn"  # as trained, unless `two_turn_grpo.advantages` is "trajectory"
+Credit = tuple[str, str]  # turn, reward component
 
 
 class SignalTrainer(TwoTurnGRPOTrainer):
-    """A trainer that takes the gradient of each credit apart and leaves every weight as it is.
+    """A trainer that computes the gradient of each credit separately and updates no weight.
 
     Attributes:
-        credits: the turns and rewards to take apart.
-        gradients: for each step and credit the gradient of all weights in a row, on the CPU.
+        credits: the pairs of turn and reward.
+        gradients: for each step and credit the flattened gradient of all trainable weights, on the CPU.
     """
 
     credits: Sequence[Credit]
     gradients: list[list[torch.Tensor]]
 
     def _turn_advantages(self, output: dict[str, Any]) -> torch.Tensor:
-        apart = []
+        separate = []
         for turn, reward in self.credits:
             own = [name == reward for name in self.reward_func_names]
             self.turn_weights = [(float(one and turn == "scan"), float(one and turn == "look")) for one in own]
-            apart.append(super()._turn_advantages(output))
-        output["credits"] = torch.stack(apart, dim=-1)  # (rollouts, tokens, credits)
-        size = sum(parameter.numel() for parameter in self._learned())
+            separate.append(super()._turn_advantages(output))
+        output["credits"] = torch.stack(separate, dim=-1)  # (rollouts, tokens, credits)
+        size = sum(parameter.numel() for parameter in self._trainable())
         self.gradients.append([torch.zeros(size) for _ in self.credits])
-        return apart[0]
+        return separate[0]
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """Add up each credit's gradient over the passes of a step; the loss that is returned has none."""
-        apart = inputs.pop("credits").unbind(dim=-1)
+        """Accumulate each credit's gradient over the passes of a step; the returned loss has a zero gradient."""
+        separate = inputs.pop("credits").unbind(dim=-1)
         self._read: Any = None
         loss = torch.zeros((), requires_grad=True)
-        for advantages, total in zip(apart, self.gradients[-1], strict=True):
+        for advantages, total in zip(separate, self.gradients[-1], strict=True):
             if advantages.any():
                 loss = super()._compute_loss(model, {**inputs, "advantages": advantages})
-                parts = torch.autograd.grad(loss, self._learned(), retain_graph=True)
+                parts = torch.autograd.grad(loss, self._trainable(), retain_graph=True)
                 total += torch.cat([part.flatten() for part in parts]).cpu()
         return loss * 0
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **options: Any) -> Any:
-        if self._read is None:  # all credits of a pass are read off one forward pass
+        if self._read is None:  # one forward pass serves all credits
             self._read = super()._get_per_token_logps_and_entropies(*args, **options)
         return self._read
 
-    def _learned(self) -> list[torch.nn.Parameter]:
+    def _trainable(self) -> list[torch.nn.Parameter]:
         return [
             parameter for parameter in self.accelerator.unwrap_model(self.model).parameters() if parameter.requires_grad
         ]
@@ -88,12 +87,12 @@ class SignalTrainer(TwoTurnGRPOTrainer):
 
 @dataclass(frozen=True)
 class Signal:
-    """What the parts' gradients of one credit, or of a sum of credits, have in common.
+    """The agreement between the parts' gradients of one credit, or of a sum of credits.
 
     Attributes:
-        length: root mean square of their lengths.
+        length: root mean square of their norms.
         cosine: mean cosine of two of them, in [-1, 1].
-        error: standard error of that, by leaving out one part after another.
+        error: jackknife standard error of the cosine.
     """
 
     length: float
@@ -101,17 +100,17 @@ class Signal:
     error: float
 
     def rollouts_needed(self, of_a_part: int) -> float | None:
-        """Return how many rollouts give a gradient of which half is signal; None if two errors reach down to none."""
+        """Return how many rollouts give a gradient that is half signal; None if the cosine is below two errors."""
         if self.cosine <= 2 * self.error:
             return None
         return (1 - self.cosine) / self.cosine * of_a_part
 
 
 def signal(gradients: torch.Tensor) -> Signal:
-    """Compare the gradients of some parts: (parts, weights), three parts at least."""
+    """Compare the gradients of at least three parts: (parts, weights)."""
     cosines = _cosines(gradients)
     parts = len(cosines)
-    left = [_mean_off_diagonal(cosines[kept][:, kept]) for kept in _each_left_out(parts)]
+    left = [_mean_off_diagonal(cosines[kept][:, kept]) for kept in _jackknife_subsets(parts)]
     spread = torch.tensor(left, dtype=torch.float64)
     error = ((parts - 1) / parts * (spread - spread.mean()).square().sum()).sqrt()
     length = gradients.double().square().sum(dim=1).mean().sqrt()
@@ -128,19 +127,19 @@ def _mean_off_diagonal(square: torch.Tensor) -> float:
     return float((square.sum() - square.trace()) / (count * (count - 1)))
 
 
-def _each_left_out(count: int) -> list[list[int]]:
+def _jackknife_subsets(count: int) -> list[list[int]]:
     return [[index for index in range(count) if index != out] for out in range(count)]
 
 
 def main() -> int:
-    """Measure one checkpoint; print how much signal each credit has, and which pull against each other."""
+    """Measure one checkpoint; print the signal of each credit, and which credits conflict."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.reinforcement_signal", description="Signal and noise.")
     parser.add_argument("checkpoint", type=Path, metavar="FOLDER", help="the adapter to start from")
-    parser.add_argument("--parts", type=int, default=6, metavar="N", help="parts, three at least (default: 6)")
-    parser.add_argument("--clips", type=int, default=32, metavar="N", help="clips in a part (default: 32)")
+    parser.add_argument("--parts", type=int, default=6, metavar="N", help="number of parts, at least 3 (default: 6)")
+    parser.add_argument("--clips", type=int, default=32, metavar="N", help="clips per part (default: 32)")
     args = parser.parse_args()
     if args.parts < 3 or args.clips < 1:
-        parser.error("--parts must be at least 3, for one cosine alone has no error, and --clips at least 1")
+        parser.error("--parts must be at least 3, because one cosine has no standard error, and --clips at least 1")
     try:
         params = load_params(Path("params.yaml"))
         measured = measure(args.checkpoint, params, Path(), args.parts, args.clips)
@@ -151,22 +150,22 @@ def main() -> int:
 
 
 def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int) -> dict[Credit, torch.Tensor]:
-    """Return the gradients of every credit in which some rollouts differed: (parts, weights) each.
+    """Return the gradients of every credit that is not zero: (parts, weights) each.
 
     Raises:
-        CacError: `frames.looks` is not 2, there are fewer clips for reinforcement than the parts take, no rollouts
-            differ, or the dataset or the checkpoint is missing or does not fit.
+        CacError: `frames.looks` is not 2, there are too few GRPO clips, all rollouts have equal rewards, or the
+            dataset or the checkpoint is missing or does not fit.
     """
     if params.frames.looks != 2:
-        raise CacError("reinforcement is of two looks; frames.looks is 1. Set it to 2.")
+        raise CacError("GRPO needs two looks, but frames.looks is 1. Set it to 2.")
     kept = len(grpo_clips(read_clips(root / DATASET, "train"), params.train_partition))
     if kept < parts * clips:
         raise CacError(
-            f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are kept for reinforcement "
+            f"{parts} parts of {clips} clips are {parts * clips}, but only {kept} are reserved for GRPO "
             "(train_partition.reinforcement_ratio). Ask for fewer with --parts or --clips."
         )
     with tempfile.TemporaryDirectory() as folder:
-        trainer = still_trainer(checkpoint, params, root, parts, clips, Path(folder))
+        trainer = frozen_trainer(checkpoint, params, root, parts, clips, Path(folder))
         trainer.credits = _credits(params)
         trainer.gradients = []
         report_progress(trainer, "reinforcement_signal", DISPLAYED_METRICS, lambda _metrics, _step: None)
@@ -175,12 +174,12 @@ def measure(checkpoint: Path, params: Params, root: Path, parts: int, clips: int
     measured = {credit: gradients for credit, gradients in by_credit.items() if gradients.any()}
     if not measured:
         raise CacError(
-            "no two rollouts of a clip differ in any reward, so there is no gradient. Ask for more with --clips."
+            "all rollouts of each clip have equal rewards, so the gradient is zero. Use more clips (--clips)."
         )
     return measured
 
 
-def still_trainer(
+def frozen_trainer(
     checkpoint: Path,
     params: Params,
     root: Path,
@@ -189,20 +188,20 @@ def still_trainer(
     folder: Path,
     kind: type[TwoTurnGRPOTrainer] = SignalTrainer,
 ) -> Any:
-    """Return `two_turn_grpo`'s trainer for a step a part, in which no weight moves and the vision tower is at rest."""
-    still = _still(params, parts, clips)
-    return build_trainer(still, root, TrainerInputs(*load_policy(still, checkpoint), folder), kind)
+    """Return the trainer of `two_turn_grpo` with one step a part, learning rate 0 and a frozen vision tower."""
+    frozen = _frozen(params, parts, clips)
+    return build_trainer(frozen, root, TrainerInputs(*load_policy(frozen, checkpoint), folder), kind)
 
 
 def _credits(params: Params) -> list[Credit]:
-    """Return what is taken apart: a scan may matter to all rewards, a look to all but those of windows."""
+    """Return all credits: a scan affects all rewards, a look all but the window reward."""
     rewards = list(reward_functions(params.two_turn_grpo))
     return [(turn, reward) for turn in TURNS for reward in rewards if (turn, reward) != ("look", "temporal_iou")]
 
 
-def _still(params: Params, parts: int, clips: int) -> Params:
-    """Return settings under which nothing moves, and advantages are not scaled, so that gradients add up."""
-    still = {
+def _frozen(params: Params, parts: int, clips: int) -> Params:
+    """Return settings that update nothing and do not scale advantages, so that gradients are additive."""
+    changes = {
         "max_steps": parts,
         "prompts_per_step": clips,
         "learning_rate": 0.0,
@@ -214,11 +213,11 @@ def _still(params: Params, parts: int, clips: int) -> Params:
         "save_steps": parts + 1,
         "logging_steps": 1,
     }
-    return params.model_copy(update={"two_turn_grpo": params.two_turn_grpo.model_copy(update=still)})
+    return params.model_copy(update={"two_turn_grpo": params.two_turn_grpo.model_copy(update=changes)})
 
 
 def by_turn(measured: Mapping[Credit, torch.Tensor], params: Params) -> torch.Tensor:
-    """Add up the credits as `two_turn_grpo` weighs them with advantages by turn, but unscaled: (parts, weights)."""
+    """Sum the credits with the weights of `two_turn_grpo` and advantages by turn, unscaled: (parts, weights)."""
     settings = params.two_turn_grpo
     names = list(reward_functions(settings))
     pairs = turn_weights(names, settings.reward_weights.model_dump(), settings.scan_verdict_ratio)
@@ -230,23 +229,23 @@ def by_turn(measured: Mapping[Credit, torch.Tensor], params: Params) -> torch.Te
 def _print(measured: Mapping[Credit, torch.Tensor], params: Params, clips: int) -> None:
     rollouts = clips * params.two_turn_grpo.num_generations
     console = Console()
-    console.print(f"\n{rollouts} rollouts of {clips} clips in a part, temperature {params.two_turn_grpo.temperature}")
+    console.print(f"\n{rollouts} rollouts of {clips} clips per part, temperature {params.two_turn_grpo.temperature}")
     rows = {f"{turn}, {reward}": gradients for (turn, reward), gradients in measured.items()}
-    titles = ("credited with", "length", "cosine of two parts", "half is signal from")
+    titles = ("credit", "norm", "cosine of two parts", "half signal from")
     table = Table(*(Column(title, no_wrap=True) for title in titles), box=None, pad_edge=False)
     for name, gradients in {**rows, BY_TURN: by_turn(measured, params)}.items():
         one = signal(gradients)
         needed = one.rollouts_needed(rollouts)
-        shown = "no signal seen" if needed is None else f"{needed:,.0f} rollouts"
+        shown = "no signal found" if needed is None else f"{needed:,.0f} rollouts"
         table.add_row(name, f"{one.length:.3g}", f"{one.cosine:+.3f} ± {one.error:.3f}", shown)
     console.print(table, "", sep="\n")
-    pulls = Table(Column("cosine of sums", no_wrap=True), box=None, padding=(0, 1, 0, 0))
+    conflicts = Table(Column("cosine of sums", no_wrap=True), box=None, padding=(0, 1, 0, 0))
     for number in range(1, len(rows) + 1):
-        pulls.add_column(str(number), justify="right", no_wrap=True)
+        conflicts.add_column(str(number), justify="right", no_wrap=True)
     sums = _cosines(torch.stack([gradients.sum(dim=0) for gradients in measured.values()]))
     for number, (name, row) in enumerate(zip(rows, sums.tolist(), strict=True), start=1):
-        pulls.add_row(f"{number} {name}", *(f"{value:+.2f}" for value in row))
-    console.print(pulls)
+        conflicts.add_row(f"{number} {name}", *(f"{value:+.2f}" for value in row))
+    console.print(conflicts)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Scoring against the plain loop: how much faster, and are the judgements the same?
+"""Compare `RewardModel.judge` with a plain generation loop: speed, and equality of the judgements.
 
     python -m benchmarks.scoring --clips 64
 
-The plain loop is what a tutorial leads to: for each video two calls of `generate`, the adapter beside the base's
-weights, a logits processor for the grammar, the second call reading the whole dialogue anew. `RewardModel.judge` works
-in batches, goes on from the first turn's cache, writes what must come without asking and has the adapter merged. Both
-judge the same clips of val with the last stage's checkpoint, one after the other in one process; what counts is their
-ratio. Exit code 1 if a verdict differs, or a score by more than 0.001.
+The plain loop is what a tutorial would write: two calls of `generate` for each video, an unmerged adapter, a logits
+processor for the grammar, and the whole dialogue encoded again in the second call. `RewardModel.judge` runs in batches,
+reuses the cache of the first turn, appends forced tokens without a forward pass, and merges the adapter. Both judge the
+same val clips with the last stage's checkpoint, one after the other in one process; compare the ratio of their times.
+Exit code 1 if a verdict differs, or a score by more than 0.001.
 """
 
 import argparse
@@ -36,7 +36,7 @@ LARGEST_DIFFERENCE = 1e-3
 
 
 class PlainGenerator(TurnGenerator):
-    """A generator that reads every dialogue from its beginning, one by one, and writes token by token."""
+    """A generator that encodes every dialogue from the start, one by one, and generates token by token."""
 
     def first_turn(
         self,
@@ -47,21 +47,21 @@ class PlainGenerator(TurnGenerator):
         last: bool = False,
         copies: int = 1,
     ) -> Turn:
-        """Generate the next message of the one dialogue, once."""
+        """Generate the next message of one dialogue."""
         assert copies == 1
         batch = self._encode(dialogues, tools)
-        kept_to = _Grammar(self.decoder.matcher(grammars[0]), self.watched_token)
+        constraint = _Grammar(self.decoder.matcher(grammars[0]), self.watched_token)
         tokenizer = self.processor.tokenizer
         written = self.model.generate(
             **batch,
             do_sample=False,
             max_new_tokens=self.max_turn_tokens,
-            logits_processor=LogitsProcessorList([kept_to]),
+            logits_processor=LogitsProcessorList([constraint]),
             eos_token_id=tokenizer.eos_token_id,
             pad_token_id=tokenizer.pad_token_id,
         )
         answer = [token for token in written[0, batch["input_ids"].shape[1] :].tolist() if token != self.decoder.end]
-        return Turn([answer], [kept_to.watched[: len(answer)]], [True], None)
+        return Turn([answer], [constraint.watched[: len(answer)]], [True], None)
 
     def next_turn(
         self,
@@ -73,12 +73,12 @@ class PlainGenerator(TurnGenerator):
         *,
         last: bool = False,
     ) -> Turn:
-        """Generate the next message of the dialogue; the turn before is of no use here."""
+        """Generate the next message of the dialogue, without the previous turn's cache."""
         return self.first_turn(dialogues, grammars, tools)
 
 
 class _Grammar:
-    """A logits processor that keeps one row to a grammar, and keeps the log-probability of a token at each step."""
+    """A logits processor that constrains one row to a grammar and records the log-probability of one token."""
 
     def __init__(self, matcher: Any, watched: int) -> None:
         self.matcher, self.token = matcher, watched
@@ -95,7 +95,7 @@ class _Grammar:
 
 
 def main() -> int:
-    """Judge in both ways and print times, their ratio, and how far the judgements differ."""
+    """Judge both ways; print the times, their ratio, and the differences of the judgements."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scoring", description="Time scoring.")
     parser.add_argument("--clips", type=int, default=64, metavar="N", help="of val (default: 64)")
     args = parser.parse_args()
@@ -110,7 +110,7 @@ def main() -> int:
     verdicts = sum(one.verdict != other.verdict for one, other in pairs)
     difference = max(abs(fast_model.score(one) - fast_model.score(other)) for one, other in pairs)
     print(f"plain loop          {plain_seconds:.3f} s a clip")
-    print(f"RewardModel.judge   {seconds:.3f} s a clip, in batches of {params.evaluation.batch_size}")
+    print(f"RewardModel.judge   {seconds:.3f} s a clip, batch size {params.evaluation.batch_size}")
     print(f"ratio               {plain_seconds / seconds:.1f}")
     print(f"verdicts that differ {verdicts} of {len(videos)}; largest difference of scores {difference:.1e}")
     return int(verdicts > 0 or difference > LARGEST_DIFFERENCE)
@@ -128,7 +128,7 @@ def _reward_model(params: Params, *, plain: bool) -> RewardModel:
 
 
 def _judge(model: RewardModel, videos: Sequence[Video], batch_size: int) -> tuple[list[Judgement], float]:
-    """Return the judgements and the seconds a clip, after two clips that warm up."""
+    """Return the judgements and the seconds per clip, after a warm-up of two clips."""
     model.judge(videos[:2], batch_size)
     start = time.perf_counter()
     judged = model.judge(videos, batch_size)

@@ -1,10 +1,10 @@
-"""Two variants of the method over seeds, on a larger validation set than the sample's.
+"""Compare two ablation variants over seeds on a larger validation set than the sample's.
 
     python -m benchmarks.variants without_stage_3 one_look --seeds 7 8 9
 
-`make ablate` measures its variants on the sample's val split, which is too small to tell two of them apart. Here what
-it trained (or what is missing of it, which takes minutes a run) judges the clips of `benchmarks.choosing`. Printed is
-the first variant less the second: with the interval over clips for each seed, and with Student's t over the seeds.
+`make ablate` evaluates its variants on the sample's val split, which is too small to distinguish two of them. Here its
+adapters judge the clips of `benchmarks.choosing`; missing ones are trained, which takes minutes each. It prints the
+first variant minus the second: with the interval over clips for each seed, and with Student's t over seeds.
 """
 
 import argparse
@@ -43,12 +43,12 @@ def _compare(variant: str, against: str, seeds: list[int], scenes: int) -> None:
     for seed in seeds:
         first, second = (_facts(dataset, params, name, seed) for name in (variant, against))
         differences.append(paired_difference(first, second, SAMPLES, SEED))
-        print_table(f"{variant} less {against}, seed {seed}", differences[-1], sign="+")
+        print_table(f"{variant} minus {against}, seed {seed}", differences[-1], sign="+")
     _print_mean(differences)
 
 
 def _facts(dataset: Path, params: Params, name: str, seed: int) -> Facts:
-    """Judge as the variant does; every variant's reward is weighed as the full method weighs it."""
+    """Judge with the settings of the variant; the total reward has the weights of the full method."""
     settings = variant_params(params, name, seed)
     adapter = train_stages(settings, VARIANTS[name].stages, Path.cwd())
     return judged_facts(dataset, adapter, settings, params.two_turn_grpo)

@@ -1,4 +1,4 @@
-"""The benchmark that tells signal from noise: its arithmetic, and that what it takes apart adds up to GRPO's."""
+"""The benchmark of the gradient's signal: its statistics, and that its parts add up to the gradient of GRPO."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from cac.training.grpo_trainer import TwoTurnGRPOTrainer
 PARTS, CLIPS = 3, 3
 
 
-def test_with_as_many_rollouts_as_it_says_half_of_a_gradient_is_signal() -> None:
+def test_with_the_reported_number_of_rollouts_half_of_a_gradient_is_signal() -> None:
     generator = torch.Generator().manual_seed(0)
     true = torch.randn(4000, generator=generator)
     parts = true + 3 * torch.randn(200, 4000, generator=generator)  # nine times as much noise as signal
@@ -27,7 +27,7 @@ def test_with_as_many_rollouts_as_it_says_half_of_a_gradient_is_signal() -> None
     assert torch.cosine_similarity(means, true[None]).square().mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_noise_alone_is_no_signal_and_equal_parts_are_nothing_else() -> None:
+def test_pure_noise_has_no_signal_and_equal_parts_are_all_signal() -> None:
     noise = torch.randn(6, 4000, generator=torch.Generator().manual_seed(1))
     assert benchmark.signal(noise).rollouts_needed(64) is None
     equal = benchmark.signal(noise[:1].repeat(6, 1))
@@ -60,7 +60,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path, params: 
 
 
 class _Gradients(TrainerCallback):
-    """Notes the gradient that a step of the optimizer would use."""
+    """Records the gradient of each optimiser step."""
 
     def __init__(self) -> None:
         self.noted: list[torch.Tensor] = []
@@ -71,15 +71,15 @@ class _Gradients(TrainerCallback):
 
 
 def trained_gradients(params: Params, root: Path, out: Path) -> torch.Tensor:
-    """Return the gradients of the stage's own trainer, a row a step, which moves no weight either."""
-    trainer = benchmark.still_trainer(root / "checkpoint", params, root, PARTS, CLIPS, out, TwoTurnGRPOTrainer)
+    """Return the gradients of the stage's own trainer, a row a step, also with learning rate 0."""
+    trainer = benchmark.frozen_trainer(root / "checkpoint", params, root, PARTS, CLIPS, out, TwoTurnGRPOTrainer)
     gradients = _Gradients()
     trainer.add_callback(gradients)
     trainer.train()
     return torch.stack(gradients.noted)
 
 
-def test_what_is_taken_apart_adds_up_to_the_gradient_of_the_stage(params: Params, root: Path, tmp_path: Path) -> None:
+def test_the_credits_add_up_to_the_gradient_of_the_stage(params: Params, root: Path, tmp_path: Path) -> None:
     apart = benchmark.measure(root / "checkpoint", params, root, PARTS, CLIPS)
     assert {turn for turn, _ in apart} == {"scan", "look"}
     together = benchmark.by_turn(apart, params)
@@ -87,6 +87,6 @@ def test_what_is_taken_apart_adds_up_to_the_gradient_of_the_stage(params: Params
     assert together.any(dim=1).all()
 
 
-def test_too_few_clips_are_an_error_that_says_how_many_there_are(params: Params, root: Path) -> None:
-    with pytest.raises(CacError, match=r"3 parts of 100 clips are 300, but only \d+ are kept"):
+def test_too_few_clips_are_an_error_with_their_number(params: Params, root: Path) -> None:
+    with pytest.raises(CacError, match=r"3 parts of 100 clips are 300, but only \d+ are reserved for GRPO"):
         benchmark.measure(root / "checkpoint", params, root, 3, 100)
