@@ -208,7 +208,7 @@ def make_learner(args, state: dict[str, Any]) -> Learner:
         model.load_state_dict(state["model"])
         heads.load_state_dict(state["heads"])
         optimizer.load_state_dict(state["optimizer"])
-        print(f"going on at step {state['step']}", flush=True)
+        print(f"resuming at step {state['step']}", flush=True)
     tokenizer = processor.tokenizer
     decisions = word_ids(tokenizer, (*FLAGS, "none", "seen", "then", *SUDDEN))
     words = (neighbourhood(NEIGHBOURHOOD), coordinate_ids(tokenizer), decisions, word_ids(tokenizer, FLAGS))

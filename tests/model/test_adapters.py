@@ -86,11 +86,11 @@ def test_an_adapter_refuses_another_base(settings: Model, project_params: Params
         load_adapter(load_base(settings)[0], tmp_path / "adapter", base_identity(settings), trainable=False)
 
 
-def test_missing_or_misfitting_parts_are_named(settings: Model, project_params: Params, tmp_path: Path) -> None:
+def test_missing_or_mismatched_parts_are_errors_that_name_them(settings: Model, project_params: Params, tmp_path: Path) -> None:
     base, _ = load_base(settings)
     with pytest.raises(CacError, match="no adapter at"):
         load_adapter(base, tmp_path / "none", "x", trainable=False)
-    with pytest.raises(CacError, match=r"adapter\.target_modules 'nothing' fits no module"):
+    with pytest.raises(CacError, match=r"adapter\.target_modules 'nothing' matches no module"):
         new_adapter(base, project_params.adapter.model_copy(update={"target_modules": "nothing"}))
     with pytest.raises(CacError, match=r"set model\.revision"):
         load_base(Model(base="some/hub-id", revision=None, dtype="float32"))

@@ -87,13 +87,13 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((2, 8, 3, 3))]
     grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in (2, 8, 3, 3)]
     batch_sizes: list[int] = []
-    advance = generator._advance
+    forward = generator._forward
 
-    def counting(answers: list, inputs: dict, memory: Any, copies: int = 1) -> None:
+    def counting(answers: list, inputs: dict, cache: Any, copies: int = 1) -> None:
         batch_sizes.append(len(inputs["input_ids"]))
-        advance(answers, inputs, memory, copies)
+        forward(answers, inputs, cache, copies)
 
-    monkeypatch.setattr(generator, "_advance", counting)
+    monkeypatch.setattr(generator, "_forward", counting)
     whole = generator.first_turn(prompts, grammars, TOOLS)
     assert set(batch_sizes) == {4}
     batch_sizes.clear()
@@ -102,7 +102,7 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
     assert batch_sizes == sorted(batch_sizes, reverse=True)
     agree(last, whole)
     assert last.unaided == whole.unaided
-    assert last.memory is None
+    assert last.cache is None
 
 
 @pytest.mark.parametrize("last", [False, True])

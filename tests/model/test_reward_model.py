@@ -87,8 +87,8 @@ def test_log_odds_undo_the_logistic_function(log: float) -> None:
         assert 1 / (1 + math.exp(-odds)) == pytest.approx(math.exp(log), rel=1e-6)
 
 
-def test_what_is_no_package_is_refused(package: Path, tmp_path: Path) -> None:
-    with pytest.raises(CacError, match="is no reward model package"):
+def test_a_folder_that_is_not_a_package_is_an_error(package: Path, tmp_path: Path) -> None:
+    with pytest.raises(CacError, match="is not a reward model package"):
         RewardModel.from_package(tmp_path)
     with pytest.raises(CacError, match="never written over another"):
         write_package(package, package / "adapter", None)  # type: ignore[arg-type]

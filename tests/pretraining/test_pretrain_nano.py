@@ -80,5 +80,5 @@ def test_pretraining_learns_and_goes_on(tmp_path: Path, fresh_base: Path, monkey
         for name in ("model.visual.pos_embed.weight", "model.language_model.norm.weight")
     )
     second = pretrain(2)
-    assert "going on at step 4" in capsys.readouterr().out
+    assert "resuming at step 4" in capsys.readouterr().out
     assert any((second[name] != first[name]).any() for name in first)

@@ -74,8 +74,8 @@ def test_a_clean_clip_is_wrongly_suspected_where_something_ordinary_happens(clip
     specs = [s for s in draw_specs([*clean, *anomalous], settings, seed=5) if s.frame is None and s.clip < len(clean)]
     assert specs
     for spec in specs:
-        assert spec.false_windows is not None
-        ((start, end),) = spec.false_windows
+        assert spec.wrong_windows is not None
+        ((start, end),) = spec.wrong_windows
         assert abs(start - 0.75) <= 0.7
         assert abs(end - 1.25) <= 0.7
 

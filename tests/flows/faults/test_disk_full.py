@@ -48,7 +48,7 @@ def test_training_on_a_full_disk_goes_on_when_there_is_room(needs_disk: Path, sm
     ballast.unlink()
     with measured("disk full under a training stage: the stage run again, from its checkpoint"):
         said = finish(train(folder, env))
-    assert "going on at step" in said
+    assert "resuming at step" in said
     last, before = _statuses(folder)
     assert last == "FINISHED"
     assert before in ("FAILED", "KILLED"), "a run that has ended is not left running"

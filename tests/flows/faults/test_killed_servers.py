@@ -69,7 +69,7 @@ def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, fo
     assert "Traceback" not in out
     with measured("MLflow away for long: the stage run again, from its checkpoint"):
         said = finish(train(folder, faulty.running.environment))
-    assert "going on at step 4" in said
+    assert "resuming at step 4" in said
     assert [run["info"]["status"] for run in _runs(faulty)[:2]] == ["FINISHED", "KILLED"]
 
 
