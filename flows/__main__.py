@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from cac.cli.console import print_error, print_summary
+from cac.cli.console import print_error
+from cac.cli.summary import print_summary
 from cac.params import load_params
 from cac.paths import SCRATCH, STEPS
 from flows.data import ensure_data

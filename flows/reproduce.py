@@ -22,7 +22,8 @@ from graphlib import TopologicalSorter
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cac.cli.console import print_error, print_reproduction
+from cac.cli.console import print_error
+from cac.cli.registry_tables import print_reproduction
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.paths import DATA_DVC, DVC_YAML, SCRATCH

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from cac.cli.console import REPORT_FILE, metric_rows
+from cac.cli.summary import REPORT_FILE, metric_rows
 from cac.params import Params
 from cac.paths import DATA_DOCS, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.gate import Decision

@@ -1,16 +1,20 @@
+"""The command line: verbs, messages, exit codes, and what is printed."""
+
+import argparse
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from cac.cli import console
 from cac.cli import main as cli
+from cac.cli import summary
 from cac.errors import CacError
 from cac.model.calibration import Calibration
 from cac.registry import loading
@@ -65,14 +69,42 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "load_model", lambda uri: DarkIsAnomalous())
 
 
-def test_help_names_every_verb(capsys):
-    with pytest.raises(SystemExit, match="0"):
-        cli.main(["--help"])
-    shown = capsys.readouterr().out
-    assert all(
-        verb in shown for verb in ("data", "train", "evaluate", "register", "promote", "rollback", "registry", "score")
-    )
-    assert all(verb in shown for verb in ("summary", "serve", "score-batch"))
+VERBS = {
+    "": "data train evaluate register promote rollback score serve score-batch ablate params drift status summary",
+    "ablate": "run table",
+    "drift": "accept check",
+    "params": "apply",
+}
+
+
+def _verbs(parser: argparse.ArgumentParser) -> dict[str, tuple[argparse.ArgumentParser, str]]:
+    """Return each verb of a parser with its own parser and its help text."""
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    texts = {choice.dest: choice.help or "" for group in groups for choice in group._choices_actions}
+    return {name: (verb, texts[name]) for group in groups for name, verb in group.choices.items()}
+
+
+@pytest.mark.parametrize("group", VERBS)
+def test_every_documented_verb_exists(group):
+    verbs = _verbs(cli.build_parser())
+    found = _verbs(verbs[group][0]) if group else verbs
+    assert set(VERBS[group].split()) <= set(found)
+
+
+def test_every_verb_and_every_group_has_a_help_text_and_a_description():
+    waiting = list(_verbs(cli.build_parser()).items())
+    assert len(waiting) > 10
+    while waiting:
+        name, (parser, text) = waiting.pop()
+        assert text, f"{name} has no help text"
+        assert parser.description, f"{name} has no description"
+        waiting += _verbs(parser).items()
+
+
+@pytest.mark.parametrize("command", [("-m", "cac"), ("-c", "from cac.cli.main import main; main()")])
+def test_version_is_that_of_the_installed_package(command):
+    done = subprocess.run((sys.executable, *command, "--version"), capture_output=True, text=True, check=True)
+    assert done.stdout == f"cac {version('cac-reward-model')}\n"
 
 
 def test_help_imports_nothing_heavy():
@@ -106,7 +138,7 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     def buggy(root):
         raise ZeroDivisionError
 
-    monkeypatch.setattr(console, "print_summary", buggy)
+    monkeypatch.setattr(summary, "print_summary", buggy)
     with pytest.raises(ZeroDivisionError):
         cli.main(["summary"])
 
@@ -218,7 +250,7 @@ def test_overlay_of_several_videos_is_refused(videos, model, tmp_path, capsys):
 def test_overlay_over_the_video_itself_is_refused(videos, model, capsys):
     before = videos[0].read_bytes()
     assert cli.main(["score", str(videos[0]), "--overlay", str(videos[0])]) == 2
-    assert "Name another file" in capsys.readouterr().err
+    assert "Choose another file" in capsys.readouterr().err
     assert videos[0].read_bytes() == before
 
 

@@ -1,6 +1,6 @@
-"""Which clips a person is shown: so many, mixed over what there is to see, or those named.
+"""Selects the clips to show: a number of them, mixed over the kinds of anomaly, or clips by id.
 
-Left out: drawing them, which is in `video/sheets.py`.
+Drawing is in `video/sheets.py`.
 """
 
 from collections import defaultdict
@@ -14,7 +14,7 @@ from cac.schema.annotations import Clip
 def select_clips(clips: Sequence[Clip], wanted: str) -> list[Clip]:
     """Return the clips `wanted` names: a count, or clip ids with commas between.
 
-    A count takes the anomalous clips in turns, one of each leaf, so that few clips show every kind.
+    A count takes anomalous clips of each leaf in turn, so that a few clips show every kind.
 
     Raises:
         CacError: an id is not in the dataset, or the count is not positive.
@@ -31,7 +31,7 @@ def select_clips(clips: Sequence[Clip], wanted: str) -> list[Clip]:
 
 def _one_of_each(clips: Sequence[Clip], count: int) -> list[Clip]:
     if count < 1:
-        raise CacError(f"--clips {count} shows nothing; ask for at least 1.")
+        raise CacError(f"--clips {count} must be at least 1.")
     by_leaf: dict[str, list[Clip]] = defaultdict(list)
     for clip in clips:
         if not clip.is_clean:

@@ -154,7 +154,7 @@ def _data_export(args: argparse.Namespace) -> int:
 
 
 def _data_inject(args: argparse.Namespace) -> int:
-    from cac.cli.console import print_injection
+    from cac.cli.data_tables import print_injection
     from cac.data.injection.batch import NoPairError, inject_folder
     from cac.data.injection.catalogue import INJECTABLE
     from cac.data.injection.report import REPORT_NAME
@@ -175,7 +175,8 @@ def _data_inject(args: argparse.Namespace) -> int:
 
 
 def _data_leak_check(args: argparse.Namespace) -> int:
-    from cac.cli.console import print_leaks, write_json
+    from cac.cli.console import write_json
+    from cac.cli.data_tables import print_leaks
     from cac.data.injection.leak_check import leak_check
 
     result = leak_check(args.dataset)

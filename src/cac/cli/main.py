@@ -1,9 +1,9 @@
-"""`cac VERB`: argument parsing, and the place where a user's mistake becomes a message and an exit code.
+"""`cac VERB`: parses the arguments, runs the verb, and turns errors into messages and exit codes.
 
-Every verb imports what it needs when it runs, so that `cac --help` is instant; the work itself is done elsewhere.
-Exit codes: 0 done; 2 a mistake the user can mend; 3 the gate refused the candidate, or the leak check's bar was missed;
-4 something asks for attention (`cac status --exit-code`); 130 interrupted. Anything else that escapes is a bug of ours
-and keeps its traceback.
+Every verb imports what it needs when it runs, so that `cac --help` answers at once.
+Exit codes: 0 success; 2 a mistake that the user can fix; 3 the gate refused the candidate, or the leak check failed;
+4 something needs attention (`cac status --exit-code`); 130 interrupted. Any other exception is a bug and keeps its
+traceback.
 """
 
 import argparse
@@ -22,14 +22,14 @@ from cac.cli.status import add_status_verb
 from cac.errors import EXIT_INTERRUPTED, EXIT_MISTAKE, CacError
 from cac.paths import TRAINING_STAGES
 
-_KEPT = "Nothing that was finished is lost; the same command starts over what was not."
-_KEPT_BY_TRAINING = "The checkpoints written so far are kept; the same command goes on from the last one."
+_RESTARTS = "Finished work is kept; run the same command again to redo the rest."
+_RESUMES = "The checkpoints so far are kept; run the same command again to resume from the last one."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb and return the exit code."""
     args = build_parser().parse_args(argv)
-    # Transformers 5.23 warns of its own renaming of an argument that PEFT and TRL still set.
+    # Transformers 5.23 renamed an argument that PEFT and TRL still set, and warns about it.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     try:
         return args.run(args)
@@ -51,37 +51,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _explain(error: Exception) -> str | None:
-    """Return what to tell the user if the machine is at fault, not the program: a full disk, a server that is gone."""
+    """Return a message if the cause is the environment, not a bug: a full disk or an unreachable server."""
     from cac.io.disk_full import explain_full_disk
     from cac.tracking.mlflow_unreachable import explain_unreachable
 
     return explain_full_disk(error) or explain_unreachable(error)
 
 
+class _Version(argparse.Action):
+    """Prints the installed version; reads the package's metadata only when asked."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str | None = None) -> None:
+        super().__init__(option_strings, dest=argparse.SUPPRESS, default=argparse.SUPPRESS, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"cac {version('cac-reward-model')}")
+        parser.exit()
+
+
 def build_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs; each sets `run`, what it does, and `kept`, what an interruption leaves."""
+    """Return the parser; each verb sets `run`, its function, and `kept`, the message after an interruption."""
     parser = argparse.ArgumentParser(prog="cac", description="CaC: a coarse-to-fine anomaly reward model for video.")
     parser.add_argument(
         "--params", type=Path, default=Path("params.yaml"), metavar="FILE", help="settings (default: params.yaml)"
     )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    summary = "build, import, export, version, validate or look at datasets"
+    summary = "build, import, export, version, validate or view datasets"
     data = verbs.add_parser("data", help=summary, description="Work on datasets.")
     add_data_verbs(partial(_add_verb, data.add_subparsers(metavar="VERB", required=True)))
-    train = _add_verb(verbs, "train", _train, "train one stage", _KEPT_BY_TRAINING)
+    train = _add_verb(verbs, "train", _train, "train one stage", _RESUMES)
     train.add_argument("stage", choices=TRAINING_STAGES, metavar="STAGE", help=", ".join(TRAINING_STAGES))
-    _add_verb(verbs, "evaluate", _evaluate, "measure every checkpoint and the baselines, and write the report")
+    _add_verb(verbs, "evaluate", _evaluate, "evaluate every checkpoint and the baselines, and write the report")
     add_registry_verbs(partial(_add_verb, verbs))
     _add_score_verb(verbs)
     add_serving_verbs(partial(_add_verb, verbs))
     _add_ablate_verbs(verbs)
     _add_params_verbs(verbs)
-    drift = verbs.add_parser(
-        "drift", help="watch what the champion says of recent clips", description="Watch production."
-    )
+    drift = verbs.add_parser("drift", help="check recent clips for drift", description="Monitor production.")
     add_drift_verbs(partial(_add_verb, drift.add_subparsers(metavar="VERB", required=True)))
     add_status_verb(partial(_add_verb, verbs))
-    _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and what to do next")
+    _add_verb(verbs, "summary", _summary, "show the metrics of every checkpoint and baseline, and the next steps")
     return parser
 
 
@@ -90,7 +102,7 @@ def _add_verb(
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,
-    kept: str = _KEPT,
+    kept: str = _RESTARTS,
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
     verb.set_defaults(run=run, kept=kept)
@@ -102,31 +114,38 @@ def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
     score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     source = score.add_mutually_exclusive_group()
     source.add_argument("--model", metavar="URI", help=f"an MLflow model (default: {DEFAULT_MODEL})")
-    source.add_argument("--package", type=Path, metavar="DIR", help="a model package in a folder; MLflow is not asked")
-    score.add_argument("--json", action="store_true", help="print one JSON object a video")
-    score.add_argument("--overlay", type=Path, metavar="MP4", help="write the one video with window and boxes drawn")
+    source.add_argument(
+        "--package", type=Path, metavar="DIR", help="a model package in a folder, instead of a registered model"
+    )
+    score.add_argument("--json", action="store_true", help="print one JSON object per video")
+    score.add_argument(
+        "--overlay", type=Path, metavar="MP4", help="write the video with windows and boxes drawn; for one video only"
+    )
 
 
 def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
     ablate = verbs.add_parser(
-        "ablate", help="measure what each part of the method is worth", description="Train variants of the method."
+        "ablate", help="measure what each part of the method contributes", description="Train variants of the method."
     )
     ablate_verbs = ablate.add_subparsers(metavar="VERB", required=True)
-    run = _add_verb(ablate_verbs, "run", _ablate_run, "train one variant and measure it on val", _KEPT_BY_TRAINING)
-    run.add_argument("variant", metavar="VARIANT", help="one of those in ablations/dvc.yaml")
+    run = _add_verb(ablate_verbs, "run", _ablate_run, "train one variant and measure it on val", _RESUMES)
+    run.add_argument("variant", metavar="VARIANT", help="a variant of ablations/dvc.yaml")
     run.add_argument("--seed", type=int, required=True, metavar="N")
     run.add_argument("--out", type=Path, required=True, metavar="FILE", help="the metrics, as JSON")
-    table = _add_verb(ablate_verbs, "table", _ablate_table, "put the results of all variants into one table")
+    table = _add_verb(ablate_verbs, "table", _ablate_table, "write one table of the results of all variants")
     table.add_argument("results", type=Path, metavar="DIR", help="the folder of results")
-    table.add_argument("--out", type=Path, required=True, metavar="DIR", help="where table.md and table.png go")
+    table.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for table.md and table.png")
 
 
 def _add_params_verbs(verbs: argparse._SubParsersAction) -> None:
     params = verbs.add_parser("params", help="change settings", description="Work on the settings.")
     apply = _add_verb(
-        params.add_subparsers(metavar="VERB", required=True), "apply", _apply, "write an overlay into them"
+        params.add_subparsers(metavar="VERB", required=True),
+        "apply",
+        _apply,
+        "write the values of an overlay into params.yaml",
     )
-    apply.add_argument("overlay", type=Path, metavar="OVERLAY", help="a YAML file of settings, such as those in conf/")
+    apply.add_argument("overlay", type=Path, metavar="OVERLAY", help="a YAML file of settings, for example from conf/")
 
 
 def _apply(args: argparse.Namespace) -> int:
@@ -135,7 +154,7 @@ def _apply(args: argparse.Namespace) -> int:
     changes = apply_overlay(args.params, args.overlay)
     for change in changes:
         print(f"{change.key}: {change.before} -> {change.after}")
-    print(f"{len(changes)} settings of {args.params} changed; `dvc status` says what is to run again")
+    print(f"{len(changes)} settings of {args.params} changed; `dvc status` shows the stages to rerun")
     return 0
 
 
@@ -175,11 +194,11 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 def _score(args: argparse.Namespace) -> int:
     if args.overlay and len(args.videos) != 1:
-        raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score them one at a time.")
+        raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score one video at a time.")
     if args.overlay and args.overlay.resolve() == args.videos[0].resolve():
-        raise CacError(f"--overlay {args.overlay} is the video itself, which it would replace. Name another file.")
+        raise CacError(f"--overlay {args.overlay} would overwrite the video itself. Choose another file.")
     from cac.batch.score_files import Scored, draw_overlay, score_files
-    from cac.cli.console import print_scores
+    from cac.cli.scores import print_scores
     from cac.registry.loading import load_model, load_package
     from cac.registry.model_uri import default_model_uri
 
@@ -193,7 +212,7 @@ def _score(args: argparse.Namespace) -> int:
 
 
 def _summary(args: argparse.Namespace) -> int:
-    from cac.cli.console import print_summary
+    from cac.cli.summary import print_summary
 
     print_summary(Path.cwd())
     return 0

@@ -55,7 +55,8 @@ def _register(args: argparse.Namespace) -> int:
 
 
 def _promote(args: argparse.Namespace) -> int:
-    from cac.cli.console import print_decision, write_json
+    from cac.cli.console import write_json
+    from cac.cli.registry_tables import print_decision
     from cac.params import load_params
     from cac.registry.promote import promote
 
@@ -91,7 +92,7 @@ def _veto(args: argparse.Namespace) -> int:
 
 
 def _registry(args: argparse.Namespace) -> int:
-    from cac.cli.console import print_versions
+    from cac.cli.registry_tables import print_versions
     from cac.params import load_params
     from cac.registry.listing import list_versions
 

@@ -1,6 +1,6 @@
 """The verbs of scoring many videos: `cac serve` and `cac score-batch`, their arguments and what they print.
 
-Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+`main.py` imports this module for every verb, so everything else is imported inside the functions.
 """
 
 import argparse
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from cac.batch.run import Summary
     from cac.video.decode import Limits
 
-# (name, what it runs, its help, what an interruption leaves) → its parser
+# (name, function, help text, message after an interruption) → parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
 
 
-_SHOWN = 10  # failures named one by one
+_MAX_FAILURES = 10  # printed one by one
 _MEGA = 1_000_000
 
 
@@ -30,25 +30,37 @@ DEFAULT_MODEL = f"the champion of registry.model_name in params.yaml, or of {DEF
 
 def add_serving_verbs(add: AddVerb) -> None:
     """Add the verbs with their arguments."""
-    serve = add("serve", _serve, "answer requests for scores over HTTP", "What was under way has been answered.")
+    serve = add("serve", _serve, "serve scores over HTTP", "The requests in progress were answered.")
     serve.add_argument("--model", metavar="URI", help=f"resolved once, at start (default: {DEFAULT_MODEL})")
-    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
-    serve.add_argument("--port", type=int, default=8000, metavar="N", help="0: any that is free (default: 8000)")
+    serve.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine only")
+    serve.add_argument("--port", type=int, default=8000, metavar="N", help="0: any free port (default: 8000)")
     _add_compute(serve)
-    serve.add_argument("--batch-wait-ms", type=float, default=20, metavar="MS", help="for more videos (default: 20)")
-    serve.add_argument("--max-requests", type=int, default=64, metavar="N", help="under way at once (default: 64)")
-    _add_limits(serve, most_mb=32)
-    serve.add_argument("--timeout", type=float, default=120, metavar="S", help="to arrive; to be judged (default: 120)")
     serve.add_argument(
-        "--allow-from", action="append", default=[], metavar="PLACE",
-        help="a folder or s3:// prefix whose videos requests may name; may be repeated (default: none)",
+        "--batch-wait-ms", type=float, default=20, metavar="MS", help="wait for further videos of a batch (default: 20)"
+    )
+    serve.add_argument(
+        "--max-requests", type=int, default=64, metavar="N", help="maximum number of requests in progress (default: 64)"
+    )
+    _add_limits(serve, most_mb=32)
+    serve.add_argument(
+        "--timeout",
+        type=float,
+        default=120,
+        metavar="S",
+        help="for a request to arrive, and again to be judged (default: 120)",
+    )
+    serve.add_argument(
+        "--allow-from", action="append", default=[], metavar="SOURCE",
+        help="a folder or s3:// prefix in which requests may name videos; repeatable (default: none)",
     )  # fmt: skip
-    kept = "The parts written so far are kept; the same command goes on from there."
+    kept = "The parts so far are kept; run the same command again to resume."
     batch = add("score-batch", _score_batch, "score a folder or S3 prefix into a Parquet file", kept)
-    batch.add_argument("source", metavar="SOURCE", help="a folder, or s3://bucket/prefix; what is below it counts too")
+    batch.add_argument("source", metavar="SOURCE", help="a folder, or s3://bucket/prefix, with everything below it")
     batch.add_argument("--out", type=Path, required=True, metavar="PARQUET", help="the table to write")
     batch.add_argument("--model", required=True, metavar="URI", help="models:/NAME/NUMBER or models:/NAME@ALIAS")
-    batch.add_argument("--restart", action="store_true", help="throw away what an earlier run left, the table included")
+    batch.add_argument(
+        "--restart", action="store_true", help="discard the results of an earlier run, including the table"
+    )
     batch.add_argument(
         "--engine", choices=("one-process", "ray"), default="one-process",
         help="ray: a pool of Ray actors, on the cluster of RAY_ADDRESS or here (default: one-process)",
@@ -120,7 +132,7 @@ def _print_summary(summary: "Summary", out: Path) -> None:
 
     done = "wrote" if summary.written else "nothing to do:"
     print(f"{done} {out}: {summary.videos} videos, {len(summary.failures)} without a score, by {summary.model}")
-    for _, reason in summary.failures[:_SHOWN]:
+    for _, reason in summary.failures[:_MAX_FAILURES]:
         print_error(reason)
-    if len(summary.failures) > _SHOWN:
-        print(f"and {len(summary.failures) - _SHOWN} more; the table's column `error` has all", file=sys.stderr)
+    if len(summary.failures) > _MAX_FAILURES:
+        print(f"and {len(summary.failures) - _MAX_FAILURES} more; see the table's column `error`", file=sys.stderr)
