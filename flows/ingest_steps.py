@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cac.data.ingest.deliveries import MAX_BYTES, Delivery, fetch_delivery, is_ingested, list_deliveries, write_receipt
 from cac.data.ingest.quarantine import Row, list_quarantine, quarantine
-from cac.data.ingest.screening import Screening, screen_delivery, write_accepted
+from cac.data.ingest.screening import Screening, ScreeningRules, screen_delivery, write_accepted
 from cac.data.validation.validate import DOCS_NAME
 from cac.data.versions.cards import read_card, write_card
 from cac.data.versions.diff import VersionDiff, diff_versions
@@ -140,7 +140,7 @@ def check(ingestion: Ingestion, delivery: Delivery, folder: Path) -> Screening:
     """Judge what was fetched against the newest version of the data; what is refused goes to quarantine."""
     checkout = ingestion.checkout
     checkout.bring_data()
-    rules = (load_params(checkout.place / "params.yaml").validation, _shares(ingestion))
+    rules = ScreeningRules(load_params(checkout.place / "params.yaml").validation, _shares(ingestion))
     screening = screen_delivery(folder, read_clips(checkout.data), rules, _checks(ingestion, delivery))
     quarantine(ingestion.bucket, delivery, screening, folder)
     return screening

@@ -1,6 +1,6 @@
-"""The verbs of `cac data` on one dataset: their arguments and what they print.
+"""The verbs of `cac data` on one dataset: their arguments and output.
 
-Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+`main.py` imports this module for every verb, so everything else is imported inside the verbs.
 """
 
 import argparse
@@ -33,14 +33,14 @@ def add_data_verbs(add: AddVerb) -> None:
         "--reference", metavar="VERSION", help="a folder or git revision to measure drift from (default: the setting)"
     )
     validate.add_argument(
-        "--manifest-only", action="store_true", help="open no video; the result says what is not checked"
+        "--manifest-only", action="store_true", help="open no video; the result lists the checks that were skipped"
     )
     validate.add_argument("--out", type=Path, metavar="DIR",
                           help=f"default: {VALIDATION}, with --manifest-only {VALIDATION}_manifest")  # fmt: skip
     show = add("show", _data_show, "draw clips with their annotations as one picture")
     show.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     show.add_argument(
-        "--clips", default="12", metavar="N|IDS", help="how many, or clip ids with commas between (default: 12)"
+        "--clips", default="12", metavar="N|IDS", help="a number, or clip ids separated by commas (default: 12)"
     )
     show.add_argument("--out", type=Path, required=True, metavar="PNG", help="the picture to write")
     _add_exchange_verbs(add)
@@ -54,11 +54,13 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     get.add_argument("format", choices=IMPORT_FORMATS, metavar="FORMAT", help=", ".join(IMPORT_FORMATS))
     get.add_argument("source", type=Path, metavar="SOURCE", help="the exported file, or a folder of them")
     get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
-    get.add_argument("--labels", type=Path, metavar="YAML", help="which leaf each of the tool's labels is")
+    get.add_argument("--labels", type=Path, metavar="YAML", help="label map: the leaf of each of the tool's labels")
     get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
-    get.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="share of pairs (default: 0.15)")
-    get.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="share of pairs (default: 0.2)")
-    get.add_argument("--rest-is-clean", action="store_true", help="take videos the source does not name as clean")
+    get.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="ratio of pairs (default: 0.15)")
+    get.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="ratio of pairs (default: 0.2)")
+    get.add_argument(
+        "--rest-is-clean", action="store_true", help="import videos that the source does not name as clean"
+    )
     give = add("export", _data_export, "write the annotations in another tool's format")
     give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
     give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
@@ -67,18 +69,18 @@ def _add_exchange_verbs(add: AddVerb) -> None:
 
 def _add_injection_verbs(add: AddVerb) -> None:
     inject = add("inject", _data_inject, "make annotated pairs of ordinary videos")
-    inject.add_argument(
-        "folder", type=Path, metavar="CLEAN_FOLDER", help="a folder of videos; those below it count too"
-    )
+    inject.add_argument("folder", type=Path, metavar="CLEAN_FOLDER", help="a folder of videos, searched recursively")
     inject.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset folder to write")
     inject.add_argument("--seed", type=int, default=7, metavar="N", help="default: 7")
-    inject.add_argument("--pairs-per-clip", type=int, default=2, metavar="N", help="tried of each segment (default: 2)")
-    inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all that can be)")
-    inject.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="of the videos (default: 0.15)")
-    inject.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="of the videos (default: 0.2)")
-    inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="at most (default: 3)")
+    inject.add_argument(
+        "--pairs-per-clip", type=int, default=2, metavar="N", help="pairs to try of each segment (default: 2)"
+    )
+    inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all)")
+    inject.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="ratio of videos (default: 0.15)")
+    inject.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="ratio of videos (default: 0.2)")
+    inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="maximum (default: 3)")
     inject.add_argument("--size", type=int, default=256, metavar="N", help="the longer side in pixels (default: 256)")
-    leaks = add("leak-check", _data_leak_check, "see whether compression or seams tell twins apart")
+    leaks = add("leak-check", _data_leak_check, "check whether compression or seams reveal the defects")
     leaks.add_argument("dataset", type=Path, metavar="DATASET")
     leaks.add_argument("--out", type=Path, metavar="FILE", help="write the result to FILE as JSON")
 
@@ -103,7 +105,7 @@ def _data_validate(args: argparse.Namespace) -> int:
 
         name, clips = open_version(named, args.data)
         reference = Reference(name, profile_of(clips))
-    # Not where the pipeline looks: training goes on after a result that stands there.
+    # Not the pipeline's folder, because training accepts a result there.
     out = args.out or (VALIDATION.with_name("validation_manifest") if args.manifest_only else VALIDATION)
     validate(args.data, params, out, reference, files=not args.manifest_only)
     return 0
@@ -124,10 +126,10 @@ def _data_import(args: argparse.Namespace) -> int:
     from cac.data.exchange.import_ import ImportRequest, import_dataset
     from cac.data.exchange.report import REPORT_NAME
 
-    shares = (args.val_ratio, args.test_ratio)
-    wanted = ImportRequest(args.format, args.source, args.videos, args.labels, args.out, *shares, args.rest_is_clean)
+    ratios = (args.val_ratio, args.test_ratio)
+    wanted = ImportRequest(args.format, args.source, args.videos, args.labels, args.out, *ratios, args.rest_is_clean)
     _print_import(import_dataset(wanted))
-    print(f"made {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
+    print(f"wrote {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
     return 0
 
 
@@ -170,7 +172,7 @@ def _data_inject(args: argparse.Namespace) -> int:
         print_injection(error.report)
         raise
     print_injection(report)
-    print(f"{report.pairs} pairs in {args.out}; every refusal is in {args.out / REPORT_NAME}")
+    print(f"{report.pairs} pairs in {args.out}; all refusals are in {args.out / REPORT_NAME}")
     return 0
 
 
@@ -187,8 +189,8 @@ def _data_leak_check(args: argparse.Namespace) -> int:
 
 
 def add_delivery_verb(add: AddVerb) -> None:
-    """Add the verb with its arguments."""
-    deliver = add("deliver", _deliver, "put a dataset into a landing place in S3, from which ingestion takes it")
+    """Add `cac data deliver` with its arguments."""
+    deliver = add("deliver", _deliver, "upload a dataset to a landing folder in S3, from which it is ingested")
     deliver.add_argument("dataset", type=Path, metavar="DATASET")
     deliver.add_argument("landing", metavar="LANDING", help="s3://BUCKET/FOLDER")
     deliver.add_argument("--name", metavar="NAME", help="of the delivery (default: the dataset folder's name)")
@@ -201,5 +203,5 @@ def _deliver(args: argparse.Namespace) -> int:
     bucket = Bucket(args.landing)
     name = args.name if args.name is not None else args.dataset.resolve().name
     sent = deliver(args.dataset, bucket, name)
-    print(f"delivered {args.dataset} as {bucket.url(name)}; {sent} files were sent, the rest was there already")
+    print(f"delivered {args.dataset} as {bucket.url(name)}; {sent} files uploaded, the others were already there")
     return 0

@@ -1,6 +1,6 @@
-"""The verbs of datasets as versions: `cac data merge | split | stats | diff`, their arguments and what they print.
+"""The verbs of dataset versions, `cac data merge | split | stats | diff`: their arguments and output.
 
-Imported by `cli.py` before it is known which verb runs, so all else is imported inside the verbs.
+`main.py` imports this module for every verb, so everything else is imported inside the verbs.
 """
 
 import argparse
@@ -31,33 +31,33 @@ def add_version_verbs(add: AddVerb) -> None:
     merge.add_argument("first", type=Path, metavar="DATASET")
     merge.add_argument("others", type=Path, nargs="+", metavar="DATASET")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="may be one of the datasets")
-    _add_shares(merge, "split all clips anew; give both or none")
-    split = add("split", _split, "give every group of clips the split that follows from its name")
+    _add_ratio_options(merge, "split all clips again; give both or neither")
+    split = add("split", _split, "assign every group of clips the split that follows from its name")
     split.add_argument("dataset", type=Path, metavar="DATASET")
-    _add_shares(split, "share of the groups", required=True)
+    _add_ratio_options(split, "ratio of the groups", required=True)
     split.add_argument("--out", type=Path, metavar="DIR", help="a new dataset (default: split in place)")
     stats = add("stats", _stats, "count a dataset, as JSON and as a picture")
     stats.add_argument("dataset", type=Path, metavar="DATASET")
     stats.add_argument("--out", type=Path, required=True, metavar="DIR")
-    diff = add("diff", _diff, "say what changed from one version of a dataset to another")
+    diff = add("diff", _diff, "show what changed from one version of a dataset to another")
     diff.add_argument("before", metavar="A", help="a dataset folder, or else a git revision of --data")
     diff.add_argument("after", metavar="B", help="as A")
     diff.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
-    diff.add_argument("--json", action="store_true", help="print all of it as one JSON object")
+    diff.add_argument("--json", action="store_true", help="print everything as one JSON object")
 
 
-def _add_shares(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
+def _add_ratio_options(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
     for option in ("--val-ratio", "--test-ratio"):
         verb.add_argument(option, type=float, required=required, metavar="X", help=what)
 
 
-def _shares(args: argparse.Namespace) -> "SplitRatios | None":
+def _ratios(args: argparse.Namespace) -> "SplitRatios | None":
     from cac.data.versions.groups import SplitRatios
 
     if args.val_ratio is None and args.test_ratio is None:
         return None
     if args.val_ratio is None or args.test_ratio is None:
-        raise CacError("--val-ratio and --test-ratio go together. Give both, or none to keep the splits as they are.")
+        raise CacError("--val-ratio and --test-ratio go together. Give both, or neither to keep the splits.")
     return SplitRatios(args.val_ratio, args.test_ratio)
 
 
@@ -66,15 +66,15 @@ def _merge(args: argparse.Namespace) -> int:
 
     from cac.data.versions.merge import REPORT_NAME, merge_datasets
 
-    report = merge_datasets([args.first, *args.others], args.out, _shares(args))
+    report = merge_datasets([args.first, *args.others], args.out, _ratios(args))
     table = _table("dataset", "clips", "kept", "duplicates")
     for one in report.sources:
         table.add_row(Text(one.source), str(one.received), str(one.kept), str(one.duplicates))
     _print(table)
     if report.joined_pairs:
-        print(f"{len(report.joined_pairs)} pairs share a clip with another and became part of it")
+        print(f"{len(report.joined_pairs)} pairs share a clip with another pair and were joined with it")
     kept = sum(one.kept for one in report.sources)
-    print(f"made {args.out} of {kept} clips; the report is {args.out / REPORT_NAME}. "
+    print(f"wrote {args.out} with {kept} clips; the report is {args.out / REPORT_NAME}. "
           f"Next: cac data validate --data {args.out}")  # fmt: skip
     return 0
 
@@ -82,7 +82,7 @@ def _merge(args: argparse.Namespace) -> int:
 def _split(args: argparse.Namespace) -> int:
     from cac.data.versions.split import split_dataset
 
-    ratios = _shares(args)
+    ratios = _ratios(args)
     if ratios is None:
         raise TypeError("the parser requires ratios")
     report = split_dataset(args.dataset, ratios, args.out)
@@ -93,7 +93,7 @@ def _split(args: argparse.Namespace) -> int:
 
 
 def _split_table(report: "SplitReport") -> "Table":
-    table = _table("split", "clips before", "clips now", "groups now", "share of groups")
+    table = _table("split", "clips before", "clips now", "groups now", "ratio of groups")
     total = sum(report.groups.values())
     for split in sorted(report.before.keys() | report.after.keys()):
         groups = report.groups.get(split, 0)
@@ -160,14 +160,14 @@ def _describe_changes(one: "ClipChange") -> str:
 
 
 def _describe(name: str, change: "Change") -> str:
-    """Return one change in words; long values are only counted, `--json` has them whole."""
+    """Return one change in words; long values are only counted, `--json` has all."""
     before, after = change.before, change.after
     if name == "boxes" and isinstance(after, dict):
         return f"boxes of {len(after)} frames"
     if name == "windows":
         return f"windows {_windows(before)} → {_windows(after)}"
     if name in ("anomalies", "sha256"):
-        return {"anomalies": "anomalies put together otherwise", "sha256": "another file"}[name]
+        return {"anomalies": "anomalies combined differently", "sha256": "another file"}[name]
     return f"{name} {_text(before)} → {_text(after)}"
 
 

@@ -1,1 +1,1 @@
-"""The annotated dataset: make it, import it, ingest it, validate it, version it."""
+"""The annotated dataset: how it is made, imported, checked, split, merged and taken in."""

@@ -1,7 +1,7 @@
-"""Making a folder whole or not at all, and drawing a split by a hash: what every maker of a dataset needs.
+"""Write a dataset folder completely or not at all, and draw a split by a hash.
 
-A new folder is made beside its place and moved there by renaming, so that an interruption leaves either the old one or
-the new one. Left out: what is written into it.
+A new folder is made beside its target and renamed, so that an interruption leaves either the old folder or the new
+one. Out of scope: what is written into it.
 """
 
 import fcntl
@@ -18,95 +18,96 @@ from cac.schema.annotations import CARD_NAME, Split
 
 @contextmanager
 def new_dataset(out: Path) -> Iterator[Path]:
-    """Yield an empty folder with `clips/` in it, which takes the place of `out` when the block ends well.
+    """Yield an empty folder with `clips/` in it, which replaces `out` when the block ends without an error.
 
-    If the block raises, `out` stays as it was and what was made is removed.
+    If the block raises, `out` stays as it was and the new folder is deleted.
 
     Raises:
-        CacError: `out` cannot be written, or holds something that is no dataset.
+        CacError: `out` cannot be written, or holds something other than a dataset.
     """
-    place = out.resolve()
-    scratch = _beside(place, "partial")
-    _check_replaceable(place)
-    with _held(scratch, place):
-        restore(place)
+    target = out.resolve()
+    scratch = _sibling(target, "partial")
+    _check_replaceable(target)
+    with _lock(scratch, target):
+        restore(target)
         try:
             _clear(scratch)
             yield scratch
-            _move(scratch, place)
+            _replace(scratch, target)
         except BaseException:
             shutil.rmtree(scratch, ignore_errors=True)
             raise
 
 
 def check_ratios(val_ratio: float, test_ratio: float) -> None:
-    """Hold shares against their bounds.
+    """Check the ratios of val and test.
 
     Raises:
-        CacError: one is negative, or they leave nothing for training.
+        CacError: one is negative, or nothing is left for training.
     """
     if not (val_ratio >= 0 and test_ratio >= 0 and val_ratio + test_ratio < 1):
-        raise CacError("--val-ratio and --test-ratio must be 0 or more, and below 1 together.")
+        raise CacError("--val-ratio and --test-ratio must be 0 or more, and their sum below 1.")
 
 
 def split_of(key: str, val_ratio: float, test_ratio: float) -> Split:
-    """Return a split by a hash of `key`, so that a larger dataset keeps the splits of a smaller one."""
-    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
-    if place < test_ratio:
+    """Return the split that a hash of `key` gives, so that a growing dataset keeps its splits."""
+    position = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") / 2**64
+    if position < test_ratio:
         return "test"
-    return "val" if place < test_ratio + val_ratio else "train"
+    return "val" if position < test_ratio + val_ratio else "train"
 
 
 def restore(dataset: Path) -> None:
-    """Put a dataset back that a process killed between the two renamings left under its other name."""
-    place = dataset.resolve()
-    old = _beside(place, "old")
-    if not place.exists() and (old / CARD_NAME).is_file():
-        old.rename(place)
+    """Restore a dataset that a process left under its backup name when it was killed between the two renames."""
+    target = dataset.resolve()
+    old = _sibling(target, "old")
+    if not target.exists() and (old / CARD_NAME).is_file():
+        old.rename(target)
 
 
 def check_not_nested(dataset: Path, out: Path) -> None:
-    """Make sure that a dataset that is read and the place of a new one are the same folder or lie apart.
+    """Check that neither of the two folders, to read and to write, is inside the other; they may be the same.
 
     Raises:
-        CacError: one lies in the other.
+        CacError: one is inside the other.
     """
     read, written = dataset.resolve(), out.resolve()
     if read in written.parents or written in read.parents:
-        raise CacError(f"of {dataset} and {out} one lies in the other. Name a folder beside it with --out.")
+        raise CacError(f"of {dataset} and {out} one is inside the other. Name a folder beside it with --out.")
 
 
-def _beside(place: Path, suffix: str) -> Path:
-    return place.parent / f".{place.name}.{suffix}"
+def _sibling(target: Path, suffix: str) -> Path:
+    return target.parent / f".{target.name}.{suffix}"
 
 
 def _check_replaceable(out: Path) -> None:
     if out.exists() and not out.is_dir():
         raise CacError(f"{out} is a file. Name a folder with --out.")
     if out.exists() and any(out.iterdir()) and not (out / CARD_NAME).is_file():
-        raise CacError(f"{out} exists and is no dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
+        raise CacError(f"{out} exists and is not a dataset (it has no {CARD_NAME}). Name an empty folder with --out.")
 
 
 @contextmanager
-def _held(scratch: Path, out: Path) -> Iterator[None]:
-    """Hold the kernel's lock on the scratch folder, made if need be; it ends with the process, however that ends."""
+def _lock(scratch: Path, out: Path) -> Iterator[None]:
+    """Hold a file lock on the scratch folder, made if missing; the kernel releases it when the process ends."""
     try:
         scratch.mkdir(parents=True, exist_ok=True)
         handle = os.open(scratch, os.O_RDONLY)
     except OSError as error:
         raise _cannot_write(scratch, error) from error
     try:
-        if not _locked(handle, scratch):
+        if not _try_lock(handle, scratch):
             raise CacError(
-                f"another process is making {out}, or has just made it. Wait for it, or name another folder with --out."
+                f"another process is writing {out}, or has just written it. "
+                "Wait for it, or name another folder with --out."
             )
         yield
     finally:
         os.close(handle)
 
 
-def _locked(handle: int, scratch: Path) -> bool:
-    """Lock the open folder, and tell whether that worked and it is still the one that stands there."""
+def _try_lock(handle: int, scratch: Path) -> bool:
+    """Lock the open folder; return whether that worked and `scratch` is still that folder."""
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -115,7 +116,7 @@ def _locked(handle: int, scratch: Path) -> bool:
 
 
 def _clear(scratch: Path) -> None:
-    """Empty the folder, which stays the same one as it is locked."""
+    """Empty the folder without replacing it, because it is locked."""
     try:
         for path in scratch.iterdir():
             shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
@@ -128,17 +129,17 @@ def _cannot_write(scratch: Path, error: OSError) -> CacError:
     return CacError(f"cannot write to {scratch.parent}: {error.strerror}. Name another folder with --out.")
 
 
-def _move(scratch: Path, place: Path) -> None:
-    """Put the new folder in the old one's place: by renaming, so that an interruption leaves one of them whole."""
-    old = _beside(place, "old")
+def _replace(scratch: Path, target: Path) -> None:
+    """Replace the old folder with the new one by renaming, so that an interruption leaves one of them intact."""
+    old = _sibling(target, "old")
     shutil.rmtree(old, ignore_errors=True)
     try:
-        if place.exists():
-            place.rename(old)
-        scratch.rename(place)
+        if target.exists():
+            target.rename(old)
+        scratch.rename(target)
     except OSError as error:
-        raise CacError(f"cannot replace {place}: {error.strerror}. Name another folder with --out.") from error
+        raise CacError(f"cannot replace {target}: {error.strerror}. Name another folder with --out.") from error
     finally:
-        if old.exists() and not place.exists():
-            old.rename(place)
+        if old.exists() and not target.exists():
+            old.rename(target)
     shutil.rmtree(old, ignore_errors=True)

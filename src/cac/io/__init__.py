@@ -1,1 +1,1 @@
-"""The outside world: S3, git, URLs, JSON lines, worker processes, distributed training, a full disk."""
+"""Access to the outside: S3, git, URLs, JSON lines, processes, progress bars. Nothing here knows videos or models."""

@@ -1,6 +1,6 @@
-"""Reading files of one JSON record a line, however long: one line at a time, and none larger than memory allows.
+"""Read files of one JSON record a line, of any length: one line at a time, with a limit on the size of a line.
 
-Left out: what a line says (`data/validation/clip_facts.py` for clips, `data/validation/annotator_agreement.py` for opinions).
+Out of scope: the records' content (`data/validation/clip_facts.py` for clips, `annotator_agreement.py` for opinions).
 """
 
 from collections.abc import Iterator

@@ -1,7 +1,8 @@
-"""Independent pieces of work spread over the cores, their results in order.
+"""Map a function over independent pieces of work in several processes, with the results in order.
 
-The processes leave a Ctrl-C to the one that started them, and end with it even if it is killed. Left out: retries, and
-anything that would make a result depend on how many processes there are.
+The processes ignore Ctrl-C, which the parent handles, and end with the parent even if it is killed. The pool is that of
+`concurrent.futures`: with joblib (loky), the workers of a killed parent were still running after seconds (measured).
+Out of scope: retries, and results that depend on the number of processes.
 """
 
 import multiprocessing
@@ -16,7 +17,7 @@ from typing import TypeVar
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
-CHUNK_SIZE = 8  # handed to a process together
+CHUNK_SIZE = 8  # sent to a process together
 
 
 def parallel_map(
@@ -27,33 +28,33 @@ def parallel_map(
 ) -> Iterator[Result]:
     """Yield `work(piece)` of each piece, in order; `work`, pieces and results must be picklable.
 
-    What a piece raises is raised here; what other processes are at by then ends unfinished, and the rest is dropped.
+    An exception of a piece is raised here; the other processes are then ended and the remaining pieces dropped.
 
     Args:
         work: a function that the processes can import.
-        pieces: what it is called with.
-        processes: how many; as many as there are cores by default.
-        chunk_size: pieces that a process is handed together.
+        pieces: its arguments.
+        processes: their number; by default that of the cores.
+        chunk_size: pieces that are sent to a process together.
     """
     context = multiprocessing.get_context("spawn")
-    told, tell = context.Pipe(duplex=False)
+    watched, held = context.Pipe(duplex=False)
     count = processes or len(os.sched_getaffinity(0))
-    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(told,))
+    pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin, initargs=(watched,))
     try:
         yield from pool.map(work, pieces, chunksize=chunk_size)
     except BaseException:
-        tell.close()
+        held.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(told: Connection) -> None:
+def _begin(watched: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_when_told, args=(told,), daemon=True).start()
+    threading.Thread(target=_end_with_parent, args=(watched,), daemon=True).start()
 
 
-def _end_when_told(told: Connection) -> None:
-    """End this process when the one that started it closes its end of the pipe, as it does when it is gone."""
-    wait([told])
+def _end_with_parent(watched: Connection) -> None:
+    """End this process when the parent closes its end of the pipe, as the kernel does when the parent dies."""
+    wait([watched])
     os._exit(1)

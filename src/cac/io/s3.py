@@ -1,9 +1,9 @@
-"""S3: a folder of a bucket, or one object by its address; and what went wrong, in words. All of S3 is reached here.
+"""S3: a folder of a bucket, or one object by its URL, with errors in plain words. All access to S3 goes through here.
 
-Where the server is and who asks comes from the environment or the profile, as every AWS program reads them
-(`AWS_ENDPOINT_URL_S3`, `AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, …). boto3 tries a call again with growing pauses. Left out:
-files too large for memory (`io/s3_transfer.py`), what the keys mean (`data/ingest/deliveries.py`), and anything that only some
-servers can do, such as conditional writes, metadata and versions.
+Endpoint and credentials come from the environment or the profile, as in every AWS program (`AWS_ENDPOINT_URL_S3`,
+`AWS_ACCESS_KEY_ID`, `AWS_PROFILE`, …). boto3 retries a call with growing pauses. Out of scope: files too large for
+memory (`s3_transfer.py`), the meaning of keys (`data/ingest/deliveries.py`), and features that only some servers have,
+such as conditional writes, metadata and versions.
 """
 
 import base64
@@ -18,25 +18,25 @@ from typing import Any
 from cac.errors import BeyondLimitsError, CacError, printable
 
 SCHEME = "s3://"
-PART_SIZE = 16 * 1024**2  # bytes; S3 wants 5 MiB or more for all parts but the last, and at most 10,000 of them
+PART_SIZE = 16 * 1024**2  # bytes; S3 requires at least 5 MiB for all parts but the last, and at most 10,000 parts
 _COPY_AT_ONCE = 4 * 1024**3  # bytes; S3 copies objects of up to 5 GB in one call
-_ATTEMPTS = 8  # of a call, over a minute or so; AWS_MAX_ATTEMPTS says otherwise
-_ATTEMPTS_FOR_ONE_OBJECT = 4  # seconds: somebody may be waiting for this one object
+_ATTEMPTS = 8  # of a call, over about a minute; AWS_MAX_ATTEMPTS overrides it
+_ATTEMPTS_FOR_ONE_OBJECT = 4  # of a call, a few seconds: somebody may be waiting for this one object
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 _ADVICE = {
-    "NoSuchKey": "It is not there.",
-    "404": "It is not there.",
-    "NoSuchBucket": "There is no such bucket. Make it, or name another one.",
+    "NoSuchKey": "It does not exist.",
+    "404": "It does not exist.",
+    "NoSuchBucket": "The bucket does not exist. Create it, or name another one.",
     "InvalidAccessKeyId": "The server does not know this access key. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
     "SignatureDoesNotMatch": "The secret key is wrong. Check AWS_SECRET_ACCESS_KEY or AWS_PROFILE.",
-    "403": "These credentials are wrong, or may not do this. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
-    "AccessDenied": "These credentials may not do this. Ask the bucket's owner.",
-    "ExpiredToken": "The session is over. Get new credentials.",
+    "403": "These credentials are wrong or lack the permission. Check AWS_ACCESS_KEY_ID or AWS_PROFILE.",
+    "AccessDenied": "These credentials lack the permission. Ask the bucket's owner.",
+    "ExpiredToken": "The session has expired. Get new credentials.",
 }
 
 
 class StoreUnreachableError(CacError):
-    """The store does not answer, or there are no keys: a fault of the place, not of one object."""
+    """The store does not answer, or there are no credentials: not the fault of one object."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Bucket:
     Args:
         url: `s3://BUCKET` or `s3://BUCKET/FOLDER`.
         part_size: bytes of an upload's part, and above which a file goes up in parts.
-        tick: called between pieces; what it raises ends the transfer, which the next one goes on with.
-        tries: how often a call is made before it counts as failed, unless the environment says.
+        tick: called between pieces; an exception of it ends the transfer, which the next call resumes.
+        tries: attempts of a call, unless the environment sets them.
 
     Raises:
-        CacError: the address is none, or a setting in the environment is.
+        CacError: the URL or a setting in the environment is invalid.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Bucket:
     ) -> None:
         found = _URL.fullmatch(url)
         if not found:
-            raise CacError(f"{url!r} is no S3 address. Give s3://BUCKET or s3://BUCKET/FOLDER.")
+            raise CacError(f"{url!r} is not an S3 URL. Give s3://BUCKET or s3://BUCKET/FOLDER.")
         self.name = found["bucket"]
         self.prefix = f"{folder}/" if (folder := (found["prefix"] or "").strip("/")) else ""
         self.part_size = part_size
@@ -79,11 +79,11 @@ class Bucket:
             self.client = _client(max_attempts(tries))
 
     def url(self, key: str = "") -> str:
-        """Return an object's address."""
+        """Return an object's URL."""
         return f"s3://{self.name}/{self.prefix}{key}"
 
     def folders(self) -> tuple[list[str], list[str]]:
-        """Return the names of what lies directly in the folder: folders, and loose objects; each sorted."""
+        """Return the names of the folders and of the objects directly in the folder, each sorted."""
         folders, loose = [], []
         with self.explain_errors(""):
             for page in self._pages("", Delimiter="/"):
@@ -92,7 +92,7 @@ class Bucket:
         return sorted(folders), sorted(key for key in loose if key)
 
     def objects(self, folder: str = "") -> list[StoredObject]:
-        """Return all objects under `folder/`, sorted by key; keys are relative to it, and whatever was put there."""
+        """Return all objects under `folder/`, sorted by key; keys are relative to it and not checked."""
         under = f"{folder}/" if folder else ""
         start = len(self.prefix) + len(under)
         with self.explain_errors(folder):
@@ -105,10 +105,10 @@ class Bucket:
         return iter(pages.paginate(Bucket=self.name, Prefix=self.prefix + under, **options))
 
     def read(self, key: str, most: int) -> bytes | None:
-        """Return a small object's content; None if it is not there.
+        """Return a small object's content; None if it does not exist.
 
         Raises:
-            BeyondLimitsError: it is larger than `most` bytes; it is not fetched then.
+            BeyondLimitsError: it is larger than `most` bytes; it is then not fetched.
             CacError: it cannot be read.
         """
         with self.explain_errors(key):
@@ -118,12 +118,12 @@ class Bucket:
                 return None
 
     def fetch(self, key: str, most: int | None = None) -> bytes:
-        """Return the content of an object that has to be there.
+        """Return the content of an object that must exist.
 
         Raises:
-            BeyondLimitsError: it is larger than `most` bytes; it is not fetched then.
-            StoreUnreachableError: the store does not answer, or there are no keys.
-            CacError: it is not there, or may not be read.
+            BeyondLimitsError: it is larger than `most` bytes; it is then not fetched.
+            StoreUnreachableError: the store does not answer, or there are no credentials.
+            CacError: it does not exist, or may not be read.
         """
         with self.explain_errors(key):
             return self._content(key, most)
@@ -141,7 +141,7 @@ class Bucket:
             self.client.put_object(**self.location(key), Body=content, ContentMD5=md5_of(content)[0])
 
     def copy(self, key: str, to: str) -> None:
-        """Copy an object within the folder; the server does it."""
+        """Copy an object within the folder, on the server."""
         from boto3.s3.transfer import TransferConfig
 
         config = TransferConfig(multipart_threshold=_COPY_AT_ONCE)
@@ -149,18 +149,18 @@ class Bucket:
             self.client.copy(self.location(key), self.name, self.prefix + to, Config=config)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; one that is not there is no error."""
+        """Delete objects; a missing object is not an error."""
         for key in keys:
             with self.explain_errors(key):
                 self.client.delete_object(**self.location(key))
 
     def location(self, key: str) -> dict[str, str]:
-        """Return an object's place as boto3 wants it."""
+        """Return the bucket and key of an object as arguments of boto3."""
         return {"Bucket": self.name, "Key": self.prefix + key}
 
     @contextmanager
     def explain_errors(self, key: str) -> Iterator[None]:
-        """Turn what boto3 and the disk raise into a message with the address and what to do."""
+        """Turn errors of boto3 and the disk into a message with the URL and what to do."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
 
@@ -178,23 +178,23 @@ class Bucket:
             ) from error
         except OSError as error:
             raise CacError(
-                f"{error.filename or url}: {error.strerror}. Make room, or see to the permissions."
+                f"{error.filename or url}: {error.strerror}. Free some space, or check the permissions."
             ) from error
 
 
 def read_object(address: str, most: int | None = None) -> bytes:
-    """Return the content of the object at `s3://BUCKET/KEY`; errors as `Bucket.fetch`, and if it is no address."""
+    """Return the content of the object at `s3://BUCKET/KEY`; raises as `Bucket.fetch`, and CacError for another URL."""
     found = _URL.fullmatch(address)
     if not found or not found["prefix"]:
-        raise CacError(f"{printable(address)!r} is no address of an S3 object. Give s3://BUCKET/KEY.")
+        raise CacError(f"{printable(address)!r} is not the URL of an S3 object. Give s3://BUCKET/KEY.")
     return Bucket(f"{SCHEME}{found['bucket']}", tries=_ATTEMPTS_FOR_ONE_OBJECT).fetch(found["prefix"], most)
 
 
 def _client(tries: int) -> Any:
     """Return boto3's client.
 
-    A range of an object is not what the object's checksum is of, so checksums of answers are asked for only where S3
-    requires it: what arrives is held against the manifest's SHA-256.
+    A checksum of an object does not fit a range of it, so checksums of responses are requested only where S3 requires
+    them. What arrives is compared with the manifest's SHA-256.
     """
     import boto3
     from botocore.config import Config
@@ -210,7 +210,7 @@ def _client(tries: int) -> Any:
 
 
 def max_attempts(usual: int = _ATTEMPTS) -> int:
-    """Return how often a call is made before it counts as failed."""
+    """Return the number of attempts of a call."""
     value = os.environ.get("AWS_MAX_ATTEMPTS", str(usual))
     if not re.fullmatch(r"[1-9]\d?", value):
         raise CacError(f"AWS_MAX_ATTEMPTS is {value!r}. Give a number from 1 to 99.")
@@ -218,6 +218,6 @@ def max_attempts(usual: int = _ATTEMPTS) -> int:
 
 
 def md5_of(content: bytes) -> tuple[str, str]:
-    """Return the MD5 as S3 wants it with a request, and as it gives it in an ETag."""
+    """Return the MD5 in base64 as a request carries it, and in hex as an ETag does."""
     made = hashlib.md5(content, usedforsecurity=False)
     return base64.b64encode(made.digest()).decode(), made.hexdigest()

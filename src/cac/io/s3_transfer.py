@@ -1,8 +1,8 @@
-"""Files to and from a bucket, in pieces: what broke off goes on where it was, in the same process or another.
+"""Transfer files to and from a bucket in pieces; an interrupted transfer resumes, in the same process or another.
 
-A download leaves what came beside its target, with the ETag it belongs to; an upload leaves its parts with the server,
-which says what it has. Nothing else is remembered. Left out: several pieces of one file at a time; whoever has many
-files calls this from several threads.
+A download keeps its partial file beside the target, with the ETag it belongs to. An upload keeps its parts on the
+server. Nothing else is stored. Out of scope: several pieces of one file at a time; for many files, call this from
+several threads.
 """
 
 import hashlib
@@ -19,22 +19,22 @@ _LONGEST_PAUSE = 20.0  # seconds
 
 
 def download(bucket: Bucket, key: str, target: Path, sha256: str | None = None) -> str:
-    """Bring an object to the file `target` and return the SHA-256 of what came, as hex.
+    """Download an object to the file `target` and return the SHA-256 of its content, as hex.
 
-    A file that is there with the content `sha256` is left as it is. Content that is not what `sha256` says is fetched a
-    second time; if it is the same again, it is what the server has, and stays.
+    A file that already has the content `sha256` is not downloaded. If the content has another SHA-256, it is downloaded
+    a second time; if it is the same again, that is the server's content, and it is kept.
 
     Raises:
-        CacError: it cannot be fetched or written, or it is another content each time.
+        CacError: it cannot be downloaded or written, or its content differs each time.
     """
     if sha256 and target.is_file() and digest_of(target) == sha256:
         return sha256
-    came = _fetch(bucket, key, target)
-    if sha256 in (None, came):
-        return came
+    digest = _fetch(bucket, key, target)
+    if sha256 in (None, digest):
+        return digest
     again = _fetch(bucket, key, target)
-    if again not in (sha256, came):
-        raise CacError(f"{bucket.url(key)} arrives with another content each time. Check the network, and run again.")
+    if again not in (sha256, digest):
+        raise CacError(f"{bucket.url(key)} has another content at each download. Check the network, and run again.")
     return again
 
 
@@ -56,7 +56,7 @@ def _fetch(bucket: Bucket, key: str, target: Path) -> str:
 
 
 def _persist(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
-    """Fetch until all is there; give up when several attempts in a row brought nothing."""
+    """Fetch until the object is complete; give up after several attempts without progress."""
     from botocore.exceptions import HTTPClientError, IncompleteReadError
 
     failures = 0
@@ -73,14 +73,14 @@ def _persist(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
 
 
 def _fetch_rest(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
-    """Append what is missing of the object; start anew if it is another one by now."""
+    """Append the missing bytes; start again if the object has changed."""
     start = _usable(bucket, key, partial, note)
     if start is None:
         return None
     asked = {"Range": f"bytes={start}-"} if start else {}
     answer = bucket.client.get_object(**bucket.location(key), **asked)
     if start and not (answer["ETag"] == note.read_text() and answer["ContentRange"].startswith(f"bytes {start}-")):
-        partial.unlink()  # it was replaced since `_usable` looked
+        partial.unlink()  # it was replaced after `_usable` checked it
         return _fetch_rest(bucket, key, partial, note)
     if not start:
         partial.unlink(missing_ok=True)
@@ -94,7 +94,7 @@ def _fetch_rest(bucket: Bucket, key: str, partial: Path, note: Path) -> None:
 
 
 def _usable(bucket: Bucket, key: str, partial: Path, note: Path) -> int | None:
-    """Return how many bytes of an earlier attempt can be used; None if that is all of them."""
+    """Return how many bytes of an earlier attempt can be used; None if it is complete."""
     if not (_size(partial) and note.is_file()):
         return 0
     there = bucket.client.head_object(**bucket.location(key))
@@ -104,9 +104,9 @@ def _usable(bucket: Bucket, key: str, partial: Path, note: Path) -> int | None:
 
 
 def upload(bucket: Bucket, source: Path, key: str) -> bool:
-    """Bring a file to an object; return False if it was there already.
+    """Upload a file to an object; return False if it was already there.
 
-    Each piece carries its MD5, by which the server refuses what was damaged on the way.
+    Each piece carries its MD5, so that the server refuses damaged data.
 
     Raises:
         CacError: it cannot be read or sent, or the server has another size afterwards.
@@ -126,7 +126,7 @@ def upload(bucket: Bucket, source: Path, key: str) -> bool:
 
 
 def _is_there(bucket: Bucket, key: str, source: Path, length: int) -> bool:
-    """Whether the object's ETag is one that servers give this content: its MD5, or that of its parts' MD5s."""
+    """Whether the object has an ETag of this content: its MD5, or that of its parts' MD5s."""
     from botocore.exceptions import ClientError
 
     try:
@@ -153,24 +153,24 @@ def _upload_parts(bucket: Bucket, source: Path, key: str, length: int) -> None:
         number = _unfinished(bucket, key) or bucket.client.create_multipart_upload(**bucket.location(key))["UploadId"]
         try:
             return _send_parts(bucket, source, bucket.location(key) | {"UploadId": number}, length)
-        except bucket.client.exceptions.NoSuchUpload:  # a server that was started again may have forgotten it
+        except bucket.client.exceptions.NoSuchUpload:  # a restarted server may have lost it
             failures += 1
             if failures >= max_attempts():
                 raise
 
 
 def _unfinished(bucket: Bucket, key: str) -> str | None:
-    """Return an upload of this object that was begun and neither completed nor given up."""
+    """Return an upload of this object that was neither completed nor aborted."""
     wanted = bucket.location(key)
     try:
         answer = bucket.client.list_multipart_uploads(Bucket=wanted["Bucket"], Prefix=wanted["Key"])
-    except bucket.client.exceptions.NoSuchUpload:  # what rclone says in a bucket that never had one
+    except bucket.client.exceptions.NoSuchUpload:  # rclone's answer for a bucket without uploads
         return None
     return max((each["UploadId"] for each in answer.get("Uploads", ()) if each["Key"] == wanted["Key"]), default=None)
 
 
 def _send_parts(bucket: Bucket, source: Path, upload: dict[str, str], length: int) -> None:
-    """Send the parts that the server does not have yet, and have it put them together."""
+    """Upload the missing parts and complete the upload."""
     pages = bucket.client.get_paginator("list_parts").paginate(**upload)
     there = {part["PartNumber"]: part["ETag"] for page in pages for part in page.get("Parts", ())}
     parts = []

@@ -1,4 +1,4 @@
-"""Addresses of servers: shown without what is secret in them, and asked whether anything is there."""
+"""URLs of servers: print them without passwords, and check whether a server answers."""
 
 import socket
 from urllib.parse import urlsplit
@@ -7,13 +7,13 @@ _PORTS = {"http": 80, "https": 443, "postgresql": 5432, "mysql": 3306, "mssql": 
 
 
 def without_password(uri: str) -> str:
-    """Return an address without the user and the password that may be in it."""
+    """Return a URL without its user and password."""
     scheme, mark, rest = uri.partition("://")
     return f"{scheme}{mark}{rest.rpartition('@')[2]}"
 
 
 def connection_error(uri: str, seconds: float) -> OSError | None:
-    """Return why nothing answers at an address within `seconds`; None if something does, or it names no machine."""
+    """Return the error of connecting to a URL within `seconds`; None if it answers, or has no host."""
     parts = urlsplit(uri)
     port = parts.port or _PORTS.get(parts.scheme.partition("+")[0])
     if not parts.hostname or not port:

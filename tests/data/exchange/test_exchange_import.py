@@ -87,7 +87,7 @@ def turn(source: Path, target: Path) -> None:
     target.write_bytes(content)
 
 
-def test_other_videos_are_encoded_anew_with_every_frame_once(take: Importer, tmp_path: Path, others: Path) -> None:
+def test_other_videos_are_encoded_again_with_every_frame_once(take: Importer, tmp_path: Path, others: Path) -> None:
     done = take("skyra", clean_videos(tmp_path, "plain", "first", "uneven"), videos=others)
     uneven = done.clips["uneven"]
 
@@ -202,7 +202,7 @@ def test_splits_have_their_shares_and_stay_as_data_grows(take: Importer, tmp_pat
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (-0.1, 0.2), (float("nan"), 0.1)])
 def test_shares_that_leave_nothing_to_train_on_are_refused(take: Importer, shares: tuple[float, float]) -> None:
-    with pytest.raises(CacError, match="below 1 together"):
+    with pytest.raises(CacError, match="sum below 1"):
         take("coco", FILES / "coco_video.json", val_ratio=shares[0], test_ratio=shares[1])
 
 

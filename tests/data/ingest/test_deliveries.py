@@ -153,7 +153,7 @@ def test_a_delivery_without_anything_readable_is_fetched_as_far_as_it_goes(bucke
 
 @pytest.mark.parametrize("name", ["", "_mine", "a/b", "..", "a b"])
 def test_a_name_that_is_none_is_refused(bucket, dataset, name):
-    with pytest.raises(CacError, match="cannot name a delivery"):
+    with pytest.raises(CacError, match="is not a valid name"):
         deliver(dataset, bucket, name)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 from helpers.delivery_cases import change, change_lines, files, make_clip, make_dataset
 
-from cac.data.ingest.screening import screen_delivery, write_accepted
+from cac.data.ingest.screening import ScreeningRules, screen_delivery, write_accepted
 from cac.data.validation.validate import DOCS_NAME
 from cac.data.versions.groups import SplitRatios
 from cac.schema.annotations import read_clips, write_clips
@@ -33,7 +33,7 @@ def delivery(tmp_path):
     write_clips(folder, clips)
     make_dataset(folder.parent / "card", "x")
     (folder / "dataset.json").write_bytes((folder.parent / "card" / "dataset.json").read_bytes())
-    change(folder, "twin-b", split="test")  # splits are given anew, so this is no leak
+    change(folder, "twin-b", split="test")  # splits are assigned again, so this is not a leak
     change(folder, "sum", sha256="0" * 64)
     (folder / "clips" / "gone.mp4").unlink()
     (folder / "clips" / "cut.mp4").write_bytes((folder / "clips" / "cut.mp4").read_bytes()[:300])
@@ -51,7 +51,7 @@ def delivery(tmp_path):
 
 def test_each_fault_keeps_its_own_clip_out(delivery, dataset, validation, tmp_path):
     out = tmp_path / "out"
-    screening = screen_delivery(delivery, dataset, (validation, RATIOS), out)
+    screening = screen_delivery(delivery, dataset, ScreeningRules(validation, RATIOS), out)
     reasons = {one.clip_id: " | ".join(one.reasons) for one in screening.rejected}
     said = {
         "sum": "sha256", "gone": "clips/gone.mp4: No such file", "cut": "decodable", "away": "path", "fps": "fps",
@@ -90,7 +90,7 @@ def test_a_delivery_that_cannot_be_read_is_kept_out_as_a_whole(tmp_path, validat
     (folder / name).unlink()
     if content is not None:
         (folder / name).write_bytes(content)
-    screening = screen_delivery(folder, [], (validation, RATIOS), tmp_path / "out")
+    screening = screen_delivery(folder, [], ScreeningRules(validation, RATIOS), tmp_path / "out")
     assert said in str(screening.unreadable)
     assert str(tmp_path) not in str(screening.unreadable)
     assert (screening.accepted, screening.rejected) == ([], [])

@@ -107,7 +107,7 @@ def test_the_same_folder_and_seed_give_the_same_bytes(folder, made, tmp_path):
     assert contents(tmp_path / "again") == contents(made[0])
 
 
-def test_splits_are_dealt_by_videos():
+def test_splits_are_assigned_by_video():
     names = [f"v{number}" for number in range(20)]
     splits = assign_splits_to_videos(names * 3, SETTINGS)
     assert [list(splits.values()).count(split) for split in ("test", "val", "train")] == [4, 3, 13]
@@ -115,13 +115,12 @@ def test_splits_are_dealt_by_videos():
     assert set(assign_splits_to_videos(names[:2], SETTINGS).values()) == {"train"}
 
 
-def test_a_small_train_split_is_told(made):
+def test_a_small_train_split_is_noted(made):
     clip = read_clips(made[0])[0]
-    dealt = [("a.mp4", "train"), ("b.mp4", "val"), ("c.mp4", "test"), ("c.mp4", "test")]
-    clips = [clip.model_copy(update={"source": source, "split": split}) for source, split in dealt for _ in range(2)]
+    assigned = [("a.mp4", "train"), ("b.mp4", "val"), ("c.mp4", "test"), ("c.mp4", "test")]
+    clips = [clip.model_copy(update={"source": source, "split": split}) for source, split in assigned for _ in range(2)]
     assert split_notes(clips) == [
-        "train has 1 of 4 pairs, for whole videos are dealt to the splits: another --seed deals them otherwise, more "
-        "videos deal them evenly"
+        "train has 1 of 4 pairs, because splits are assigned to whole videos: try another --seed, or give more videos"
     ]
     assert split_notes(clips[:6] + clips[:2]) == []
     assert "fewer than 3" in split_notes(clips[:4])[0]

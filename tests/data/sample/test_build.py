@@ -205,7 +205,7 @@ def test_a_folder_that_is_no_dataset_is_refused_and_kept(tmp_path: Path) -> None
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.txt").write_text("precious")
 
-    with pytest.raises(CacError, match=rf"thesis exists and is no dataset .*{CARD_NAME}.*--out"):
+    with pytest.raises(CacError, match=rf"thesis exists and is not a dataset .*{CARD_NAME}.*--out"):
         build_dataset(tmp_path / "thesis", make_params(1))
     assert contents(tmp_path) == {"thesis/chapter.txt": b"precious"}
 

@@ -54,7 +54,7 @@ def test_the_manifest_alone_is_checked_without_a_video(
         validate(dataset, BOUNDS, tmp_path / "out", files=False)
 
 
-def test_a_copy_that_was_encoded_anew_is_found_in_another_split(
+def test_a_copy_that_was_encoded_again_is_found_in_another_split(
     dataset: Path, clips: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(5)

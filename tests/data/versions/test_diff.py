@@ -86,7 +86,7 @@ def test_both_ways_say_the_same_and_every_clip_is_counted_once(old: list[Clip], 
 
 
 def test_an_id_that_is_there_twice_is_a_mistake() -> None:
-    with pytest.raises(CacError, match="more than one of a, b"):
+    with pytest.raises(CacError, match="more than once: a, b"):
         make_version("data", [clip(name) for name in "abcab"])
 
 

@@ -103,7 +103,7 @@ def test_a_distractor_that_only_one_dataset_knows_of_is_not_lost(tmp_path: Path)
 
 
 @pytest.mark.parametrize("link", [{"pair_id": "p"}, {"content": "scene"}])
-def test_a_group_that_two_datasets_put_into_different_splits_is_refused_unless_all_is_split_anew(
+def test_a_group_that_two_datasets_put_into_different_splits_is_refused_unless_all_is_split_again(
     tmp_path: Path, link: dict[str, str]
 ) -> None:
     contents = {"x": "scene", "y": "scene"} if "content" in link else {}
@@ -166,7 +166,7 @@ def test_a_dataset_inside_another_is_not_swallowed(tmp_path: Path) -> None:
     a = dataset(tmp_path / "a", clip("1"))
     b = dataset(a / "new", clip("2"))
 
-    with pytest.raises(CacError, match="one lies in the other"):
+    with pytest.raises(CacError, match="one is inside the other"):
         merge_datasets([a, b], a)
     assert files(b)
 
@@ -230,8 +230,8 @@ def test_opinions_that_cannot_be_merged_are_all_listed_and_nothing_is_written(tm
         merge_datasets([a, b], tmp_path / "out")
     first, *lines = str(refused.value).splitlines()
     assert first.startswith("4 opinions cannot be merged")
-    assert lines[0] == f"  {a}/opinions.jsonl:2: no clip of the dataset is called 'gone'"
-    assert lines[1] == f"  {b}/opinions.jsonl:1: anna says something else of 1 in {a}/opinions.jsonl:1"
+    assert lines[0] == f"  {a}/opinions.jsonl:2: no clip of the dataset has the id 'gone'"
+    assert lines[1] == f"  {b}/opinions.jsonl:1: anna has another opinion on 1 in {a}/opinions.jsonl:1"
     assert "annotator: Field required" in lines[2]
     assert "not valid JSON" in lines[3]
     assert not (tmp_path / "out").exists()

@@ -98,7 +98,7 @@ def test_what_is_linked_to_a_cache_is_replaced_and_the_cache_kept(folder: Path, 
 
 
 def test_a_folder_inside_the_dataset_is_refused(folder: Path) -> None:
-    with pytest.raises(CacError, match="one lies in the other"):
+    with pytest.raises(CacError, match="one is inside the other"):
         split_dataset(folder, RATIOS, folder / "new")
     assert not (folder / "new").exists()
 

@@ -1,1 +1,1 @@
-"""Annotations from and for other tools: `cac data import` and `cac data export`, one file a format."""
+"""Annotations of other tools: `cac data import` and `cac data export`, one module a format."""

@@ -3,7 +3,7 @@
 A frame belongs to the video its `video_id` names, with a `frame_id` that counts from 0 (the convention of video COCO);
 or to the folder in its `file_name`, or to the JSON's own name, with the last digits of the file's name as its number
 (what Datumaro and CVAT export frame by frame). Boxes with one `track_id` are one track; without it those of one
-category are, as long as a frame has only one of them. Left out: masks, keypoints, and tracks in one row (YouTube-VIS).
+category are, if no frame has two of them. Out of scope: masks, keypoints, and tracks in one row (YouTube-VIS).
 """
 
 import json
@@ -200,7 +200,7 @@ def _clip(name: str, video: _Video, where: str) -> ImportedClip:
         annotations.append(
             ImportedAnnotation(key.label, location, dict(key.attributes), track=(where, key.label, key.track))
         )
-    video.refused += ["a label with several boxes in one frame, and no track_id to tell them apart"] * len(video.mixed)
+    video.refused += ["a label with several boxes in one frame, and no track_id to distinguish them"] * len(video.mixed)
     facts = {"generator": as_text(video.facts.get("generator")), "pair_id": as_text(video.facts.get("pair_id"))}
     return ImportedClip(name, tuple(annotations), tuple(video.refused), **facts)
 

@@ -1,7 +1,7 @@
-"""From the annotations of a foreign clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
+"""Convert the annotations of an imported clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
 
-An anomaly is one run of consecutive frames with boxes, its window those frames. What does not fit is refused with a
-reason, and what was changed is named; nothing is dropped silently. Left out: how often each happened (`report.py`).
+An anomaly is one run of consecutive frames with boxes; its window is those frames. An annotation that does not fit is
+refused with a reason, and each change is reported; nothing is dropped silently. Out of scope: counts (`report.py`).
 """
 
 import math
@@ -24,7 +24,7 @@ _SLACK = 1e-6  # of a frame's side that a box may stick out by mere rounding
 
 @dataclass
 class Conversion:
-    """What became of a clip's annotations; `changed` and `refused` hold a sentence for each time it happened."""
+    """The result of converting a clip's annotations; `changed` and `refused` hold a sentence for each case."""
 
     anomalies: tuple[Anomaly, ...] = ()
     kept: int = 0
@@ -34,7 +34,7 @@ class Conversion:
 
 
 def convert(clip: ImportedClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
-    """Return the clip's anomalies, sorted, and what was refused and changed on the way."""
+    """Return the clip's anomalies, sorted, and what was refused and changed."""
     done = Conversion(refused=list(clip.refused))
     found: dict[tuple[Hashable, str, float], dict[int, Box]] = defaultdict(dict)
     for number, annotation in enumerate(clip.annotations):
@@ -59,10 +59,10 @@ def convert(clip: ImportedClip, info: VideoInfo, label_map: LabelMap) -> Convers
 
 
 def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
-    """Return the mark's boxes that lie in the clip and the frame, and what had to be changed.
+    """Return the annotation's boxes inside the clip and the frame, and what was changed.
 
     Raises:
-        UnusableError: nothing of it does.
+        UnusableError: no box is.
     """
     given = annotation.location.boxes(info)
     if not given:
@@ -86,7 +86,7 @@ def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box
 
 
 def _cut(box: Box) -> Box | None:
-    """Return the box cut to the frame, or None if nothing of it is left."""
+    """Return the box clipped to the frame, or None if nothing is left."""
     if not all(map(math.isfinite, box)):
         return None
     x1, y1, x2, y2 = rounded_box(tuple(min(1.0, max(0.0, side)) for side in box), DIGITS)  # type: ignore[arg-type]

@@ -1,9 +1,10 @@
 """CVAT: "CVAT for video 1.1" XML, one file a video.
 
-Only keyframes are read and boxes between them interpolated anew, as CVAT shows them: what its exports hold in between
-can be stale (cvat issue 3879). A track goes on until an `outside` keyframe or the task's last frame. Frame numbers are
-the video's; older exports of tasks with a frame step or a start frame count the task's frames (issue 764), which shows
-in numbers that the step cannot give. Left out: shapes other than upright boxes, and project exports, which mix videos.
+Only keyframes are read; the boxes between them are interpolated again, as CVAT displays them, because those that its
+exports hold in between can be stale (cvat issue 3879). A track continues until an `outside` keyframe or the task's last
+frame. Frame numbers are the video's. Older exports of tasks with a frame step or a start frame count the task's frames
+(issue 764), which is detected by numbers that the step cannot give. Out of scope: shapes other than upright boxes, and
+project exports, which mix videos.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
-"""`cac data export`: a dataset's annotations in the form of another tool.
+"""`cac data export`: write a dataset's annotations in another tool's format.
 
-Videos are not copied: the other tool gets the dataset's folder of clips. Left out: the formats that are only read.
+Videos are not copied: the other tool reads them from the dataset's `clips/`. Out of scope: formats that are only read.
 """
 
 import shutil

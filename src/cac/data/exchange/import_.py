@@ -1,8 +1,8 @@
-"""`cac data import`: foreign annotations and a folder of videos become a dataset, whole or not at all.
+"""`cac data import`: make a dataset of another tool's annotations and a folder of videos, completely or not at all.
 
-A clip whose annotations were all refused is refused, too: it is not known to be clean. A video's split depends only on
-its pair id, so that splits stay as they are when the data grows. Left out: reading a format (a file each) and checking
-the dataset as a whole (`cac data validate`).
+A clip is refused if all its annotations were, because it is then not known to be clean. A video's split depends only
+on its pair id, so that splits stay the same when the data grows. Out of scope: reading a format (one module each), and
+checking the dataset as a whole (`cac data validate`).
 """
 
 import hashlib
@@ -35,7 +35,7 @@ READERS: dict[str, Callable[[Path], list[ImportedClip]]] = {
 
 @dataclass(frozen=True)
 class ImportRequest:
-    """What to import. Shares are of pairs, from 0 to 1; without a label map only leaves' own names are known."""
+    """What to import. Ratios are of pairs, from 0 to 1; without a label map, labels must be names of leaves."""
 
     format: str
     source: Path
@@ -44,14 +44,14 @@ class ImportRequest:
     out: Path
     val_ratio: float
     test_ratio: float
-    rest_is_clean: bool = False  # whether videos that the source does not name are clean clips
+    rest_is_clean: bool = False  # whether videos that the source does not name are imported as clean clips
 
 
 def import_dataset(request: ImportRequest) -> Report:
-    """Make the dataset and return what became of everything that came in.
+    """Make the dataset and return the report on all videos and annotations.
 
     Raises:
-        CacError: the source or the label map cannot be read, a label is not mapped, nothing is left to keep, or `out`
+        CacError: the source or the label map cannot be read, a label is not mapped, no video can be used, or `out`
             cannot be written.
     """
     check_ratios(request.val_ratio, request.test_ratio)
@@ -62,25 +62,25 @@ def import_dataset(request: ImportRequest) -> Report:
     require_all_mapped(label_map, (annotation for clip in clips for annotation in clip.annotations), request.labels)
     report = Report(request.format)
     named = _resolve(clips, folder, report, request.rest_is_clean)
-    with new_dataset(request.out) as place:
-        kept = _import_clips(named, _ImportContext(folder, label_map, facts, request, place), report)
+    with new_dataset(request.out) as dataset:
+        kept = _import_clips(named, _ImportContext(folder, label_map, facts, request, dataset), report)
         if not kept:
-            raise CacError(f"no video is left to keep. {_reasons(report)}. Mend the source, or --videos.")
-        write_clips(place, sorted(kept, key=lambda clip: clip.clip_id))
+            raise CacError(f"no video can be used. {_reasons(report)}. Correct the source, or --videos.")
+        write_clips(dataset, sorted(kept, key=lambda clip: clip.clip_id))
         card = json.dumps(_card(request), indent=2, sort_keys=True)
-        (place / CARD_NAME).write_text(card + "\n", encoding="utf-8")
-        write_report(report, place)
+        (dataset / CARD_NAME).write_text(card + "\n", encoding="utf-8")
+        write_report(report, dataset)
     return report
 
 
 def _facts_of(label_map: LabelMap, folder: VideoFolder, request: ImportRequest) -> dict[str, VideoFacts]:
-    """Return what the label map says of videos, by their paths in the folder."""
+    """Return the label map's facts of videos, by their paths in the folder."""
     facts = {}
     for name, said in label_map.videos.items():
         try:
             facts[folder.resolve(name)] = said
         except UnusableError as error:
-            raise CacError(f"{request.labels}: videos.{printable(name)}: {error}. Mend the name.") from error
+            raise CacError(f"{request.labels}: videos.{printable(name)}: {error}. Correct the name.") from error
     return facts
 
 
@@ -101,12 +101,12 @@ def _resolve(clips: list[ImportedClip], folder: VideoFolder, report: Report, res
     else:
         report.not_named = rest
     report.videos = sum(map(len, report.refused_videos.values())) + len(named)
-    # Of files with the same content, the one that something is said of goes first.
+    # Of files with the same content, an annotated one goes first.
     return sorted(named, key=lambda clip: (clip == ImportedClip(clip.video), clip.video))
 
 
 def _refuse(report: Report, clip: ImportedClip, reason: str) -> None:
-    """Count a clip that is left out as a whole, with its annotations."""
+    """Count a refused clip and its annotations."""
     report.refused_videos[reason].append(clip.video)
     report.annotations += len(clip.annotations) + len(clip.refused)
     report.annotations_in_refused_videos += len(clip.annotations) + len(clip.refused)
@@ -114,13 +114,13 @@ def _refuse(report: Report, clip: ImportedClip, reason: str) -> None:
 
 @dataclass(frozen=True)
 class _ImportContext:
-    """What is needed to take a clip into the dataset at `place`."""
+    """What importing a clip into the dataset at `folder` needs."""
 
-    folder: VideoFolder
+    videos: VideoFolder
     label_map: LabelMap
     facts: dict[str, VideoFacts]
     request: ImportRequest
-    place: Path
+    folder: Path
 
 
 def _import_clips(clips: list[ImportedClip], context: _ImportContext, report: Report) -> list[Clip]:
@@ -128,7 +128,7 @@ def _import_clips(clips: list[ImportedClip], context: _ImportContext, report: Re
     known: set[str] = set()  # contents: the same video twice would leak between splits
     for clip in track(clips, "Importing clips"):
         try:
-            digest = _digest(context.folder.path(clip.video))
+            digest = _digest(context.videos.path(clip.video))
             if digest in known:
                 raise UnusableError("the same content as another video")
             known.add(digest)
@@ -139,16 +139,16 @@ def _import_clips(clips: list[ImportedClip], context: _ImportContext, report: Re
 
 
 def _import_clip(clip: ImportedClip, context: _ImportContext, report: Report) -> Clip:
-    """Put one video and its anomalies into the dataset.
+    """Import one video and its anomalies into the dataset.
 
     Raises:
-        UnusableError: its video cannot be used, or none of its annotations can.
+        UnusableError: its video or all of its annotations cannot be used.
     """
     if clip.unusable:
         raise UnusableError(clip.unusable)
     name = clip_id(clip.video)
-    target = context.place / "clips" / f"{name}.mp4"
-    info, copied = copy_or_encode(context.folder.path(clip.video), target)
+    target = context.folder / "clips" / f"{name}.mp4"
+    info, copied = copy_or_encode(context.videos.path(clip.video), target)
     done = convert(clip, info, context.label_map)
     if done.refused and not done.anomalies:
         target.unlink()

@@ -1,8 +1,8 @@
-"""What a foreign annotation file says, in one shape for all formats, before it is held against the video file.
+"""The content of another tool's annotation file, in one form for all formats, before it is matched with the video.
 
-A reader of a format turns its source into `ImportedClip`s; nothing is cut, renamed or judged here. Where an annotation lies is
-asked once the video's rate and size are known, so that a reader never opens a video. Left out: the meaning of labels
-(`label_map.py`) and what becomes of an annotation that does not fit its clip (`convert.py`).
+A reader of a format returns `ImportedClip`s; it cuts, renames and judges nothing. The location of an annotation is
+computed later, when the video's rate and size are known, so that a reader never opens a video. Out of scope: the
+meaning of labels (`label_map.py`), and annotations that do not fit their clip (`convert.py`).
 """
 
 from collections.abc import Hashable, Iterable, Mapping
@@ -21,25 +21,26 @@ WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
 
 
 class UnusableError(Exception):
-    """An annotation that cannot be used; the message is the reason, for the report."""
+    """An annotation or video that cannot be used; the message is the reason for the report."""
 
 
 class Location(Protocol):
-    """When and where an annotation is."""
+    """When and where an annotation is in its video."""
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
         """Return frame → box, normalised to the video's sides; frames and boxes may still lie outside.
 
         Raises:
-            UnusableError: the annotation makes no sense in any video.
+            UnusableError: the annotation is invalid in any video.
         """
 
 
 @dataclass(frozen=True)
 class ImportedAnnotation:
-    """One annotation. `label` is None where the format has none.
+    """One annotation. `label` is None if the format has no labels.
 
-    A track whose attributes change is several annotations of one `track`; they are one anomaly again if they get one leaf.
+    A track whose attributes change becomes several annotations of one `track`, which become one anomaly again if they
+    get the same leaf.
     """
 
     label: str | None
@@ -51,10 +52,10 @@ class ImportedAnnotation:
 
 @dataclass(frozen=True)
 class ImportedClip:
-    """One video as the source names it, with all its annotations; no annotations and no refusals make it a clean clip.
+    """One video as the source names it, with its annotations; without annotations and refusals it is a clean clip.
 
-    `refused` holds the reason for each annotation that could not be read; `unusable` says why the clip as a whole cannot be
-    used, if so.
+    `refused` holds the reason for each annotation that could not be read; `unusable` is the reason why the whole clip
+    cannot be used, if there is one.
     """
 
     video: str
@@ -67,7 +68,7 @@ class ImportedClip:
 
 @dataclass(frozen=True)
 class Keyframe:
-    """A keyframe: the box in `frame`, whether it is shown there, and whether it goes on to the next keyframe."""
+    """A keyframe: the box in `frame`, whether it is shown there, and whether it continues to the next keyframe."""
 
     frame: int
     box: Box
@@ -77,10 +78,10 @@ class Keyframe:
 
 @dataclass(frozen=True)
 class Track:
-    """Boxes at keyframes, in between along straight lines; a last one that goes on holds to `stop` or the clip's end.
+    """Boxes at keyframes, interpolated linearly; a last one that continues holds to `stop` or the clip's end.
 
-    Boxes are in `unit`, the sides of the frame they count in, or in pixels of the file if it is None. `counted` is how
-    many frames the tool counted in the whole video, if it says so; `stop` is exclusive.
+    Boxes are in `unit`, the size of the frame in the tool's units, or in pixels of the file if it is None.
+    `tool_frame_count` is how many frames the tool counted in the video, if known; `stop` is exclusive.
     """
 
     keys: tuple[Keyframe, ...]
@@ -104,11 +105,11 @@ class Track:
         return {frame: (b[0] / width, b[1] / height, b[2] / width, b[3] / height) for frame, b in found.items()}
 
     def is_rescaled(self, info: VideoInfo) -> bool:
-        """Whether the tool counted the video's frames differently: one more or less is how players round."""
+        """Whether the tool counted another number of frames; one more or less is a player's rounding."""
         return self.tool_frame_count is not None and abs(self.tool_frame_count - info.frame_count) > 1
 
     def _in_clip(self, info: VideoInfo) -> list[Keyframe]:
-        """Return the keyframes by the file's frames, in order; of several in one frame the last holds."""
+        """Return the keyframes in the file's frames, in order; of several in one frame the last is used."""
         scale = info.frame_count / self.tool_frame_count if self.tool_frame_count and self.is_rescaled(info) else None
         frames = [key.frame if scale is None else round(key.frame * scale) for key in self.keys]
         placed = {frame: replace(key, frame=frame) for frame, key in zip(frames, self.keys, strict=True)}
@@ -127,7 +128,7 @@ def single_keyframes(boxes: Mapping[int, Box]) -> tuple[Keyframe, ...]:
 
 
 def merge_clips(clips: Iterable[ImportedClip]) -> list[ImportedClip]:
-    """Return one clip a video: what several entries of a source say of the same video is put together."""
+    """Return one clip a video, merging entries of the source that name the same video."""
     merged: dict[str, ImportedClip] = {}
     for clip in clips:
         known = merged.get(clip.video)

@@ -2,16 +2,16 @@
 
 ```yaml
 labels:
-  Extra leg: extra_limb            # a foreign label: a leaf, or `ignore`
+  Extra leg: extra_limb            # the tool's label: a leaf, or `ignore`
   Person.fused=true: melted_body   # a label with an attribute; goes before the label alone
   Car: ignore
 default: melted_body               # for annotations of formats without labels (masks)
-videos:                            # what the source does not say of a video; every key is optional
+videos:                            # facts of a video that the source lacks; every key is optional
   a.mp4: {generator: Wan2.1, pair_id: scene-7}
 ```
 
-A label that is a leaf's own name needs no line. Nothing is guessed: what has no line is an error that names all such
-labels at once.
+A label that is the name of a leaf needs no line. Nothing is guessed: labels without a line are an error, which names
+all of them.
 """
 
 import json
@@ -34,14 +34,14 @@ class _Strict(BaseModel):
 
 
 class VideoFacts(_Strict):
-    """What the map says of one video."""
+    """The map's facts of one video."""
 
     generator: str | None = None
     pair_id: str | None = Field(default=None, min_length=1)
 
 
 class LabelMap(_Strict):
-    """Foreign labels → leaves or `ignore`, and what is known of single videos."""
+    """The tool's labels → leaves or `ignore`, and facts of single videos."""
 
     labels: dict[str, str] = Field(default_factory=dict)
     default: str | None = None
@@ -63,7 +63,7 @@ class LabelMap(_Strict):
     def leaf_of(self, annotation: ImportedAnnotation) -> str | None:
         """Return the leaf of an annotation, `ignore`, or None if the map does not know its label.
 
-        A line with an attribute goes before the label alone; of several that fit, the first in the file.
+        A line with an attribute takes precedence over the label alone; of several that match, the first in the file.
         """
         if annotation.label is None:
             return self.default
@@ -78,7 +78,7 @@ def load_label_map(path: Path) -> LabelMap:
     """Read a label map.
 
     Raises:
-        CacError: the file is missing, is no YAML, or has an unknown key, a wrong type or an unknown leaf.
+        CacError: the file is missing or not YAML, or has an unknown key, a wrong type or an unknown leaf.
     """
     import yaml
 

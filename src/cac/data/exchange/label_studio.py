@@ -3,7 +3,7 @@
 Boxes are in percent, frames count from 1, and a keyframe that is not `enabled` is the last one shown before a gap. The
 tool counts frames by the rate its labelling config sets, whatever the video's is; where a region says how many it
 counted, its frames are rescaled to the file's. A range of time has no box, so its box is the whole frame. Choices and
-numbers of a region become attributes, named by their `from_name`. Left out: predictions, and the JSON-MIN export.
+numbers of a region become attributes, named by their `from_name`. Out of scope: predictions, JSON-MIN.
 """
 
 import json

@@ -3,7 +3,8 @@
 The folder is named after the video. A frame's box is that of its non-zero pixels, and each run of frames with a box is
 an anomaly. Where there are as many masks as frames they are taken in order; else the last digits of a mask's name are
 its frame, counted from 0. What the anomaly is comes from `labels.json` beside the folders (`{"FOLDER": "label"}`), or
-is the label map's `default`. Left out: several anomalies in a frame, which a mask does not tell apart.
+is the label map's `default`. Out of scope: several anomalies in a
+frame, which a mask does not distinguish.
 """
 
 import re

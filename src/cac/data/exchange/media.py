@@ -1,7 +1,8 @@
-"""Taking a video file into a dataset: byte for byte where it is a plain mp4, else encoded anew.
+"""The folder of videos of an import, and copying its videos into a dataset.
 
-Plain is an mp4 of a constant frame rate that no player turns. All frames are kept and none is repeated, so that frame
-numbers stay what they were; a varying rate becomes its average. Left out: sound, and mirrored videos.
+A plain video, an mp4 of a constant frame rate without rotation, is copied byte for byte; any other is encoded again.
+All frames are kept and none is repeated, so frame numbers do not change; a varying rate becomes its average. Out of
+scope: sound, and mirrored videos.
 """
 
 import hashlib
@@ -18,14 +19,14 @@ from cac.errors import CacError, printable
 from cac.video.decode import VideoInfo, decode, probe
 from cac.video.encode import encode
 
-_MAX_DECODED = 2 * 1024**3  # bytes of frames held at once when encoding anew
+_MAX_DECODED = 2 * 1024**3  # bytes of frames in memory when a video is encoded again
 
 
 def copy_or_encode(source: Path, target: Path) -> tuple[VideoInfo, bool]:
-    """Copy or encode `source` to the mp4 `target`; return what the new file says of itself, and whether it is a copy.
+    """Copy or encode `source` to the mp4 `target`; return the new file's properties, and whether it is a copy.
 
     Raises:
-        UnusableError: the file is no whole video, or too long to be encoded anew.
+        UnusableError: the file is not a complete video, or is too long to be encoded.
         CacError: `target` cannot be written.
     """
     import av
@@ -38,21 +39,21 @@ def copy_or_encode(source: Path, target: Path) -> tuple[VideoInfo, bool]:
             return info, True
         size = info.frame_count * info.width * info.height * 3
         if size > _MAX_DECODED:
-            raise UnusableError("too long to be encoded anew: make it an mp4 of constant rate first")
+            raise UnusableError("too long to be encoded: convert it to an mp4 of constant rate first")
         video = decode(source)
         encode(target, np.ascontiguousarray(np.rot90(video.frames, turned, axes=(1, 2))), video.fps)
         return probe(target), False
     except (CacError, ValueError, av.FFmpegError) as error:
         raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error
     except OSError as error:
-        raise CacError(f"cannot write {target}: {error.strerror}. Make room, or name another --out.") from error
+        raise CacError(f"cannot write {target}: {error.strerror}. Free some space, or name another --out.") from error
 
 
 def _inspect(path: Path) -> tuple[bool, int]:
-    """Return whether a video file is plain, and by how many quarter turns anticlockwise players show it.
+    """Return whether a video file is plain, and its rotation in quarter turns anticlockwise.
 
     Raises:
-        UnusableError: frames that the header promises are not there.
+        UnusableError: it has fewer frames than its header says.
     """
     import av
 
@@ -68,7 +69,7 @@ def _inspect(path: Path) -> tuple[bool, int]:
 
 
 def _is_constant(times: list[int | None]) -> bool:
-    """Whether frames follow one another evenly, by their times in ticks of the file's clock."""
+    """Whether the frame rate is constant, from the frames' times in ticks of the file's clock."""
     timing = FrameTiming()
     for time in sorted(times, key=lambda time: time or 0):
         timing.add(time)
@@ -81,7 +82,7 @@ _UNFIT = re.compile(r"[^\w.-]+")
 
 
 class VideoFolder:
-    """The files below a folder by their paths in it."""
+    """The files below a folder, by their relative paths."""
 
     def __init__(self, folder: Path):
         """List the folder.
@@ -95,13 +96,13 @@ class VideoFolder:
         self._files = {_composed(path.relative_to(folder).as_posix()): path for path in files}
 
     def resolve(self, name: str) -> str:
-        """Return the path in the folder of the video that `name` names; its suffix may be missing.
+        """Return the relative path of the video called `name`; the suffix may be missing.
 
         Raises:
-            UnusableError: the name leaves the folder, or there is no such file, or several are.
+            UnusableError: the name leads out of the folder, or no file or several files match.
         """
         path = PurePosixPath(name)
-        # A backslash and a colon name other places on Windows.
+        # A backslash or a colon can lead out of the folder on Windows.
         if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or "\0" in name:
             raise UnusableError("the name leaves the folder of videos")
         wanted = _composed(path.as_posix())
@@ -115,11 +116,11 @@ class VideoFolder:
         return found[0]
 
     def path(self, key: str) -> Path:
-        """Return where the file is that `resolve` found."""
+        """Return the file of a path that `resolve` returned."""
         return self._files[key]
 
     def videos(self) -> list[str]:
-        """Return the paths in the folder of all files that are named like videos."""
+        """Return the relative paths of all files with the suffix of a video."""
         return [key for key in self._files if PurePosixPath(key).suffix.lower() in VIDEO_SUFFIXES]
 
 
@@ -128,9 +129,9 @@ def _composed(name: str) -> str:
 
 
 def clip_id(key: str) -> str:
-    """Return a clip id for a video's path in the folder: fit for a file name, and different for different paths.
+    """Return a clip id for a video's path in the folder: valid as a file name, and unique.
 
-    It depends on nothing else, so that a clip keeps its id and its split when the data grows.
+    It depends on the path only, so that a clip keeps its id and its split when the data grows.
     """
     plain = key.removesuffix(".mp4")
     fit = _UNFIT.sub("_", plain)[:_MAX_ID].lstrip(".-")

@@ -1,7 +1,7 @@
-"""Reading foreign files with care: bounded in size, strict in shape, and every complaint a `CacError`.
+"""Parse files of other tools with care: limited in size, strict in shape, every error a `CacError`.
 
-What a file is made of is checked piece by piece with `as_box` and its like, because one bad annotation must not cost
-the others. Left out: what the pieces mean, which the formats know.
+The parts of a file are checked one by one with `as_box` and similar functions, so that one bad annotation does not
+cost the others. Out of scope: the meaning of the parts, which the formats know.
 """
 
 import json
@@ -40,7 +40,7 @@ def read_json(path: Path) -> Any:
     """Return what a JSON file holds.
 
     Raises:
-        CacError: as `read_bytes`, or it is no JSON.
+        CacError: as `read_bytes`, or it is not JSON.
     """
     return _parse(read_bytes(path), str(path))
 
@@ -69,7 +69,7 @@ def source_files(source: Path, *suffixes: str) -> Iterator[Path]:
     """Yield the source itself if it is a file, or the files with these suffixes in the folder it is, sorted.
 
     Raises:
-        CacError: nothing is there, or too much.
+        CacError: there is no such file, or there are too many.
     """
     if not source.is_dir():
         yield source
@@ -86,7 +86,7 @@ def as_number(value: object) -> float:
     """Return a finite number, given as a number or as text.
 
     Raises:
-        UnusableError: it is none.
+        UnusableError: it is not.
     """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UnusableError("a coordinate or time is no number")
@@ -103,7 +103,7 @@ def as_frame(value: object) -> int:
     """Return a whole frame number, given as a number or as text.
 
     Raises:
-        UnusableError: it is none.
+        UnusableError: it is not.
     """
     number = as_number(value)
     if number != int(number):
@@ -134,7 +134,7 @@ def as_list(value: object, what: str, where: Path) -> list[Any]:
     """Return a list.
 
     Raises:
-        CacError: it is none; the message says what was expected where.
+        CacError: it is not; the message says what was expected where.
     """
     if not isinstance(value, list):
         raise CacError(f"{where}: {what} is no list. Is this the right format?")

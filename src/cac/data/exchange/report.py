@@ -1,4 +1,4 @@
-"""The import report: what came in, what was kept, what was refused or changed and why; as JSON and as a table.
+"""The import report: what was read, kept, refused or changed, and why.
 
 It holds no time and no path outside the dataset, so that the same import gives the same bytes.
 """
@@ -14,7 +14,7 @@ from cac.errors import printable
 REPORT_NAME = "import_report.json"
 _MAX_EXAMPLES = 20
 
-Reasons = dict[str, list[str]]  # reason → the videos it befell, one entry each time
+Reasons = dict[str, list[str]]  # reason → the videos it concerns, one entry each time
 
 
 def _reasons() -> Reasons:
@@ -23,14 +23,14 @@ def _reasons() -> Reasons:
 
 @dataclass
 class Report:
-    """Counts of an import; a video or an annotation that came in is kept, ignored or refused, and nothing else."""
+    """Counts of an import; each video or annotation is either kept, ignored or refused."""
 
     format: str
     videos: int = 0  # that the source names
     clean: int = 0
     copied: int = 0  # byte for byte
     encoded: int = 0
-    annotations: int = 0  # annotations that came in
+    annotations: int = 0  # annotations in the source
     kept: int = 0
     ignored: int = 0  # their label says so
     anomalies: int = 0
@@ -41,17 +41,17 @@ class Report:
     not_named: list[str] = field(default_factory=list)  # videos of the folder that the source does not name
 
     def note(self, reasons: Reasons, video: str, found: Iterable[str]) -> None:
-        """Add what befell a video's annotations."""
+        """Add the reasons of a video's annotations."""
         for reason in found:
             reasons[reason].append(video)
 
     def rows(self) -> list[tuple[str, int, str]]:
-        """Return what is shown: what, how often, and an example or two."""
+        """Return rows of the table: what, count, and one or two examples."""
         refused_videos = sum(map(len, self.refused_videos.values()))
         refused_marks = sum(map(len, self.refused_annotations.values()))
         return [
             ("videos named by the source", self.videos, ""),
-            ("  kept", self.copied + self.encoded, f"{self.clean} clean; {self.encoded} encoded anew"),
+            ("  kept", self.copied + self.encoded, f"{self.clean} clean; {self.encoded} encoded again"),
             ("  refused", refused_videos, ""),
             *_reason_rows(self.refused_videos),
             ("annotations", self.annotations, ""),
@@ -76,7 +76,7 @@ def _examples(names: list[str]) -> str:
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write the report into a dataset folder; long lists are cut, their counts are not."""
+    """Write the report into a dataset folder; long lists are truncated, their counts are complete."""
     named = {
         "refused_videos": report.refused_videos,
         "refused_marks": report.refused_annotations,

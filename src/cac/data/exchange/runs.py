@@ -1,7 +1,7 @@
-"""What the exports share: a clip's anomalies as runs of frames, and the keyframes that give a run back.
+"""Shared by the exports: a clip's anomalies as runs of consecutive frames, and the keyframes that reproduce a run.
 
-A run is written as a track of its own, so that importing the export gives the same anomalies. Left out: how a format
-writes them.
+Each run is exported as its own track, so that importing the export gives the same anomalies. Out of scope: how a
+format writes them.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +17,7 @@ SALIENCY = "saliency"  # the attribute that carries it
 
 @dataclass(frozen=True)
 class FrameRun:
-    """One anomaly in consecutive frames; at least one."""
+    """One anomaly in one or more consecutive frames."""
 
     leaf: str
     saliency: float
@@ -25,9 +25,9 @@ class FrameRun:
 
 
 def frame_runs(clip: Clip) -> list[FrameRun]:
-    """Return the clip's anomalies, each as one run of frames or, where boxes are missing in between, several.
+    """Return the clip's anomalies, each as one run of frames, or as several where boxes are missing in between.
 
-    An anomaly without any box has the whole frame in all of its window.
+    An anomaly without boxes has the whole frame in all frames of its window.
     """
     return [
         FrameRun(anomaly.leaf, anomaly.saliency, run)
@@ -55,10 +55,10 @@ def split_runs(boxes: Mapping[int, Box]) -> Iterator[dict[int, Box]]:
 
 
 def keyframes(run: Mapping[int, Box]) -> list[tuple[int, Box]]:
-    """Return the frames of a run that give it back by interpolation: all but those between two of the same box."""
+    """Return the frames that reproduce a run by interpolation: all except those between two equal boxes."""
     return [(frame, box) for frame, box in sorted(run.items()) if not run.get(frame - 1) == box == run.get(frame + 1)]
 
 
 def video_name(clip: Clip) -> str:
-    """Return how an export names the clip's video: its path below the dataset's folder of clips."""
+    """Return the name of the clip's video in an export: its path below `clips/`."""
     return clip.path.removeprefix("clips/")

@@ -1,1 +1,1 @@
-"""Deliveries of new clips: fetch from S3, screen, quarantine what is unfit, assign a split to the rest."""
+"""Ingestion of deliveries from S3: listing and fetching them, screening their clips, assigning splits, quarantine."""

@@ -1,12 +1,12 @@
-"""Deliveries: datasets on their way in, each a folder under a landing place in a bucket.
+"""Deliveries: datasets that arrive in a bucket, each in a folder of its landing folder.
 
-A delivery is a dataset in our own schema and a marker, which its sender writes last:
+A delivery is a dataset in our schema and a marker, which the sender writes last:
 
     LANDING/NAME/annotations.jsonl   LANDING/NAME/dataset.json   LANDING/NAME/clips/*.mp4   LANDING/NAME/delivered.json
 
-Once it is taken in, a receipt, `ingested.json`, says which content that was; so a delivery that changes is looked at
-again, and one that does not is not. Names that begin with an underscore are ours. Left out: judging the clips
-(`intake.py`) and adding them to a dataset (`flows/ingestion.py`).
+After ingestion a receipt, `ingested.json`, names the content that was ingested, so a delivery is screened again only
+if it changes. Names that begin with an underscore are reserved. Out of scope: screening the clips (`screening.py`) and
+adding them to a dataset (`flows/ingestion.py`).
 """
 
 import hashlib
@@ -38,15 +38,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Delivery:
-    """What lies in a delivery's folder.
+    """The content of a delivery's folder.
 
     Attributes:
         name: the folder's name.
         files: its objects that belong to a dataset.
-        others: its objects that do not, such as reports; they are let be.
-        unsafe: objects that are called as no clip can be: one could leave the folder it is put into.
-        digest: names the content, by all keys, sizes and ETags but the receipt's.
-        is_complete: whether its sender is done.
+        others: its other objects, such as reports; they are ignored.
+        unsafe: objects whose names are not allowed, because they could be written outside the target folder.
+        digest: SHA-256 of all keys, sizes and ETags except the receipt's; identifies the content.
+        is_complete: whether the sender has written the marker.
     """
 
     name: str
@@ -59,14 +59,14 @@ class Delivery:
 
 @dataclass(frozen=True)
 class LandingFolder:
-    """What is in a landing place: deliveries in the order of their names, and what is none."""
+    """What a landing folder holds: deliveries in the order of their names, and names that are not deliveries."""
 
     deliveries: tuple[Delivery, ...]
     unrecognised: tuple[str, ...]
 
 
 def list_deliveries(bucket: Bucket) -> LandingFolder:
-    """List a landing place.
+    """List a landing folder.
 
     Raises:
         CacError: it cannot be listed.
@@ -101,19 +101,19 @@ def _kind(key: str) -> str:
 
 
 def is_clip_path(path: str) -> bool:
-    """Whether this is a clip's place in a delivery: `clips/NAME.mp4`, and nothing that could lie elsewhere."""
+    """Whether this is a valid clip path in a delivery: `clips/NAME.mp4`, which cannot lead out of the folder."""
     return bool(_CLIP.fullmatch(path)) and len(path.encode("utf-8", "replace")) <= _MAX_NAME
 
 
 def is_ingested(bucket: Bucket, delivery: Delivery) -> bool:
-    """Whether just this content was taken in before."""
-    said = _read_json(bucket, f"{delivery.name}/{RECEIPT}")
-    return said.get("digest") == delivery.digest
+    """Whether exactly this content was ingested before."""
+    receipt = _read_json(bucket, f"{delivery.name}/{RECEIPT}")
+    return receipt.get("digest") == delivery.digest
 
 
-def write_receipt(bucket: Bucket, delivery: Delivery, said: dict[str, object]) -> None:
-    """Write down that this content was taken in; it is then not looked at again."""
-    content = {"digest": delivery.digest, **said}
+def write_receipt(bucket: Bucket, delivery: Delivery, details: dict[str, object]) -> None:
+    """Write the receipt of this content, so that it is not ingested again."""
+    content = {"digest": delivery.digest, **details}
     bucket.write(f"{delivery.name}/{RECEIPT}", (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
@@ -126,10 +126,10 @@ def _read_json(bucket: Bucket, key: str) -> dict[str, object]:
 
 
 def fetch_delivery(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
-    """Bring a delivery into a folder; what an earlier, interrupted attempt brought is used, if it is still the same.
+    """Download a delivery to a folder. Files of an earlier, interrupted attempt are kept if they are still the same.
 
     Raises:
-        CacError: it cannot be fetched or written, or the manifest or card is not what the marker says.
+        CacError: it cannot be fetched or written, or the manifest or card differs from the marker.
     """
     expected = _read_json(bucket, f"{delivery.name}/{MARKER}")
     with bucket.explain_errors(delivery.name):
@@ -137,10 +137,10 @@ def fetch_delivery(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
         _remove_others(folder, {each.key for each in delivery.files})
     for name in (MANIFEST_NAME, CARD_NAME):
         if any(each.key == name for each in delivery.files):
-            came = download(bucket, f"{delivery.name}/{name}", folder / name)
-            if expected.get(name, came) != came:
+            digest = download(bucket, f"{delivery.name}/{name}", folder / name)
+            if expected.get(name, digest) != digest:
                 raise CacError(
-                    f"{bucket.url(delivery.name)}: {name} is not what {MARKER} says. Deliver it again, the marker last."
+                    f"{bucket.url(delivery.name)}: {name} does not match {MARKER}. Deliver it again, the marker last."
                 )
     wanted = _digests(folder)
     clips = [each.key for each in delivery.files if each.key in wanted]
@@ -148,49 +148,49 @@ def fetch_delivery(bucket: Bucket, delivery: Delivery, folder: Path) -> None:
 
 
 def _remove_others(folder: Path, keys: set[str]) -> None:
-    """Remove files that the delivery does not have any more."""
+    """Delete files that are no longer part of the delivery."""
     for path in (*folder.glob("*.json*"), *folder.glob("clips/[!.]*")):
         if path.relative_to(folder).as_posix() not in keys:
             path.unlink()
 
 
 def _digests(folder: Path) -> dict[str, str | None]:
-    """Return {path: SHA-256} as the manifest has them, of lines that are clips; the rest is not worth fetching."""
+    """Return {path: SHA-256} of the valid lines of the manifest; other files need not be fetched."""
     from cac.data.validation.clip_facts import iter_facts
 
     try:
         return {one.clip.path: one.clip.sha256 for one in iter_facts(folder, None) if one.clip}
-    except CacError:  # no manifest that can be read; `intake.py` says so
+    except CacError:  # the manifest cannot be read; `screening.py` reports it
         return {}
 
 
 def _in_threads(keys: Iterable[str], work: Callable[[str], Result]) -> list[Result]:
-    """Do the work of each key, several at a time, and return what came of it; after an error no other is begun."""
+    """Return `work(key)` of each key, several at a time; after an error no further key is started."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        waiting = [pool.submit(work, key) for key in keys]
+        futures = [pool.submit(work, key) for key in keys]
         try:
-            return [each.result() for each in waiting]
+            return [future.result() for future in futures]
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
 def deliver(dataset: Path, bucket: Bucket, name: str) -> int:
-    """Put a dataset into a landing place, the marker last; return how many files were sent and not there yet.
+    """Upload a dataset to a landing folder, the marker last; return how many files were uploaded.
 
-    An interrupted delivery is completed by the same call.
+    Call it again to complete an interrupted delivery; files that are already there are skipped.
 
     Raises:
-        CacError: the dataset cannot be read, the name or a clip's path cannot be a delivery's, or sending failed.
+        CacError: the dataset cannot be read, the name or a clip's path is not allowed, or an upload failed.
     """
     if not _NAME.fullmatch(name):
-        raise CacError(f"{name!r} cannot name a delivery. Use up to 100 letters, digits, dots and dashes.")
+        raise CacError(f"{name!r} is not a valid name of a delivery. Use up to 100 letters, digits, dots and dashes.")
     read_card(dataset)
     paths = sorted({clip.path for clip in read_clips(dataset)})
     wrong = [path for path in paths if not is_clip_path(path)]
     if wrong:
         raise CacError(f"{dataset}: {wrong[0]!r} is not of the form clips/NAME.mp4, which a delivery needs. Rename it.")
-    bucket.delete([f"{name}/{MARKER}"])  # what was delivered under this name before is being replaced
+    bucket.delete([f"{name}/{MARKER}"])  # an earlier delivery of this name is incomplete from now on
     files = (*paths, MANIFEST_NAME, CARD_NAME)
     sent = sum(_in_threads(files, lambda key: upload(bucket, dataset / key, f"{name}/{key}")))
     marker = {key: digest_of(dataset / key) for key in (MANIFEST_NAME, CARD_NAME)}

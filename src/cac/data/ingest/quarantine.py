@@ -1,12 +1,12 @@
-"""Quarantine: what a delivery brought that may not join the dataset, each with its reason beside it.
+"""Quarantine: what a delivery brought that may not join the dataset, each item with its reason beside it.
 
     LANDING/_quarantine/NAME/clips/a.mp4               the clip
-    LANDING/_quarantine/NAME/clips/a.mp4.reason.json   why
-    LANDING/_quarantine/NAME/annotations.jsonl         the lines of such clips; with dataset.json it is a dataset again
+    LANDING/_quarantine/NAME/clips/a.mp4.reason.json   the reason
+    LANDING/_quarantine/NAME/annotations.jsonl         the lines of these clips; with dataset.json it is a dataset again
 
-A line without a file of its own has `line-N.reason.json`, an object with a name that no clip may have lies under
-`keys/`, and a delivery that cannot be read lies there whole, with `reason.json`. The delivery keeps its objects; the
-quarantine is a copy, written anew each time. Left out: judging (`intake.py`).
+A line without a file has `line-N.reason.json`. An object whose name is not allowed is stored under `keys/`. A delivery
+that cannot be read is stored completely, with `reason.json`. The delivery keeps its objects; the quarantine is a copy,
+which each run writes again. Out of scope: screening (`screening.py`).
 """
 
 import hashlib
@@ -29,13 +29,13 @@ _NAMELESS = "no line of annotations.jsonl names it"
 
 
 def quarantine(bucket: Bucket, delivery: Delivery, screening: Screening, folder: Path) -> None:
-    """Put into quarantine what was refused, and nothing else.
+    """Copy what was rejected to the quarantine, and delete what no longer belongs there.
 
     Args:
-        bucket: the landing place.
-        delivery: what was delivered.
-        screening: what became of it.
-        folder: where it was fetched to.
+        bucket: the landing folder.
+        delivery: the delivery.
+        screening: the result of its screening.
+        folder: where it was downloaded to.
 
     Raises:
         CacError: the bucket cannot be written.
@@ -50,25 +50,29 @@ def quarantine(bucket: Bucket, delivery: Delivery, screening: Screening, folder:
 
 
 def list_quarantine(bucket: Bucket, name: str) -> list[Row]:
-    """Return a row for each thing of a delivery that is in quarantine: clip, file, reasons, and where it lies.
+    """Return a row for each item of a delivery in quarantine: clip, file, reasons, and its URL.
 
     Raises:
         CacError: the bucket cannot be read.
     """
-    place = f"{FOLDER}/{name}"
-    keys = [each.key for each in bucket.objects(place) if each.key.endswith(_REASON)]
-    return [_row(bucket, name, f"{place}/{key}") for key in keys]
+    folder = f"{FOLDER}/{name}"
+    keys = [each.key for each in bucket.objects(folder) if each.key.endswith(_REASON)]
+    return [_row(bucket, name, f"{folder}/{key}") for key in keys]
 
 
 def _row(bucket: Bucket, name: str, key: str) -> Row:
-    said = json.loads(bucket.read(key, MAX_BYTES) or b"{}")
-    texts = {"clip": said.get("clip_id"), "file": said.get("file"), "reasons": "; ".join(said.get("reasons", ()))}
+    reason = json.loads(bucket.read(key, MAX_BYTES) or b"{}")
+    texts = {
+        "clip": reason.get("clip_id"),
+        "file": reason.get("file"),
+        "reasons": "; ".join(reason.get("reasons", ())),
+    }
     plain: Row = {what: printable(text) if text else "" for what, text in texts.items()}
     return {"delivery": name, **plain, "where": bucket.url(key)}
 
 
 class _QuarantineWriter:
-    """What one delivery's quarantine holds; written as it is named."""
+    """Writes one delivery's quarantine, item by item, and remembers what it wrote."""
 
     def __init__(self, bucket: Bucket, delivery: Delivery) -> None:
         self._bucket = bucket
@@ -82,7 +86,7 @@ class _QuarantineWriter:
         self._reason("reason.json", {"clip_id": None, "line": None, "file": None, "reasons": [reason]})
 
     def add_lines(self, screening: Screening, folder: Path) -> None:
-        # A file of which an accepted line speaks, too, stays out of quarantine.
+        # A file that an accepted line names, too, is not quarantined.
         free = self._keys - {clip.path for clip in screening.accepted}
         uses = Counter(one.path for one in screening.rejected)
         for one in screening.rejected:
@@ -98,8 +102,8 @@ class _QuarantineWriter:
         if file:
             self._copy(file, file)
         name = f"{file}.reason.json" if file and not is_shared else f"line-{one.line:06}.reason.json"
-        said: Row = {"clip_id": one.clip_id, "line": one.line, "file": one.path, "reasons": list(one.reasons)}
-        self._reason(name, said)
+        reason: Row = {"clip_id": one.clip_id, "line": one.line, "file": one.path, "reasons": list(one.reasons)}
+        self._reason(name, reason)
 
     def _manifest(self, screening: Screening, folder: Path) -> None:
         lines = (folder / MANIFEST_NAME).read_bytes().splitlines()
@@ -110,11 +114,11 @@ class _QuarantineWriter:
         for each in self._delivery.unsafe:
             name = f"keys/{hashlib.sha256(each.key.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
             self._copy(each.key, name)
-            said: Row = {"clip_id": None, "line": None, "file": each.key, "reasons": [f"key: {_UNSAFE}"]}
-            self._reason(f"{name}.reason.json", said)
+            reason: Row = {"clip_id": None, "line": None, "file": each.key, "reasons": [f"key: {_UNSAFE}"]}
+            self._reason(f"{name}.reason.json", reason)
 
-    def _reason(self, key: str, said: Row) -> None:
-        self._write(key, (json.dumps(said, indent=2, sort_keys=True) + "\n").encode())
+    def _reason(self, key: str, reason: Row) -> None:
+        self._write(key, (json.dumps(reason, indent=2, sort_keys=True) + "\n").encode())
 
     def _quarantine_key(self, key: str) -> str:
         return f"{FOLDER}/{self._delivery.name}/{key}"
@@ -128,6 +132,6 @@ class _QuarantineWriter:
         self._written.add(key)
 
     def delete_stale(self) -> None:
-        """Remove what an earlier content of the delivery left here."""
+        """Delete what an earlier content of the delivery left here."""
         there = {each.key for each in self._bucket.objects(f"{FOLDER}/{self._delivery.name}")}
         self._bucket.delete([self._quarantine_key(key) for key in sorted(there - self._written)])

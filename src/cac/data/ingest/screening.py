@@ -1,8 +1,8 @@
-"""Judging a delivery that lies in a folder: which of its clips may join the dataset, and why not the others.
+"""Screen a delivery in a local folder: which of its clips may join the dataset, and why the others may not.
 
-The data checks are those of the pipeline's first stage; whatever of their blocking suite concerns one clip keeps that
-clip out and no other. Only a delivery whose manifest or card cannot be read is kept out as a whole. Splits are not
-judged: the dataset gives them (`versions/growing.py`). Left out: where deliveries come from, and mending them.
+The data checks are those of the pipeline's first stage. A failure of the blocking suite that concerns one clip rejects
+that clip only. A delivery is rejected as a whole only if its manifest or card cannot be read. Splits are not checked:
+the dataset assigns them (`split_assignment.py`). Out of scope: where deliveries come from, and repairing them.
 """
 
 import json
@@ -21,12 +21,12 @@ from cac.errors import CacError
 from cac.params import Validation
 from cac.schema.annotations import Clip, write_clips
 
-_SPLIT_CHECKS = ("pair_leak", "file_leak")  # of the splits that are given anew
+_SPLIT_CHECKS = ("pair_leak", "file_leak")  # of the splits, which are assigned again
 
 
 @dataclass(frozen=True)
 class RejectedLine:
-    """A manifest line that is kept out; the clip's names are None where the line does not tell them."""
+    """A manifest line that was rejected; the clip's names are None where the line does not have them."""
 
     line: int
     clip_id: str | None
@@ -34,15 +34,23 @@ class RejectedLine:
     reasons: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class ScreeningRules:
+    """Bounds of the data checks, and the ratios of the groups that go to val and test."""
+
+    validation: Validation
+    ratios: SplitRatios
+
+
 @dataclass
 class Screening:
-    """What became of a delivery.
+    """The result of screening a delivery.
 
     Attributes:
         accepted: clips that may join the dataset, with their splits; some may be there already.
-        new: how many of them have a content that the dataset does not have.
-        refused: lines that are kept out.
-        unreadable: why the delivery is kept out as a whole, if it is.
+        new: how many of them have a content that is not in the dataset yet.
+        rejected: lines that were rejected.
+        unreadable: why the whole delivery was rejected, if it was.
     """
 
     accepted: list[Clip] = field(default_factory=list)
@@ -51,15 +59,13 @@ class Screening:
     unreadable: str | None = None
 
 
-def screen_delivery(
-    folder: Path, dataset: Sequence[Clip], rules: tuple[Validation, SplitRatios], out: Path
-) -> Screening:
-    """Judge the delivery in `folder` against the clips that the dataset has; the data checks' findings go to `out`.
+def screen_delivery(folder: Path, dataset: Sequence[Clip], rules: ScreeningRules, out: Path) -> Screening:
+    """Screen the delivery in `folder` against the clips of the dataset; write the data checks' findings to `out`.
 
     Args:
-        folder: as `deliveries.fetch` left it.
-        dataset: the clips of the dataset as it is now.
-        rules: bounds of the data checks, and ratios of the groups that go to val and test.
+        folder: the delivery as `fetch_delivery` downloaded it.
+        dataset: the clips of the current dataset.
+        rules: bounds of the checks, and split ratios.
         out: as in `cac data validate`.
 
     Raises:
@@ -72,12 +78,12 @@ def screen_delivery(
             raise CacError(f"no line of its manifest is a clip; {next(iter(facts[0].problems.values()))}")
     except CacError as error:
         return Screening(unreadable=str(error).replace(f"{folder}/", ""))
-    reasons = _findings(folder, rules[0], out)
-    clips = _apart(facts, reasons)
-    _note(reasons, clips, find_contradicting(dataset, [one for _, one in clips]))
+    reasons = _findings(folder, rules.validation, out)
+    clips = _valid_clips(facts, reasons)
+    _add_reasons(reasons, clips, find_contradicting(dataset, [one for _, one in clips]))
     clips = [(line, clip) for line, clip in clips if line not in reasons]
-    placed, torn = assign_new_splits(dataset, [clip for _, clip in clips], rules[1])
-    _note(reasons, clips, torn)
+    placed, torn = assign_new_splits(dataset, [clip for _, clip in clips], rules.ratios)
+    _add_reasons(reasons, clips, torn)
     accepted = [clip for (line, _), clip in zip(clips, placed, strict=True) if line not in reasons]
     known = {clip.sha256 for clip in dataset}
     return Screening(
@@ -88,7 +94,7 @@ def screen_delivery(
 
 
 def _findings(folder: Path, params: Validation, out: Path) -> Reasons:
-    """Return what the blocking checks say of single lines, {line: reasons}; of a part, no counts are asked."""
+    """Return {line: reasons} from the blocking checks; a delivery is a part, so counts are not checked."""
     part = {"min_clips_per_split": 0, "min_clips_per_family": 0, "min_clean_ratio": 0.0, "max_clean_ratio": 1.0}
     try:
         validate(folder, params.model_copy(update=part), out)
@@ -104,17 +110,17 @@ def _findings(folder: Path, params: Validation, out: Path) -> Reasons:
     return found
 
 
-def _apart(facts: list[ClipFacts], reasons: Reasons) -> list[tuple[int, Clip]]:
-    """Return the clips that are sound by themselves, with their lines; a clip's path must be a delivery's."""
+def _valid_clips(facts: list[ClipFacts], reasons: Reasons) -> list[tuple[int, Clip]]:
+    """Return (line, clip) of the clips without a reason; a path that a delivery may not have becomes a reason."""
     for one in facts:
         if one.clip and not is_clip_path(one.clip.path) and one.line not in reasons:
             reasons[one.line].append(f"path: expected clips/NAME.mp4, found {one.clip.path}")
     return [(one.line, one.clip) for one in facts if one.clip and one.line not in reasons]
 
 
-def _note(reasons: Reasons, clips: list[tuple[int, Clip]], found: Reasons) -> None:
-    for place, said in found.items():
-        reasons[clips[place][0]] += said
+def _add_reasons(reasons: Reasons, clips: list[tuple[int, Clip]], found: Reasons) -> None:
+    for index, added in found.items():
+        reasons[clips[index][0]] += added
 
 
 def _rejected_line(one: ClipFacts, reasons: list[str]) -> RejectedLine:
@@ -122,7 +128,7 @@ def _rejected_line(one: ClipFacts, reasons: list[str]) -> RejectedLine:
 
 
 def write_accepted(screening: Screening, folder: Path, out: Path) -> None:
-    """Make `out` a dataset of the accepted clips; its files are those in `folder`.
+    """Write a dataset of the accepted clips to `out`; its `clips/` is a link to that of `folder`.
 
     Raises:
         CacError: it cannot be written.
@@ -135,4 +141,4 @@ def write_accepted(screening: Screening, folder: Path, out: Path) -> None:
         write_clips(out, screening.accepted)
         write_card(out, read_card(folder))
     except OSError as error:
-        raise CacError(f"cannot write {out}: {error.strerror}. Make room, or see to the permissions.") from error
+        raise CacError(f"cannot write {out}: {error.strerror}. Free some space, or check the permissions.") from error

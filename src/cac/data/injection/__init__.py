@@ -1,1 +1,1 @@
-"""Defects injected into ordinary videos: annotated pairs of a clean clip and a defective one."""
+"""Defects injected into ordinary videos: annotated pairs of a clean and a defective clip."""

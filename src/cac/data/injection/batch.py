@@ -1,7 +1,7 @@
 """From a folder of ordinary videos to a dataset of annotated pairs, and a report of what could not be used.
 
-A file that is broken, or no video, never ends the batch. Videos, not segments, are dealt to the splits, so that no
-scene is in two of them. Left out: making one pair (`pair.py`), reading files (`data/injection/normalise.py`).
+A broken file never ends the batch. Splits are assigned to videos, not segments, so that no scene is in two of them.
+Out of scope: making one pair (`pair.py`), reading files (`normalise.py`).
 """
 
 import hashlib
@@ -31,12 +31,12 @@ from cac.video.encode import encode
 
 MIN_SIDE = 48  # pixels of a frame's shorter side
 _CROP_RATIO = (0.8, 0.95)  # of each side, in a crop that is not the whole frame
-MIN_SOURCES = 3  # videos, below which there is nothing to deal to three splits
+MIN_SOURCES = 3  # videos, fewer cannot be assigned to three splits
 
 
 @dataclass
 class _Batch:
-    """What the files share while they are worked on."""
+    """State of the batch, shared by all files."""
 
     scratch: Path
     settings: InjectionSettings
@@ -46,8 +46,16 @@ class _Batch:
     tried: int = 0
 
 
+@dataclass(frozen=True)
+class _Source:
+    """A file of the folder: its report and the SHA-256 of its content."""
+
+    report: FileReport
+    digest: str
+
+
 class NoPairError(CacError):
-    """No pair could be made of a folder; `report` says why of each file."""
+    """No pair could be made of a folder; `report` has the reason of each file."""
 
     def __init__(self, folder: Path, report: InjectionReport) -> None:
         super().__init__(f"no pair could be made of {folder}; the table says why. Give it other videos.")
@@ -58,11 +66,11 @@ def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> Injec
     """Make pairs of every video of a folder and write them as a dataset to `out`, replacing one that is there.
 
     Raises:
-        NoPairError: no file of it could be used; what was at `out` stays.
-        CacError: there is no file in the folder, or `out` cannot be written or holds something that is no dataset.
+        NoPairError: no file could be used; `out` stays as it was.
+        CacError: there is no file in the folder, or `out` cannot be written or holds something other than a dataset.
     """
     files = list_files(folder, out)
-    cv2.setNumThreads(1)  # the same sums in the same order, whatever the machine
+    cv2.setNumThreads(1)  # the same order of sums on every machine
     with new_dataset(out) as scratch:
         batch = _Batch(scratch, settings)
         for path in track(files, "Injecting defects"):
@@ -74,7 +82,7 @@ def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> Injec
 
 
 def list_files(folder: Path, out: Path) -> list[Path]:
-    """Return the files below a folder, sorted, without hidden ones and without those of `out`.
+    """Return the files below a folder, sorted, except hidden ones and those in `out`.
 
     Raises:
         CacError: the folder is missing or holds no file.
@@ -95,7 +103,7 @@ def list_files(folder: Path, out: Path) -> list[Path]:
 
 
 def _inject_file(path: Path, name: str, batch: _Batch) -> None:
-    """Make the pairs of one file; whatever is wrong with it becomes its reason in the report."""
+    """Make the pairs of one file; an error becomes its reason in the report."""
     one = FileReport(name)
     batch.report.files.append(one)
     video = NormalisedVideo(path, batch.settings.size)
@@ -105,10 +113,10 @@ def _inject_file(path: Path, name: str, batch: _Batch) -> None:
             raise CacError(f"the same content as {batch.seen[digest]}")
         batch.seen[digest] = name
         for frames in _cut(video, batch.settings.segment_seconds):
-            _inject_segment(frames, video.fps, (one, digest), batch)
+            _inject_segment(frames, video.fps, _Source(one, digest), batch)
             one.segments += 1
     except CacError as error:
-        one.reason = str(error).replace(str(path), name)  # the same wherever the folder lies
+        one.reason = str(error).replace(str(path), name)  # the same for every location of the folder
     except OSError as error:
         one.reason = f"cannot be read: {error.strerror}"
     one.notes = list(video.notes)
@@ -126,12 +134,14 @@ def _cut(video: NormalisedVideo, seconds: float) -> Iterator[np.ndarray]:
     frames = video.frames()
     first = next(frames)
     if min(first.shape[:2]) < MIN_SIDE:
-        raise CacError(f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {MIN_SIDE} wanted.")
+        raise CacError(
+            f"{video.path} is too small: {first.shape[1]}x{first.shape[0]}, at least {MIN_SIDE} is required."
+        )
     yield from cut_segments(chain([first], frames), max(MIN_FRAMES, round(seconds * video.fps)))
 
 
-def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, str], batch: _Batch) -> None:
-    one, digest = source
+def _inject_segment(frames: np.ndarray, fps: float, source: _Source, batch: _Batch) -> None:
+    one = source.report
     if len(frames) < MIN_FRAMES:
         reason = f"shorter than {MIN_FRAMES} frames"
         batch.report.refusals.append(Refusal(one.file, one.segments, None, reason))
@@ -140,7 +150,7 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
     for number in range(batch.settings.pairs_per_clip):
         leaf = _leaf_of(batch.tried, batch.settings.leaves)
         batch.tried += 1
-        rng = np.random.default_rng([batch.settings.seed, int(digest[:12], 16), one.segments, number])
+        rng = np.random.default_rng([batch.settings.seed, int(source.digest[:12], 16), one.segments, number])
         request = DefectRequest(leaf, round(float(rng.uniform(MIN_SEVERITY, 1)), 3))
         crop = draw_crop(frames.shape[1:3], number, rng)
         try:
@@ -148,7 +158,7 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
         except NoRegionError as error:
             batch.report.refusals.append(Refusal(one.file, one.segments, leaf, str(error)))
             continue
-        pair_id = name_pair(one.file, digest, one.segments, number)
+        pair_id = name_pair(one.file, source.digest, one.segments, number)
         batch.clips += _write_pair(batch.scratch, pair_id, pair, (one.file, fps))
         one.pairs += 1
 
@@ -156,7 +166,7 @@ def _inject_segment(frames: np.ndarray, fps: float, source: tuple[FileReport, st
 def draw_crop(size: tuple[int, int], number: int, rng: np.random.Generator) -> tuple[slice, slice]:
     """Return the part of the frame that pair `number` of a segment shows, as slices of its rows and columns.
 
-    The first shows all of it, any other a part of its own: a clean clip that is there twice could be known by heart.
+    The first shows all of it, the others different parts: a clean clip that occurs twice could be memorised.
     """
     if number == 0:
         return slice(None), slice(None)
@@ -169,10 +179,10 @@ def draw_crop(size: tuple[int, int], number: int, rng: np.random.Generator) -> t
 
 
 def _leaf_of(number: int, leaves: tuple[str, ...]) -> str:
-    """Return the leaf of try `number`: families take turns, and leaves within them."""
+    """Return the leaf of attempt `number`, cycling through the families, and through the leaves of each."""
     families = [family for family in Family if any(family_of(leaf) == family for leaf in leaves)]
-    own = [leaf for leaf in leaves if family_of(leaf) == families[number % len(families)]]
-    return own[number // len(families) % len(own)]
+    candidates = [leaf for leaf in leaves if family_of(leaf) == families[number % len(families)]]
+    return candidates[number // len(families) % len(candidates)]
 
 
 def _write_pair(scratch: Path, pair_id: str, pair: Pair, source: tuple[str, float]) -> list[Clip]:
@@ -191,7 +201,7 @@ def _write_pair(scratch: Path, pair_id: str, pair: Pair, source: tuple[str, floa
 
 
 def _finish(batch: _Batch) -> None:
-    """Deal the videos to the splits and write manifest, card and report."""
+    """Assign splits to the videos and write manifest, card and report."""
     splits = assign_splits_to_videos([clip.source for clip in batch.clips], batch.settings)
     clips = [clip.model_copy(update={"split": splits[clip.source]}) for clip in batch.clips]
     report = batch.report
@@ -203,22 +213,22 @@ def _finish(batch: _Batch) -> None:
 
 
 def split_notes(clips: Sequence[Clip]) -> list[str]:
-    """Return what a person should know of how few videos were dealt to the splits; nothing if all is well."""
+    """Return notes on splits that are uneven because there are few videos."""
     if len({clip.source for clip in clips}) < MIN_SOURCES:
         return [f"fewer than {MIN_SOURCES} videos could be used, so all pairs are in train"]
     pairs, trained = len(clips) // 2, sum(clip.split == "train" for clip in clips) // 2
     if trained >= pairs / 2:
         return []
     return [
-        f"train has {trained} of {pairs} pairs, for whole videos are dealt to the splits: another --seed deals them "
-        "otherwise, more videos deal them evenly"
+        f"train has {trained} of {pairs} pairs, because splits are assigned to whole videos: try another --seed, "
+        "or give more videos"
     ]
 
 
 def assign_splits_to_videos(sources: list[str], settings: InjectionSettings) -> dict[str, Split]:
-    """Return the split of each source video: by shares of the videos, in the order of a hash of their names.
+    """Return the split of each source video: by ratios of the videos, in the order of a hash of their names.
 
-    With a share above 0 a split gets at least one video; with fewer than three videos all go to train.
+    A split with a ratio above 0 gets at least one video; with fewer than three videos all are in train.
     """
     order = sorted(set(sources), key=lambda name: hashlib.sha256(f"{settings.seed}-{name}".encode()).digest())
     splits: dict[str, Split] = dict.fromkeys(order, "train")

@@ -1,56 +1,58 @@
-"""Which leaves can be made in ordinary videos, by what, and what each needs of the segment."""
+"""The leaves that can be injected: the effect of each, and what it needs of the segment."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from cac.data.injection import effects_colour as looks
-from cac.data.injection import effects_copy as copies
-from cac.data.injection import effects_motion as moves
-from cac.data.injection import effects_shape as warps
-from cac.data.injection import effects_text as lettering
-from cac.data.injection import effects_time as timing
-from cac.data.injection.effect import Defect
+from cac.data.injection import (
+    effects_colour,
+    effects_copy,
+    effects_motion,
+    effects_shape,
+    effects_text,
+    effects_time,
+)
+from cac.data.injection.effect import Effect
 from cac.data.injection.effects_text import Caption, CaptionFrames
 
 
 @dataclass(frozen=True)
 class EffectSpec:
-    """What a defect of a region needs.
+    """The effect of a leaf on a region, and what it needs.
 
     Attributes:
-        make: the defect.
-        path: how far the region must go within the window, as a share of its radius.
-        before, after: frames it needs outside the window, as shares of the window's length.
+        make: the effect.
+        min_travel: how far the region must move within the window, in radii.
+        before, after: frames it needs outside the window, in lengths of the window.
     """
 
-    make: Defect
+    make: Effect
     min_travel: float = 0.0
     before: float = 0.0
     after: float = 0.0
 
 
 REGION_DEFECTS: dict[str, EffectSpec] = {
-    "melted_body": EffectSpec(warps.melted_body),
-    "stretched_part": EffectSpec(warps.stretched_part),
-    "misplaced_part": EffectSpec(copies.misplaced_part),
-    "ghost_double": EffectSpec(copies.ghost_double),
-    "colour_swap": EffectSpec(looks.colour_swap),
-    "vanishing": EffectSpec(moves.vanishing),
-    "texture_jitter": EffectSpec(warps.texture_jitter),
-    "sudden_appearance": EffectSpec(copies.sudden_appearance),
-    "frozen_region": EffectSpec(timing.frozen_region, min_travel=0.35),
-    "teleport": EffectSpec(moves.teleport, min_travel=0.15),
-    "reversed_motion": EffectSpec(timing.reversed_motion, min_travel=0.35, before=1.0),
-    "speed_jump": EffectSpec(timing.speed_jump, min_travel=0.35, after=timing.FASTEST - 1),
-    "object_split": EffectSpec(moves.object_split),
+    "melted_body": EffectSpec(effects_shape.melted_body),
+    "stretched_part": EffectSpec(effects_shape.stretched_part),
+    "misplaced_part": EffectSpec(effects_copy.misplaced_part),
+    "ghost_double": EffectSpec(effects_copy.ghost_double),
+    "colour_swap": EffectSpec(effects_colour.colour_swap),
+    "vanishing": EffectSpec(effects_motion.vanishing),
+    "texture_jitter": EffectSpec(effects_shape.texture_jitter),
+    "sudden_appearance": EffectSpec(effects_copy.sudden_appearance),
+    "frozen_region": EffectSpec(effects_time.frozen_region, min_travel=0.35),
+    "teleport": EffectSpec(effects_motion.teleport, min_travel=0.15),
+    "reversed_motion": EffectSpec(effects_time.reversed_motion, min_travel=0.35, before=1.0),
+    "speed_jump": EffectSpec(effects_time.speed_jump, min_travel=0.35, after=effects_time.FASTEST - 1),
+    "object_split": EffectSpec(effects_motion.object_split),
 }
 
 TEXT_DEFECTS: dict[str, Callable[[Caption, float, np.random.Generator], CaptionFrames]] = {
-    "garbled_text": lettering.garbled_text,
-    "mirrored_text": lettering.mirrored_text,
-    "shifting_text": lettering.shifting_text,
+    "garbled_text": effects_text.garbled_text,
+    "mirrored_text": effects_text.mirrored_text,
+    "shifting_text": effects_text.shifting_text,
 }
 
 INJECTABLE: tuple[str, ...] = (*REGION_DEFECTS, *TEXT_DEFECTS)

@@ -1,7 +1,7 @@
-"""What a defect is given to work on, and what it gives back; the defects are in the modules beside this one.
+"""The input and output of an effect; the effects are in the modules `effects_*.py`.
 
-A defect is a function from a `EffectInput` to one `Layer` for each frame of the window. Severity in (0, 1] must order how
-much it changes: 1 is obvious, near 0 is subtle.
+An effect is a function from an `EffectInput` to one `Layer` for each frame of the window. Severity in (0, 1] orders
+how much it changes: 1 is obvious, near 0 is subtle.
 """
 
 from collections.abc import Callable
@@ -15,14 +15,14 @@ from cac.data.injection.region import Region
 
 @dataclass(frozen=True)
 class EffectInput:
-    """A segment with a region and a window.
+    """What an effect works on: a segment with a region and a window.
 
     Attributes:
         frames: uint8 (n, height, width, 3), the clean segment.
-        region: where the defect goes, followed through the segment.
+        region: where the defect is made, tracked through the segment.
         first, last: the window's frames, both included.
         severity: in (0, 1].
-        rng: for what is left to chance.
+        rng: for random choices.
     """
 
     frames: np.ndarray
@@ -43,8 +43,8 @@ class EffectInput:
         return self.last - self.first + 1
 
     def progress(self, t: int) -> float:
-        """Return how much of the window is over with frame `t`, in (0, 1]."""
+        """Return how much of the window has passed with frame `t`, in (0, 1]."""
         return (t - self.first + 1) / self.length
 
 
-Defect = Callable[[EffectInput], list[Layer]]
+Effect = Callable[[EffectInput], list[Layer]]

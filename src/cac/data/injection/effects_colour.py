@@ -1,4 +1,4 @@
-"""Defects of an object's look: its colour changes while its shading stays."""
+"""Effects on colour: an object changes its hue and keeps its shading."""
 
 import cv2
 import numpy as np
@@ -8,7 +8,7 @@ from cac.data.injection.layers import Layer
 
 
 def colour_swap(inputs: EffectInput) -> list[Layer]:
-    """The region takes another colour: its hue is moved in a random direction, grey things are tinted."""
+    """The region changes colour: its hue is shifted in a random direction; grey is tinted."""
     angle = inputs.rng.uniform(0, 2 * np.pi)
     shift = (6 + 50 * inputs.severity) * np.array([np.cos(angle), np.sin(angle)], np.float32)
     layers = []

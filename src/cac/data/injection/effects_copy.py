@@ -1,6 +1,6 @@
-"""Defects that show a part of the picture where it does not belong: misplaced, doubled, or there all at once.
+"""Effects that show a part of the picture in the wrong place: misplaced, doubled, or appearing suddenly.
 
-Pixels are copied by whole numbers, so a copy is as sharp as what it was taken from.
+Pixels are copied by whole pixels, so that a copy is as sharp as the original.
 """
 
 import cv2
@@ -13,7 +13,7 @@ _DIRECTIONS = 16
 
 
 def misplaced_part(inputs: EffectInput) -> list[Layer]:
-    """The region shows what is at another place of the same frame, the one that differs most from it."""
+    """The region shows another part of the same frame, the one that differs most from it."""
     offset = _best_offset(inputs, (1.6, 2.6))
     strength = 0.35 + 0.65 * inputs.severity
     back = (-offset[0], -offset[1])
@@ -24,12 +24,12 @@ def misplaced_part(inputs: EffectInput) -> list[Layer]:
 
 
 def ghost_double(inputs: EffectInput) -> list[Layer]:
-    """A see-through copy of the region goes beside it."""
+    """A transparent copy of the region is drawn beside it."""
     return _copied(inputs, _best_offset(inputs, (0.9, 1.3)), 0.2 + 0.45 * inputs.severity)
 
 
 def sudden_appearance(inputs: EffectInput) -> list[Layer]:
-    """A copy of the region, turned left to right, is at another place as long as the window lasts."""
+    """A mirrored copy of the region is drawn elsewhere during the window."""
     offset = _best_offset(inputs, (1.8, 3.0))
     return _copied(inputs, offset, 0.4 + 0.6 * inputs.severity, mirrored=True)
 
@@ -48,10 +48,10 @@ def _copied(inputs: EffectInput, offset: tuple[int, int], strength: float, mirro
 
 
 def _best_offset(inputs: EffectInput, distances: tuple[float, float]) -> tuple[int, int]:
-    """Return the offset (x, y) that stays in the frame and whose place differs most from the region.
+    """Return the offset (x, y) inside the frame at which the picture differs most from the region.
 
-    A place as sharp as the region is preferred: a change of sharpness is a trace. `distances` are bounds in radii of
-    the region; the distance is drawn once.
+    A part as sharp as the region is preferred, because a change of sharpness is an artefact. `distances` are bounds in
+    radii of the region; the distance is drawn once.
     """
     length = inputs.rng.uniform(*distances) * inputs.region.radius
     turned = inputs.rng.uniform(0, 2 * np.pi)

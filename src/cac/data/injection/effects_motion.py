@@ -1,6 +1,6 @@
-"""Defects that take the region from its place: it vanishes, jumps along its path, or comes apart into two.
+"""Effects that move the region away: it vanishes, jumps along its path, or splits in two.
 
-Where it was, the background is filled in (`fill.py`).
+The background behind it is filled in (`fill.py`).
 """
 
 import numpy as np
@@ -13,7 +13,7 @@ Offset = tuple[int, int]  # x and y, in pixels
 
 
 def vanishing(inputs: EffectInput) -> list[Layer]:
-    """The region is gone; at low severity it is only see-through."""
+    """The region vanishes; at low severity it is only transparent."""
     donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
     strength = 0.35 + 0.65 * inputs.severity
     layers = []
@@ -24,7 +24,7 @@ def vanishing(inputs: EffectInput) -> list[Layer]:
 
 
 def teleport(inputs: EffectInput) -> list[Layer]:
-    """The region is ahead of where it should be, or behind: shifted along its motion, further with severity."""
+    """The region jumps forward or back along its motion, further with severity."""
     offset = _along_motion(inputs, (0.5 + 1.3 * inputs.severity) * inputs.region.radius)
     donor = find_donor(inputs.frames, inputs.region, (inputs.first, inputs.last))
     return [_moved(inputs, t, donor, [(inputs.region.mask(t), offset)]) for t in inputs.times]
@@ -45,7 +45,7 @@ def object_split(inputs: EffectInput) -> list[Layer]:
 
 
 def _moved(inputs: EffectInput, t: int, donor: Offset, parts: list[tuple[np.ndarray, Offset]]) -> Layer:
-    """Return frame `t` with the region's place filled and each part (mask, offset) put where it goes."""
+    """Return frame `t` with the region filled in and each part (mask, offset) drawn at its offset."""
     frame, hole = inputs.frames[t], inputs.region.mask(t)
     pixels = mix_textures(frame, fill_hole(frame, hole, donor), hole)
     shown = np.zeros_like(hole)
@@ -58,9 +58,9 @@ def _moved(inputs: EffectInput, t: int, donor: Offset, parts: list[tuple[np.ndar
 
 
 def _along_motion(inputs: EffectInput, distance: float) -> Offset:
-    """Return the offset (x, y) of this length along the region's path, forward or back, that stays more in the frame.
+    """Return the offset (x, y) of this length along the region's path, in the direction that stays more in the frame.
 
-    Something that hardly moves is shifted in a random direction.
+    A region that hardly moves is shifted in a random direction.
     """
     step = (inputs.region.centres[inputs.last] - inputs.region.centres[inputs.first]).astype(float)
     if np.linalg.norm(step) < 2:

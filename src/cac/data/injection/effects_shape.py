@@ -1,6 +1,6 @@
-"""Defects that bend the picture: a part that grows, an outline that runs like wax, a surface that trembles.
+"""Effects that warp the picture: a part that grows, an outline that melts, a texture that jitters.
 
-The bend fades out towards the region's edge, so there is no seam; pixels are only moved, never made up.
+The warp fades out towards the region's edge, so there is no seam. Pixels are only moved, never invented.
 """
 
 import cv2
@@ -22,7 +22,7 @@ def stretched_part(inputs: EffectInput) -> list[Layer]:
         pull = 0.7 * reach * grown * bump
         dx = -xs * 0.55 * grown * bump - np.float32(np.cos(angle)) * pull
         dy = -ys * 0.55 * grown * bump - np.float32(np.sin(angle)) * pull
-        layers.append(_bent(inputs, t, mask, dx, dy))
+        layers.append(_warped(inputs, t, mask, dx, dy))
     return layers
 
 
@@ -36,12 +36,12 @@ def melted_body(inputs: EffectInput) -> list[Layer]:
         pace = 0.6 + 0.4 * np.sin(waves * np.pi * xs / reach + phase)
         run = reach * 0.9 * inputs.severity * (0.3 + 0.7 * inputs.progress(t)) * pace
         sway = 0.25 * reach * inputs.severity * np.sin(np.pi * ys / reach + phase)
-        layers.append(_bent(inputs, t, mask, sway.astype(np.float32), -run.astype(np.float32)))
+        layers.append(_warped(inputs, t, mask, sway.astype(np.float32), -run.astype(np.float32)))
     return layers
 
 
 def texture_jitter(inputs: EffectInput) -> list[Layer]:
-    """The surface is bent at random, anew in every frame, by one to a few pixels; its outline stays."""
+    """The texture is warped at random in every frame, by one to a few pixels; the outline stays."""
     height, width = inputs.frames.shape[1:3]
     size = 0.14 * inputs.region.radius * inputs.severity + 0.4
     cells = max(2, round(min(height, width) / (0.5 * inputs.region.radius)))
@@ -50,7 +50,7 @@ def texture_jitter(inputs: EffectInput) -> list[Layer]:
         mask = inputs.region.mask(t)
         fields = inputs.rng.standard_normal((2, cells, cells)).astype(np.float32)
         dx, dy = (cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC) * size for field in fields)
-        layers.append(_bent(inputs, t, mask, dx, dy))
+        layers.append(_warped(inputs, t, mask, dx, dy))
     return layers
 
 
@@ -62,8 +62,8 @@ def _around(inputs: EffectInput, t: int) -> tuple[np.ndarray, np.ndarray, np.nda
     return inputs.region.mask(t), xs - np.float32(x), ys - np.float32(y)
 
 
-def _bent(inputs: EffectInput, t: int, mask: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> Layer:
-    """Return the frame bent inside the mask. The bend itself fades, and the mask only ends it where it is near none."""
+def _warped(inputs: EffectInput, t: int, mask: np.ndarray, dx: np.ndarray, dy: np.ndarray) -> Layer:
+    """Return the frame warped inside the mask. The warp fades out; the mask only ends it where it is almost zero."""
     fade = cv2.GaussianBlur(mask, (0, 0), max(1.0, 0.1 * inputs.region.radius))
     support = np.clip(mask * 4, 0, 1)
     return Layer(warp_image(inputs.frames[t], dx * fade, dy * fade), support, mask)

@@ -1,8 +1,8 @@
-"""Defects of text: letters that are no letters, a word back to front, letters that keep changing.
+"""Effects on text: garbled letters, a mirrored word, letters that keep changing.
 
-Ordinary videos seldom hold legible text, and finding it would need a detector. So a caption is laid over both twins for
-the whole segment; it is intact in the clean one, and in the other spoilt within the window. Severity sets how many
-letters are spoilt and, on both twins alike, how strongly the caption stands out.
+Ordinary videos seldom show legible text, and finding it would need a detector. So a caption is drawn over both twins
+for the whole segment; it is intact in the clean clip and defective within the window of the other. Severity sets how
+many letters are affected and, in both twins alike, the caption's contrast.
 """
 
 from collections.abc import Callable
@@ -29,7 +29,7 @@ WORDS = (
     "SCHOOL",
 )
 _LETTERS = "ABCDEFGHJKLNPRSZ"
-_BLUR = 0.5  # pixels; lettering as soft as the footage around it
+_BLUR = 0.5  # pixels; makes letters as soft as the footage
 _CHANGE_EVERY = 2  # frames between two wordings of a text that shifts
 
 CaptionFrames = Callable[[int], np.ndarray]
@@ -66,7 +66,7 @@ def draw_caption(size: tuple[int, int], severity: float, rng: np.random.Generato
 
 
 def render_caption(caption: Caption, letters: list[np.ndarray] | None = None) -> np.ndarray:
-    """Return the plate as grey values in [0, 255], float32; `letters` takes the place of the word's own."""
+    """Return the caption as grey values in [0, 255], float32; `letters` replace those of the word."""
     inks = letters if letters is not None else [render_letter(char, caption.height) for char in caption.word]
     gap = np.zeros((caption.height, max(1, caption.height // 12)), np.float32)
     row = np.concatenate([part for ink in inks for part in (gap, ink)] + [gap], axis=1)
@@ -96,7 +96,7 @@ def caption_layer(frame: np.ndarray, caption: Caption, image: np.ndarray) -> Lay
 
 
 def garbled_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
-    """Some letters, all at full severity, become shapes that are no letters, the same for the whole window."""
+    """Some letters (all at full severity) become shapes that are not letters, the same for the whole window."""
     inks = [render_letter(char, caption.height) for char in caption.word]
     for place in _affected_letters(caption, severity, rng):
         inks[place] = _pseudo_letter(inks[place], str(rng.choice(list(_LETTERS))), rng)
@@ -105,13 +105,13 @@ def garbled_text(caption: Caption, severity: float, rng: np.random.Generator) ->
 
 
 def mirrored_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
-    """The word is back to front; severity shows only in how strongly the caption stands out."""
+    """The word is mirrored; severity changes only the caption's contrast."""
     image = np.ascontiguousarray(render_caption(caption)[:, ::-1])
     return lambda _: image
 
 
 def shifting_text(caption: Caption, severity: float, rng: np.random.Generator) -> CaptionFrames:
-    """Some letters, all at full severity, are others every second frame."""
+    """Some letters (all at full severity) change every second frame."""
     places, seed = _affected_letters(caption, severity, rng), int(rng.integers(1 << 30))
 
     def render_frame(number: int) -> np.ndarray:
@@ -127,7 +127,7 @@ def shifting_text(caption: Caption, severity: float, rng: np.random.Generator) -
 
 
 def _affected_letters(caption: Caption, severity: float, rng: np.random.Generator) -> list[int]:
-    """Return which letters are spoilt: more with severity, and those of a lower severity among them."""
+    """Return the indices of the affected letters: more with severity, including those of a lower severity."""
     order = rng.permutation(len(caption.word))
     return sorted(int(place) for place in order[: max(1, round(severity * len(caption.word)))])
 

@@ -1,6 +1,6 @@
-"""Defects of a region's time: it stands still, runs backwards, or runs too fast, while the rest goes on.
+"""Effects on a region's time: it freezes, runs backwards, or runs too fast, while the rest plays normally.
 
-The region is shown as it was in another frame and where it was then; its own place is filled in (`fill.py`).
+The region is shown as in another frame, where it was then; its current position is filled in (`fill.py`).
 """
 
 from collections.abc import Callable
@@ -11,17 +11,17 @@ from cac.data.injection.effect import EffectInput
 from cac.data.injection.fill import fill_hole, find_donor
 from cac.data.injection.layers import Layer, mix_textures
 
-FASTEST = 2.5  # times the own speed, of a speed jump at full severity
+FASTEST = 2.5  # times the normal speed, of a speed jump at full severity
 
 
 def frozen_region(inputs: EffectInput) -> list[Layer]:
-    """The region stands still: for the whole window at full severity, in short holds at a low one."""
+    """The region freezes: for the whole window at full severity, in short holds at a low one."""
     hold = max(2, round(inputs.severity * inputs.length))
     return _retimed(inputs, lambda t: inputs.first - 1 + (t - inputs.first) // hold * hold)
 
 
 def reversed_motion(inputs: EffectInput) -> list[Layer]:
-    """The region goes back the way it came, at its own speed at full severity, slower at a low one."""
+    """The region moves backwards, at its normal speed at full severity, slower at a low one."""
     return _retimed(inputs, lambda t: inputs.first - round((t - inputs.first + 1) * inputs.severity))
 
 

@@ -1,7 +1,7 @@
-"""Fill the place of something that is taken away, so that it looks like what is around it.
+"""Fill the hole that a removed region leaves, so that it looks like its surroundings.
 
-Inpainting alone leaves a smooth blot, which is a sign of its own. So it gives only the slow changes of colour; the fine
-texture is that of a place beside the hole, the same place in every frame of the window.
+Inpainting alone leaves a smooth spot, which is an artefact itself. So inpainting gives only the slow changes of colour;
+the fine texture is copied from beside the hole, from the same offset in every frame of the window.
 """
 
 import cv2
@@ -15,9 +15,9 @@ _HOLE = 0.02
 
 
 def find_donor(frames: np.ndarray, region: Region, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the offset (x, y), in pixels, of the place beside the region whose colours suit it best.
+    """Return the offset (x, y), in pixels, of the patch beside the region whose colours fit best.
 
-    It is judged in the window's first and last frame; one that leaves the frame is taken only for want of a better.
+    Patches are compared in the window's first and last frame; one that leaves the frame is a last resort.
     """
     best, chosen = np.inf, (0, 0)
     for distance in _DISTANCES:
@@ -42,7 +42,7 @@ def _cost(frame: np.ndarray, region: Region, t: int, offset: tuple[int, int]) ->
 
 
 def fill_hole(frame: np.ndarray, mask: np.ndarray, donor: tuple[int, int]) -> np.ndarray:
-    """Return the frame, float32, with the mask's support filled; `donor` is the offset fine texture is taken from."""
+    """Return the frame, float32, with the mask's support filled; `donor` is the offset of the fine texture."""
     hole = (mask > _HOLE).astype(np.uint8)
     if not hole.any():
         return frame.astype(np.float32)
@@ -56,7 +56,7 @@ def fill_hole(frame: np.ndarray, mask: np.ndarray, donor: tuple[int, int]) -> np
 
 
 def _inpainted(frame: np.ndarray, hole: np.ndarray) -> np.ndarray:
-    """Inpaint at half size: only slow changes are wanted of it, and it costs a quarter."""
+    """Inpaint at half size: only slow changes are used, and it costs a quarter."""
     half = (frame.shape[1] // 2, frame.shape[0] // 2)
     small = cv2.resize(frame, half, interpolation=cv2.INTER_AREA)
     small_hole = (cv2.resize(hole * 255, half, interpolation=cv2.INTER_AREA) > 0).astype(np.uint8)

@@ -1,7 +1,6 @@
-"""A defect as layers: new pixels for a frame and a soft mask that says where they are seen.
+"""Layers: new pixels of a frame and a soft mask that says where they are visible.
 
-Outside of its mask a layer changes no pixel, whatever its pixels are: this is where the promise is kept that twins are
-identical outside window and region.
+Outside its mask a layer changes no pixel, so twins are identical outside window and region.
 """
 
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from cac.schema.geometry import Box
 
 _VISIBLE = 0.25  # of a mask's peak; the fringe of a feathered edge is not part of the box
-_FINE = 1.5  # pixels; what is finer counts as texture when two pictures are mixed
+_FINE = 1.5  # pixels; finer detail counts as texture when two pictures are mixed
 
 
 @dataclass(frozen=True)
@@ -22,7 +21,7 @@ class Layer:
     Attributes:
         pixels: (height, width, 3), in [0, 255], any number type.
         mask: float32 (height, width) in [0, 1].
-        shown: where a person sees that something is wrong, if that is not the whole mask.
+        visible: where the defect is visible, if that is not the whole mask.
     """
 
     pixels: np.ndarray
@@ -38,9 +37,9 @@ def blend(frame: np.ndarray, layer: Layer) -> np.ndarray:
 
 
 def mix_textures(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Return the frame with `pixels` mixed in by `weight` in [0, 1], float32, as sharp and noisy as the two are.
+    """Return the frame with `pixels` mixed in by `weight` in [0, 1], float32, as sharp and noisy as both.
 
-    A plain mean of two textures is smoother than either, which would show where something was mixed.
+    A plain mean of two textures is smoother than either, which would be an artefact.
     """
     one, other, share = frame.astype(np.float32), pixels.astype(np.float32), weight[..., None]
     slow_one, slow_other = (cv2.GaussianBlur(image, (0, 0), _FINE) for image in (one, other))
@@ -55,7 +54,7 @@ def mix_layer(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> Laye
 
 
 def layer_box(layer: Layer) -> Box:
-    """Return the box, normalised to [0, 1], of where the layer is seen.
+    """Return the box, normalised to [0, 1], of where the layer is visible.
 
     Raises:
         ValueError: the mask is empty.
@@ -69,7 +68,7 @@ def layer_box(layer: Layer) -> Box:
 
 
 def shift_image(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
-    """Return the image moved by whole pixels (x, y); what comes in from outside is its mirror image."""
+    """Return the image shifted by whole pixels (x, y), reflected at the border."""
     x, y = int(offset[0]), int(offset[1])
     pad = max(abs(x), abs(y))
     if pad == 0:
@@ -80,7 +79,7 @@ def shift_image(image: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
 
 
 def shift_mask(mask: np.ndarray, offset: tuple[int, int]) -> np.ndarray:
-    """Return a mask moved by whole pixels (x, y); nothing comes in from outside."""
+    """Return a mask shifted by whole pixels (x, y), zero at the border."""
     height, width = mask.shape
     x, y = int(np.clip(offset[0], -width, width)), int(np.clip(offset[1], -height, height))
     moved = np.zeros_like(mask)

@@ -1,8 +1,8 @@
-"""The leak check: can clean clips be told from defective ones without looking at what they show?
+"""The leak check: can clean and defective clips be distinguished by artefacts, without looking at the content?
 
-Two simple classifiers see only the features of `leak_features.py`. They are cross-validated so that a pair, and all
-pairs of the same footage, are either learnt from or judged: else a clean clip is known again by its scene, which is no
-trace. Twins without traces give an AUROC near 0.5. Left out: mending anything.
+Two simple classifiers use only the features of `leak_features.py`. Cross-validation keeps a pair, and all pairs of the
+same footage, in one fold: otherwise a clip could be recognised by its scene. Twins without artefacts give an AUROC near
+0.5. Out of scope: repairs.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from cac.errors import CacError
 from cac.io.progress import track
 from cac.schema.annotations import Clip, read_clips
 
-MAX_AUROC = 0.6  # AUROC that must not be passed
+MAX_AUROC = 0.6  # of a dataset that passes
 MIN_PAIRS = 10
 _FOLDS = 5
 _ROUNDS = 5
@@ -25,15 +25,15 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class LeakResult:
-    """How well the better of the classifiers tells the twins apart.
+    """How well the better of the two classifiers distinguishes the twins.
 
     Attributes:
         auroc: out of fold, in [0, 1].
         low, high: its 95 % bootstrap interval over groups of pairs.
-        classifier: which was the better.
-        pairs: how many were judged.
-        by_leaf: the same AUROC on the pairs of each leaf; few pairs say little.
-        telling: the features that tell most by themselves, with their AUROC turned to at least 0.5.
+        classifier: the name of the better one.
+        pairs: number of pairs.
+        by_leaf: AUROC on the pairs of each leaf; few pairs give a noisy value.
+        telling: the most predictive single features, with their AUROC, flipped to at least 0.5.
     """
 
     auroc: float
@@ -46,12 +46,12 @@ class LeakResult:
 
     @property
     def passed(self) -> bool:
-        """Whether the bar is kept."""
+        """Whether the AUROC is at most `MAX_AUROC`."""
         return self.auroc <= MAX_AUROC
 
 
 def leak_check(dataset: Path, seed: int = 0) -> LeakResult:
-    """Judge the pairs of a dataset folder.
+    """Run the check on the pairs of a dataset folder.
 
     Raises:
         CacError: there are fewer than ten pairs, or a file cannot be decoded.
@@ -92,7 +92,7 @@ def auroc(labels: np.ndarray, scores: np.ndarray) -> float:
 
 
 def _features(dataset: Path, pairs: Sequence[tuple[Clip, Clip]]) -> tuple[list[str], np.ndarray]:
-    """Return the names of the features, and their values: a row for each clean clip, followed by its twin's."""
+    """Return the names of the features, and their values: a row for each clean clip, followed by that of its twin."""
     from cac.data.injection.leak_features import clip_features
 
     rows = []
@@ -121,9 +121,9 @@ def _classifiers(seed: int) -> dict[str, object]:
 
 
 def _out_of_fold(model: object, values: np.ndarray, labels: np.ndarray, groups: np.ndarray, seed: int) -> np.ndarray:
-    """Return the chance of being defective that each clip is given by models that saw no pair of its group.
+    """Return each clip's probability of being defective, from models that saw no pair of its group.
 
-    It is the mean over several ways of dealing the groups to folds: a single one is much a matter of luck.
+    It is the mean over several random assignments of groups to folds, because a single one varies much.
     """
     from sklearn.model_selection import GroupKFold, cross_val_predict
 

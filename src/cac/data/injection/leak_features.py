@@ -1,7 +1,7 @@
-"""What a lazy detector would look at: how a clip was compressed, its sharpness and noise, seams at the boxes.
+"""Features that reveal artefacts without looking at the content: compression, sharpness, noise, seams at the boxes.
 
-None of these numbers knows what a clip shows. If they tell clean clips from defective ones, the injector left traces,
-and a model would learn the traces instead of the defects. Left out: the classifier (`leak_check.py`).
+If they distinguish clean from defective clips, the injector left artefacts, and a model would learn these instead of
+the defects. Out of scope: the classifier (`leak_check.py`).
 """
 
 from pathlib import Path
@@ -14,7 +14,7 @@ from cac.video.decode import decode
 
 _EPSILON = 1e-3
 _BLOCK = 8
-_STEP = 2  # every second frame is looked at
+_STEP = 2  # every second frame is used
 
 
 def clip_features(dataset: Path, clip: Clip, anomaly: Anomaly) -> dict[str, float]:
@@ -98,7 +98,7 @@ def _stillness(grey: np.ndarray) -> dict[str, float]:
 def _seams(grey: np.ndarray, anomaly: Anomaly) -> dict[str, float]:
     """Steps across the borders of the boxes and noise inside them, against what is around; means over the window.
 
-    How these change in time is left out: it would tell whether the box follows what it holds, which is no trace.
+    Changes over time are not used: they would show whether the box follows its content, which is not an artefact.
     """
     height, width = grey.shape[1:]
     across, noise = [], []

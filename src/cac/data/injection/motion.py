@@ -1,6 +1,6 @@
-"""What moves in a segment: dense optical flow, the camera's share of it, and what is left, the things' own motion.
+"""Motion in a segment: dense optical flow, the camera's part of it, and the rest, the motion of objects.
 
-Flow is in pixels a frame. Left out: which moving place is taken (`region.py`).
+Flow is in pixels a frame. Out of scope: which moving region is chosen (`region.py`).
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ class Motion:
     """Flow of a segment of n frames.
 
     Attributes:
-        flow: float32 (n - 1, height, width, 2): where each pixel goes, as (x, y), from a frame to the next.
-        object_motion: float32 (n - 1, height, width): length of the flow that is not the camera's.
+        flow: float32 (n - 1, height, width, 2): motion of each pixel, as (x, y), from a frame to the next.
+        object_motion: float32 (n - 1, height, width): length of the flow without the camera's part.
     """
 
     flow: np.ndarray
@@ -41,7 +41,7 @@ def measure_motion(frames: np.ndarray) -> Motion:
 
 
 def camera_flow(field: np.ndarray) -> np.ndarray:
-    """Return the flow (height, width, 2) of an affine motion that most of the field agrees with."""
+    """Return the flow (height, width, 2) of the affine motion that fits most of the field."""
     height, width = field.shape[:2]
     ys, xs = np.mgrid[0:height:_GRID, 0:width:_GRID]
     places = np.stack([np.ones(xs.size), xs.ravel() / width, ys.ravel() / height], axis=1)

@@ -1,8 +1,8 @@
-"""Ordinary video files made uniform: upright, at a constant frame rate, and no larger than asked for.
+"""Normalise ordinary video files: upright, at a constant frame rate, and of limited size.
 
-Frames come one at a time, so that a file of any length needs the memory of a few frames. Rotation that the file only
-notes is carried out; a variable frame rate is resampled by holding frames. What was done is kept as notes. Left out:
-sound, and every judgement whether the content is of use.
+Frames are read one at a time, so that a file of any length needs the memory of a few frames. Rotation metadata is
+applied; a variable frame rate is resampled by repeating frames. Changes are kept as notes. Out of scope: sound, and
+whether the content is useful.
 """
 
 from collections.abc import Iterator
@@ -24,12 +24,12 @@ _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays text
 
 @dataclass
 class NormalisedVideo:
-    """A file as it is read: iterate over `frames()` once.
+    """A file that is normalised while it is read: iterate over `frames()` once.
 
     Attributes:
         path: the file.
         fps: the constant rate of the frames given, at most `MAX_RATE`.
-        notes: what was changed, in words; complete when the frames are all read.
+        notes: what was changed, in words; complete when all frames are read.
     """
 
     path: Path
@@ -41,11 +41,11 @@ class NormalisedVideo:
         """Yield frames, uint8 (height, width, 3), upright, the longer side at most `size` and both sides even.
 
         Raises:
-            CacError: the file is no video, is cut off, holds no frame, or its frames are too large.
+            CacError: the file is not a video, is truncated, has no frame, or its frames are too large.
         """
         import av
 
-        # No protocol is allowed: what is inside of the file, a playlist for one, may not open another.
+        # No protocol is allowed: the file's content, such as a playlist, must not open another file.
         closed = {"protocol_whitelist": "none"}
         try:
             with self.path.open("rb") as file, av.open(file, options=closed, metadata_errors="replace") as container:
@@ -58,7 +58,7 @@ class NormalisedVideo:
 
     def _resampled(self, container: Any, stream: Any) -> Iterator[np.ndarray]:
         if stream.codec_context is None:
-            raise CacError(f"{self.path} has a codec that is not known. Encode it anew, as H.264 for instance.")
+            raise CacError(f"{self.path} has an unknown codec. Encode it again, for example as H.264.")
         self._check_size(stream.codec_context.width, stream.codec_context.height)
         rate = self._source_rate(stream)
         self.fps = self._constant_rate(stream, rate)
@@ -75,11 +75,11 @@ class NormalisedVideo:
             yield held
 
     def _source_rate(self, stream: Any) -> float:
-        """Return the first rate the file tells that can be true; a gap in the time stamps spoils the average."""
-        told = (stream.average_rate, stream.guessed_rate, stream.base_rate)
-        usable = [float(rate) for rate in told if rate and 0.5 <= rate <= 1000]
+        """Return the first plausible rate of the file; a gap in the time stamps makes the average wrong."""
+        rates = (stream.average_rate, stream.guessed_rate, stream.base_rate)
+        usable = [float(rate) for rate in rates if rate and 0.5 <= rate <= 1000]
         if not usable:
-            raise CacError(f"{self.path} tells no usable frame rate. Encode it anew with a constant rate.")
+            raise CacError(f"{self.path} has no usable frame rate. Encode it again with a constant rate.")
         return usable[0]
 
     def _constant_rate(self, stream: Any, rate: float) -> float:

@@ -1,6 +1,6 @@
-"""One pair: a segment as it is, the same segment with a defect, and the annotation of the defect.
+"""One pair: a segment, the same segment with a defect, the annotation of the defect, and the pair's id.
 
-Window, region and details are drawn from the generator that is given, so the same inputs give the same pair. Left out:
+Window, region and details are drawn from the given generator, so the same inputs give the same pair. Out of scope:
 files, and which leaf a segment gets (`batch.py`).
 """
 
@@ -20,17 +20,17 @@ from cac.schema.annotations import Anomaly, FrameBox
 from cac.schema.geometry import rounded_box
 from cac.schema.taxonomy import family_of
 
-MARGIN = 2  # frames at both ends that stay free of the defect
+MARGIN = 2  # frames at both ends without the defect
 MIN_WINDOW = 6  # frames
 FADE_FRAMES = 2  # frames at both ends of the window in which the defect comes and goes
 MAX_WINDOW_RATIO = 0.4  # share of the segment
-MIN_CHANGE = 1.5  # mean change of the grey levels inside the mask, of 255; below it nobody sees the defect
+MIN_CHANGE = 1.5  # mean change of the grey levels inside the mask, of 255; below it the defect is invisible
 MIN_SEVERITY = 0.2
 
 
 @dataclass(frozen=True)
 class DefectRequest:
-    """What is to be made: the leaf, and how strong, in (0, 1]."""
+    """The defect to make: its leaf, and its severity in (0, 1]."""
 
     leaf: str
     severity: float
@@ -38,7 +38,7 @@ class DefectRequest:
 
 @dataclass(frozen=True)
 class Pair:
-    """Twins, uint8 (n, height, width, 3) each, and what the second one's defect is."""
+    """Twins, uint8 (n, height, width, 3) each, and the second one's anomaly."""
 
     clean: np.ndarray
     defective: np.ndarray
@@ -49,7 +49,7 @@ def make_pair(frames: np.ndarray, motion: Motion, fps: float, request: DefectReq
     """Return the pair of a segment.
 
     Raises:
-        NoRegionError: the segment holds no region of use for this leaf, or nobody would see the defect.
+        NoRegionError: the segment has no suitable region for this leaf, or the defect would be invisible.
     """
     if request.leaf in TEXT_DEFECTS:
         clean, layers = _text(frames, request, rng)
@@ -73,7 +73,7 @@ def _on_region(
 
 
 def _text(frames: np.ndarray, request: DefectRequest, rng: np.random.Generator) -> tuple[np.ndarray, dict[int, Layer]]:
-    """Return the segment with a caption, and the layers that spoil it."""
+    """Return the segment with a caption, and the layers that make it defective."""
     first, last = _draw_window(len(frames), None, rng)
     caption = draw_caption((frames.shape[2], frames.shape[1]), request.severity, rng)
     render_frame = TEXT_DEFECTS[request.leaf](caption, request.severity, rng)
@@ -98,7 +98,7 @@ def _draw_window(count: int, spec: EffectSpec | None, rng: np.random.Generator) 
 def _fade_in_and_out(layers: dict[int, Layer]) -> dict[int, Layer]:
     """Return the layers weaker towards the window's ends, over `FADE_FRAMES` frames.
 
-    A hard start and end cost the coder a burst of bits, which alone would give the defect away.
+    An abrupt start or end costs the codec a burst of bits, which alone would reveal the defect.
     """
     first, last = min(layers), max(layers)
     strength = {t: np.float32(min(1.0, (min(t - first, last - t) + 1) / (FADE_FRAMES + 1))) for t in layers}
@@ -123,7 +123,7 @@ def _annotate(request: DefectRequest, layers: dict[int, Layer], fps: float) -> A
     return Anomaly(
         family=family_of(request.leaf),
         leaf=request.leaf,
-        window=(round(first / fps, 7), round((last + 1) / fps, 7)),  # validation forgives a millionth
+        window=(round(first / fps, 7), round((last + 1) / fps, 7)),  # validation tolerates a millionth
         boxes=boxes,
         saliency=round(request.severity, 3),
     )
@@ -138,13 +138,13 @@ def name_pair(file: str, digest: str, segment: int, number: int) -> str:
 
 
 def video_of(pair_id: str) -> str | None:
-    """Return which video a pair was cut from; None if the injector would not call a pair so."""
+    """Return the video that a pair was cut from; None if the id is not the injector's."""
     found = _PAIR.fullmatch(pair_id)
     return found["video"] if found else None
 
 
 def segment_of(pair_id: str) -> str | None:
-    """Return which segment of which video a pair was made of; None if the injector would not call a pair so."""
+    """Return the video and segment that a pair was made of; None if the id is not the injector's."""
     found = _PAIR.fullmatch(pair_id)
     return found["segment"] if found else None
 

@@ -1,7 +1,7 @@
-"""The region a defect is made in: chosen where something moves of its own, and followed through the segment.
+"""The region a defect is made in: chosen where an object moves, and tracked through the segment.
 
-A region is a soft shape and its centre in each frame. Centres are whole pixels, so that what is cut out and put back is
-not blurred. Left out: what is done to the region.
+A region is a soft shape and its centre in each frame. Centres are whole pixels, so that copying the region does not
+blur it. Out of scope: what is done to the region.
 """
 
 from dataclasses import dataclass
@@ -13,18 +13,18 @@ from cac.data.injection.motion import Motion
 
 MIN_VISIBLE = 0.6  # share of the shape that must lie in the frame
 _CANDIDATES = 6
-_NEARLY = 0.6  # of the best score; a place with less may be the rim of the same thing
+_NEARLY = 0.6  # of the best score; a position with less may be the edge of the same object
 _MIN_TEXTURE = 8.0  # standard deviation of grey levels inside; in flat areas no edit shows
 _RADII = (0.17, 0.27)  # of the frame's shorter side
 
 
 class NoRegionError(Exception):
-    """No region of this segment is of use; the text says why."""
+    """No region of this segment is suitable; the message says why."""
 
 
 @dataclass(frozen=True)
 class Region:
-    """A soft shape that is followed.
+    """A soft shape that is tracked.
 
     Attributes:
         shape: float32 (height, width) in [0, 1], odd sides, its middle the centre.
@@ -51,7 +51,7 @@ class Region:
         return float(self.mask(t, offset).sum() / self.shape.sum())
 
     def travel(self, first: int, last: int) -> float:
-        """Return how far the centre gets from where it is in frame `first` until frame `last`, in pixels."""
+        """Return the largest distance of the centre from its position in frame `first`, until `last`, in pixels."""
         away = self.centres[first : last + 1] - self.centres[first]
         return float(np.linalg.norm(away, axis=1).max())
 
@@ -69,11 +69,11 @@ def paste_shape(shape: np.ndarray, centre: tuple[int, int], size: tuple[int, int
 
 
 def choose_region(
-    frames: np.ndarray, motion: Motion, window: tuple[int, int], path: float, rng: np.random.Generator
+    frames: np.ndarray, motion: Motion, window: tuple[int, int], min_travel: float, rng: np.random.Generator
 ) -> Region:
-    """Return a region that moves of its own in the window's frames [first, last], or else is rich in texture.
+    """Return a region of a moving object in the window's frames [first, last], or else of rich texture.
 
-    `path` is how far it must get within the window, as a share of its radius.
+    `min_travel` is how far it must move within the window, in radii.
 
     Raises:
         NoRegionError: every candidate is flat, leaves the frame within the window, or does not get far enough.
@@ -85,7 +85,7 @@ def choose_region(
     reasons = []
     for x, y in _peaks(score, radii, rng):
         region = follow(_shape(frames[first], motion.flow[first], (x, y), radii), (x, y), first, motion.flow)
-        reason = _reason_unusable(region, frames, window, path)
+        reason = _reason_unusable(region, frames, window, min_travel)
         if reason is None:
             return region
         reasons.append(reason)
@@ -93,7 +93,7 @@ def choose_region(
 
 
 def follow(shape: np.ndarray, centre: tuple[int, int], start: int, flow: np.ndarray) -> Region:
-    """Return the region that is at `centre` in frame `start`, carried along the flow to both ends of the segment."""
+    """Return the region at `centre` in frame `start`, tracked along the flow to both ends of the segment."""
     height, width = flow.shape[1:3]
     centres = np.zeros((len(flow) + 1, 2))
     centres[start] = centre
@@ -125,7 +125,7 @@ def _score(frame: np.ndarray, own: np.ndarray, radii: np.ndarray) -> np.ndarray:
 
 
 def _peaks(score: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> list[tuple[int, int]]:
-    """Return the best places (x, y), apart from each other; the first is drawn from those nearly as good."""
+    """Return the best positions (x, y), apart from each other; the first is drawn from those nearly as good."""
     left, peaks, values = score.copy(), [], []
     apart = (int(1.5 * radii[0]), int(1.5 * radii[1]))
     for _ in range(_CANDIDATES):
@@ -142,7 +142,7 @@ def _peaks(score: np.ndarray, radii: np.ndarray, rng: np.random.Generator) -> li
 
 
 def _shape(frame: np.ndarray, field: np.ndarray, centre: tuple[int, int], radii: np.ndarray) -> np.ndarray:
-    """Return a soft shape: the thing at the centre where its outline can be found, else an ellipse."""
+    """Return a soft shape: the object at the centre if its outline can be found, else an ellipse."""
     half = np.ceil(radii * 1.8).astype(int)
     ys, xs = np.mgrid[-half[1] : half[1] + 1, -half[0] : half[0] + 1].astype(np.float32)
     distance = np.hypot(xs / radii[0], ys / radii[1])
@@ -158,7 +158,7 @@ def _shape(frame: np.ndarray, field: np.ndarray, centre: tuple[int, int], radii:
 
 
 def _outlined(patch: np.ndarray, around: np.ndarray, distance: np.ndarray) -> np.ndarray:
-    """Return what belongs together with the patch's middle, by colour and by motion: booleans (height, width)."""
+    """Return the object in the patch's middle, by colour and motion: booleans (height, width)."""
     core = np.median(around[distance < 0.4], axis=0)
     unlike = np.linalg.norm(around - core, axis=-1) > max(0.6, 0.6 * float(np.linalg.norm(core)))
     labels = np.full(distance.shape, cv2.GC_PR_BGD, np.uint8)
@@ -175,13 +175,13 @@ def _outlined(patch: np.ndarray, around: np.ndarray, distance: np.ndarray) -> np
     return (parts == middle) if middle else np.zeros(distance.shape, dtype=bool)
 
 
-def _reason_unusable(region: Region, frames: np.ndarray, window: tuple[int, int], path: float) -> str | None:
+def _reason_unusable(region: Region, frames: np.ndarray, window: tuple[int, int], min_travel: float) -> str | None:
     first, last = window
     if min(region.visible(t) for t in range(first, last + 1)) < MIN_VISIBLE:
         return "what moves leaves the frame"
     grey = cv2.cvtColor(frames[first], cv2.COLOR_RGB2GRAY)
     if grey[region.mask(first) > 0.5].std() < _MIN_TEXTURE:
         return "what moves is flat, without texture"
-    if region.travel(first, last) < path * region.radius:
+    if region.travel(first, last) < min_travel * region.radius:
         return "nothing moves far enough"
     return None

@@ -1,4 +1,4 @@
-"""What came of an injection, file by file: nothing that was refused goes without a reason."""
+"""The report of an injection, file by file; every refusal has a reason."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -17,8 +17,8 @@ class FileReport:
         file: its path in the folder.
         segments: how many it was cut into.
         pairs: how many were made of it.
-        reason: why it ended early or gave nothing; None where there was no trouble.
-        notes: what was changed to make it uniform.
+        reason: why it ended early or gave no pair; None if there was no problem.
+        notes: what normalisation changed.
     """
 
     file: str
@@ -29,7 +29,7 @@ class FileReport:
 
     @property
     def status(self) -> Status:
-        """Whether anything came of it."""
+        """Whether pairs were made of it."""
         if self.pairs == 0:
             return "refused"
         return "used" if self.reason is None else "partly used"
@@ -37,7 +37,7 @@ class FileReport:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A segment, or one leaf in it, that was not made. `leaf` is None where the whole segment is of no use."""
+    """A segment, or one leaf in it, that was refused. `leaf` is None if the whole segment was."""
 
     file: str
     segment: int
@@ -51,7 +51,7 @@ class InjectionReport:
 
     Attributes:
         files: one for each file, in the order of their names.
-        refusals: what was not made of those that could be read.
+        refusals: segments and leaves of readable files that were refused.
         leaves: leaf → pairs made.
         notes: on the dataset as a whole.
     """
@@ -67,7 +67,7 @@ class InjectionReport:
         return sum(one.pairs for one in self.files)
 
     def to_dict(self) -> dict[str, object]:
-        """Return the report as plain values, with how often each reason to refuse came up."""
+        """Return the report as plain values, with the count of each reason."""
         return {
             "pairs": self.pairs,
             "leaves": dict(sorted(self.leaves.items())),
@@ -79,7 +79,7 @@ class InjectionReport:
 
 
 def report_rows(report: InjectionReport) -> list[list[str]]:
-    """Return the report as rows of text: file, status, segments, pairs, refused, and what is to be said of it."""
+    """Return the report as rows of text: file, status, segments, pairs, refused, and remarks."""
     rows = []
     for one in report.files:
         own = [refusal.reason for refusal in report.refusals if refusal.file == one.file]

@@ -1,6 +1,6 @@
-"""Cut a video into segments of a few seconds that hold no scene cut.
+"""Cut a video into segments of a few seconds without scene cuts.
 
-Left out: reading files (`data/injection/normalise.py`) and what is done with a segment.
+Out of scope: reading files (`normalise.py`), and what is done with a segment.
 """
 
 from collections.abc import Iterable, Iterator
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-MIN_FRAMES = 16  # frames; a window needs room and still frames around it
+MIN_FRAMES = 16  # frames; a window needs frames around it
 _THUMB = (32, 32)
 _CUT = 28.0  # mean difference of two frames' thumbnails, of 255
 _CUT_RATIO = 3.0  # and how many times that of the two frames before
@@ -17,8 +17,8 @@ _CUT_RATIO = 3.0  # and how many times that of the two frames before
 def cut_segments(frames: Iterable[np.ndarray], longest: int) -> Iterator[np.ndarray]:
     """Yield segments, uint8 (frames, height, width, 3), of at most `longest` frames, in order.
 
-    A scene cut ends a segment early, and so does a change of the frame's size. Short ones are yielded too: whoever asks
-    says why a segment is of no use.
+    A scene cut ends a segment early, and so does a change of the frame's size. Short ones are yielded
+    too; the caller refuses them with a reason.
     """
     kept: list[np.ndarray] = []
     before, usual = None, 0.0

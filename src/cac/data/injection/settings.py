@@ -1,4 +1,4 @@
-"""What a person can set of an injection, and the bounds that keep memory and meaning in order."""
+"""Settings of an injection, with the bounds that limit memory and keep them meaningful."""
 
 from dataclasses import dataclass
 
@@ -16,14 +16,14 @@ class InjectionSettings:
 
     Attributes:
         seed: the same folder and seed give the same bytes.
-        pairs_per_clip: pairs that are tried of each segment.
-        leaves: the defects made, in turns within their families.
-        val_ratio, test_ratio: shares of the source videos.
-        segment_seconds: the longest a segment is.
+        pairs_per_clip: pairs to try of each segment.
+        leaves: the defects to make, cycling within their families.
+        val_ratio, test_ratio: ratios of the source videos.
+        segment_seconds: the maximum length of a segment.
         size: the longer side of the clips, in pixels; smaller videos are not enlarged.
 
     Raises:
-        CacError: a value is out of its bounds.
+        CacError: a value is out of bounds.
     """
 
     seed: int = 7

@@ -1,1 +1,1 @@
-"""The embedded sample dataset: scenes drawn with and without an anomaly, rendered to the byte."""
+"""The embedded sample dataset: procedural scenes, their defects and distractors, rendered to video."""

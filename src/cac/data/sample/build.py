@@ -1,7 +1,7 @@
 """Build the embedded sample dataset: procedural scenes as mp4, each anomalous clip with its clean twin.
 
-The same settings give the same bytes on any machine, so a fresh clone rebuilds exactly what `data.dvc` names and needs
-no remote. An interrupted build leaves no half dataset (`data/atomic_dataset.py`).
+The same settings give the same bytes on any machine, so that a fresh clone rebuilds exactly what `data.dvc` names and
+needs no remote. An interrupted build leaves no partial dataset (`atomic_dataset.py`).
 """
 
 import hashlib
@@ -27,15 +27,15 @@ from cac.video.encode import encode
 
 SOURCE = "procedural"
 SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
-MARGIN = 2  # frames at both ends that stay free of the anomaly
+MARGIN = 2  # frames at both ends without the anomaly
 SCENE_TRIES = 40
 FIRST_SHIFTED = 100_000  # scenes from this number on are of the shifted style
-MAX_COVERED = 0.25  # share of the anomaly that other actors may hide
+MAX_COVERED = 0.25  # ratio of the anomaly that other actors may hide
 
 
 @dataclass(frozen=True)
 class Pair:
-    """A scene with its anomaly and without; the distractors are in both."""
+    """A scene with and without its anomaly; the distractors are in both."""
 
     clean: Scene
     anomalous: Scene
@@ -44,10 +44,10 @@ class Pair:
 
 
 def build_dataset(out: Path, params: Params) -> None:
-    """Render the dataset into `out`, replacing what is there.
+    """Render the dataset into `out`, replacing an earlier one.
 
     Raises:
-        CacError: `out` cannot be written, or holds something that is no dataset.
+        CacError: `out` cannot be written, or holds something other than a dataset.
     """
     with new_dataset(out) as folder:
         _render(folder, params)
@@ -65,7 +65,7 @@ def _render(folder: Path, params: Params) -> None:
 
 
 def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
-    """Make pair number `index`; leaves take turns within families, and families take turns, so that all are even.
+    """Make pair number `index`; families and the leaves of each are cycled through, so that all are equally frequent.
 
     Scenes are redrawn until other actors hide little of the anomaly.
     """
@@ -130,7 +130,7 @@ def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, inde
     frames = pair.clean.render()
     clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), frames, settings)
     clean = clean.model_copy(update={"distractors": pair.distractors})
-    odd = [box.frame for box in pair.anomaly.boxes]  # elsewhere the twins are alike
+    odd = [box.frame for box in pair.anomaly.boxes]  # in other frames the twins are equal
     frames[odd] = pair.anomalous.render(odd)
     anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), frames, settings)
     return [anomalous.model_copy(update={"anomalies": (pair.anomaly,), "distractors": pair.distractors}), clean]

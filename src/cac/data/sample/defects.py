@@ -1,7 +1,7 @@
 """The anomalies of procedural scenes: each leaf as an edit of one actor's states inside a window of frames.
 
-An edit changes nothing outside its window, so the clean scene is the exact twin. Severity in (0, 1] sets how far it
-goes and is kept as the annotation's saliency. It leaves out which scenes get which leaf (`build.py`).
+An edit changes nothing outside its window, so the clean scene is the exact twin. Severity in (0, 1] sets its strength
+and is kept as the annotation's saliency. Out of scope: which scenes get which leaf (`build.py`).
 """
 
 import math
@@ -19,7 +19,7 @@ from cac.schema.taxonomy import family_of
 
 @dataclass(frozen=True)
 class Edit:
-    """What a defect function is given: the actor's states from frame `first` on, and the scene they belong to."""
+    """The input of a defect function: the actor's states from frame `first` on, and the scene they belong to."""
 
     states: tuple[ActorState, ...]
     first: int
@@ -30,7 +30,7 @@ class Edit:
 
 @dataclass(frozen=True)
 class Defect:
-    """How to make one leaf: the kinds of actor it befalls, whether it needs a wall, and the edit."""
+    """How to make one leaf: the kinds of actor it applies to, whether it needs a wall, and the edit."""
 
     kinds: tuple[str, ...]
     apply: Callable[[Edit], list[ActorState]]

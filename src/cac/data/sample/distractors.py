@@ -1,11 +1,10 @@
-"""Distractors: what changes in a procedural scene for a while and is as it should be.
+"""Distractors: harmless changes in a procedural scene that must not be flagged.
 
-Were every change an anomaly, whoever finds changes would pass for a judge of videos. Each distractor is easily taken
-for an anomaly: a lamp that lights up for a colour swap, a cloud's shadow likewise, a visitor for something that
-vanishes, a body that comes nearer for a jump in size, one that turns for a change of shape, a creature that lies down
-for one without legs, a board that shows another word for a garbled one. They are the same in both twins and leave the
-actor alone that the anomaly befalls. The module leaves out anomalies (`defects.py`) and how often there is a
-distractor (`build.py`).
+If every change were an anomaly, detecting changes would be enough to judge a video. Each distractor resembles an
+anomaly: a lamp that lights up or a cloud's shadow resembles a colour swap, a visitor something that vanishes, a body
+that comes nearer a jump in size, one that turns a change of shape, a creature that lies down one without legs, a board
+that shows another word a garbled one. They are the same in both twins and never change the anomalous actor. Out of
+scope: anomalies (`defects.py`) and how often there is a distractor (`build.py`).
 """
 
 import math
@@ -26,11 +25,11 @@ _SOLIDS = (*SOLIDS, *SHIFTED_SOLIDS)
 
 @dataclass(frozen=True)
 class Happening:
-    """A scene in which something ordinary happens.
+    """A scene with a distractor.
 
     Attributes:
         scene: the scene.
-        subject: where the actor that was left alone is among its actors now.
+        subject: the new index of the actor that was not changed.
         name: one of `DISTRACTORS`.
         first: the first frame of it.
         last: the last one.
@@ -45,7 +44,7 @@ class Happening:
 
 @dataclass(frozen=True)
 class _Change:
-    """What a distractor is drawn from: frames [first, last] of a scene whose actor `subject` is left alone."""
+    """The input of a distractor: frames [first, last] of a scene whose actor `subject` must not change."""
 
     rng: np.random.Generator
     scene: Scene

@@ -1,7 +1,7 @@
 """Drawing of procedural scenes: from actor states to RGB frames, and the extent of each actor.
 
-Everything is drawn with integer-friendly primitives at twice the size and averaged down, so a frame depends on nothing
-but its states. It leaves out what moves where (`scenes.py`) and what goes wrong (`defects.py`).
+Everything is drawn at twice the size and averaged down, so a frame depends on its states only. Out of scope: motion
+(`scenes.py`) and anomalies (`defects.py`).
 """
 
 import math

@@ -1,8 +1,7 @@
-"""Procedural scenes: what is there and how it moves, physically plausible and without any anomaly.
+"""Procedural scenes: objects and their motion, physically plausible and without any anomaly.
 
 Balls fall and bounce, solids slide and turn at the edges, creatures walk, signs stand or drift; nothing enters a wall.
-It leaves out drawing (`render.py`), what changes for a while as it should (`distractors.py`) and anomalies
-(`defects.py`).
+Out of scope: drawing (`render.py`), harmless changes (`distractors.py`) and anomalies (`defects.py`).
 """
 
 import math

@@ -1,1 +1,1 @@
-"""Is a dataset fit to train on? Facts of every clip, checks on them (Great Expectations), and the report."""
+"""Data validation: facts of every clip, the checks on them, drift, near duplicates and annotator agreement."""

@@ -1,8 +1,8 @@
-"""What each of several annotators said of a clip, beside the annotation that was made of it.
+"""How far several annotators of the same clip agree.
 
-`annotations.jsonl` holds the one annotation that is trained on. A dataset may have `opinions.jsonl` too: one opinion a
-line, of one annotator on one clip, with no anomalies if she found none. Nothing but validation reads it. Left out:
-making one annotation of several, which takes a person.
+`annotations.jsonl` holds the one annotation of a clip that is trained on. A dataset may also have `opinions.jsonl`: one
+annotator's opinion on one clip a line, with no anomalies if the annotator found none. Only validation reads it. Out of
+scope: making one annotation of several, which takes a person.
 """
 
 import json
@@ -35,7 +35,7 @@ WHERE opinion_problem IS NULL AND line NOT IN
 
 
 class Opinion(BaseModel):
-    """What one annotator said of one clip."""
+    """One annotator's annotations of one clip."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -50,11 +50,11 @@ class Opinion(BaseModel):
 
 
 def record_agreement(dataset: Path, table: FactsTable, min_agreement: float) -> dict[str, object] | None:
-    """Read the opinions into the table, note clips on which two annotators agree less than `least`, and count.
+    """Read the opinions into the table and note clips on which two annotators agree less than `min_agreement`.
 
     Returns:
-        How many opinions and annotators there are, the clips with several, and over all pairs of opinions on a clip the
-        mean agreement (`agreement`) and the share with the same verdict; None if the dataset has no opinions.
+        The numbers of opinions, annotators and clips with several opinions; over all pairs of opinions on a clip, the
+        mean agreement (`agreement`) and the ratio with the same verdict. None if the dataset has no opinions.
 
     Raises:
         CacError: the file cannot be read.
@@ -73,10 +73,10 @@ def record_agreement(dataset: Path, table: FactsTable, min_agreement: float) -> 
 
 
 def agreement(first: Sequence[tuple[Family, Window]], second: Sequence[tuple[Family, Window]]) -> float:
-    """Return how far two opinions, each a family and a window an anomaly, agree, from 0 to 1.
+    """Return the agreement of two opinions, given as (family, window) of each anomaly, from 0 to 1.
 
-    Both clean: 1. Else the intersection over union of the windows, taken over the families (windows of different
-    families do not overlap); so 0 if only one of them found anything, or each another family.
+    1 if both are clean, else the intersection over union of the windows over all families; windows of different
+    families do not overlap. So it is 0 if only one annotator found an anomaly, or each found another family.
     """
     families = {family for family, _ in (*first, *second)}
     if not families:
@@ -92,7 +92,7 @@ def _shifted(said: Sequence[tuple[Family, Window]], shift: dict[Family, float]) 
 
 
 def _read(line: bytes | None, number: int) -> tuple[str | None, str | None, str | None, str | None]:
-    """Return clip_id, annotator, what was said as JSON, and what is wrong with the line."""
+    """Return clip_id, annotator, the anomalies as JSON, and what is wrong with the line."""
     if line is None:
         return None, None, None, f"line {number}: longer than {MAX_BYTES >> 20} MiB"
     try:
@@ -124,7 +124,7 @@ def _note_disagreement(table: FactsTable, min_agreement: float) -> dict[str, obj
 
 
 def _by_clip(table: FactsTable) -> Iterator[tuple[str, list[tuple[str, list[list[Any]]]]]]:
-    """Yield (clip_id, [(annotator, what she said)]), one clip after another."""
+    """Yield (clip_id, [(annotator, anomalies)]), one clip after another."""
     rows = table.select("SELECT clip_id, annotator, said FROM opinions WHERE opinion_problem IS NULL "
                         "ORDER BY clip_id, annotator")  # fmt: skip
     for clip_id, group in groupby(rows, key=lambda row: row[0]):

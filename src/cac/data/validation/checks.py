@@ -1,9 +1,9 @@
 """The data checks as Great Expectations suites: what is asserted on the facts, and running it.
 
-Two suites: a failure in `blocking` stops the pipeline, one in `warning` is only reported. Context and suites live in
-memory and are built from this code on each run; only built-in expectations are used, on the columns of
-`data/validation/facts_table.py`, in SQL, so that no number of clips is too large. Left out: computing facts, and what becomes of
-the outcomes (`data/validation/validate.py`).
+A failure in the suite `blocking` stops the pipeline; one in `warning` is only reported. Context and suites live in
+memory and are built by this code on each run. Only built-in expectations are used, on the columns of `facts_table.py`,
+in SQL, so that any number of clips can be checked. Out of scope: computing facts, and acting on the outcomes
+(`validate.py`).
 """
 
 import os
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 Suite = Literal["blocking", "warning"]
 Table = Literal["clips", "opinions", "drift"]
-# Of the checks on each clip: clips of the world have no twin, looks may deceive, and annotators may disagree.
+# Of the checks on each clip: recorded clips have no twin, similar clips may differ, and annotators may disagree.
 WARNINGS = ("pair", "mp4", "near_duplicate", "annotators")
 
 # Fixed, so that the same data gives the same pages: a DVC output must not hold the time it was made.
@@ -46,7 +46,7 @@ _FAILING = {
 class Check:
     """One assertion: `expectation` with `arguments` on `column` of `table`, in all rows or those `where` selects.
 
-    `expected` says in words what is asserted.
+    `expected` describes the assertion in words.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a check: how many rows failed it, or the value measured by a check on the dataset as a whole."""
+    """The result of a check: how many rows failed it, or the value that a check on the whole dataset measured."""
 
     check: Check
     passed: bool
@@ -71,7 +71,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Scope:
-    """What there is to judge: the video files or only the manifest, opinions, and measures that may have drifted."""
+    """What can be checked: whether video files and opinions are, and which measures drift is known of."""
 
     files: bool = True
     opinions: bool = False
@@ -79,7 +79,7 @@ class Scope:
 
 
 def list_checks(params: Validation, scope: Scope) -> list[Check]:
-    """Return the checks that can be judged, in the order they are reported."""
+    """Return the checks of this scope, in the order they are reported."""
     of_clips = {suite: [] for suite in get_args(Suite)}  # type: dict[str, list[Check]]
     for name, expected in EXPECTED.items():
         if (scope.files or name not in FILE_CHECKS) and (scope.opinions or name != "annotators"):
@@ -165,7 +165,7 @@ def _condition(check: Check) -> str:
 
 
 def _context(docs: Path) -> "AbstractDataContext":
-    """Return a context in memory that sends nothing home, shows no progress bars and has one site."""
+    """Return a context in memory without telemetry and progress bars, and with one site."""
     os.environ["GX_ANALYTICS_ENABLED"] = "False"
     import great_expectations as gx
     from great_expectations.data_context.types.base import (
@@ -195,7 +195,7 @@ def _run_suite(
 
     suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=[_expectation(check) for check in checks]))
     definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
-    # A summary has the first rows at fault; all of them are had from the table, one at a time.
+    # A summary has only the first failing rows; all of them are read from the table, one at a time.
     result = definition.run(result_format="SUMMARY", run_id=RunIdentifier(run_name=_RUN_NAME, run_time=_RUN_TIME))
     return {config.meta["check"]: one for one in result.results if (config := one.expectation_config)}
 

@@ -1,10 +1,9 @@
 """Facts of an annotated dataset, one row a manifest line: what the data checks are asserted on.
 
-Each clip's file is hashed and decoded once and compared with its annotation; what disagrees is kept as a sentence under
-the name of the check it fails. A check that cannot be judged because an earlier one failed (the boxes' frames of a file
-that does not decode) finds nothing. Lines are taken one at a time. Left out on purpose: what needs more than one line
-(`data/validation/facts_table.py`), bounds on the dataset as a whole and the verdict (`data/validation/checks.py`), and every repair: nothing
-here is written or guessed.
+Each clip's file is hashed and decoded once and compared with its annotation. A difference is kept as a sentence under
+the name of the check that it fails. A check that depends on one that failed (the boxes' frames of a file that does not
+decode) finds nothing. Lines are processed one at a time. Out of scope: facts that need several lines
+(`facts_table.py`), bounds on the whole dataset and the verdict (`checks.py`), and repairs.
 """
 
 import json
@@ -58,9 +57,9 @@ _LONGEST = 1000  # characters of a sentence or a name
 
 @dataclass
 class ClipFacts:
-    """What is known of one manifest line. `clip` is None if the line is no valid clip.
+    """Facts of one manifest line. `clip` is None if the line is not a valid clip.
 
-    `clip_id`, `path` and `pair_id` are read from an invalid line too where they can be, so that findings name the clip.
+    `clip_id`, `path` and `pair_id` are also read from an invalid line where possible, so that findings name the clip.
     """
 
     line: int
@@ -96,8 +95,7 @@ def iter_facts(dataset: Path, max_side: int | None) -> Iterator[ClipFacts]:
 
     Args:
         dataset: the dataset's folder.
-        max_side: of a frame, in pixels; None if no file is to be opened. Contents are then taken to be what the
-            annotations say.
+        max_side: of a frame, in pixels; None opens no file and takes the contents from the annotations.
 
     Raises:
         CacError: the dataset folder or its manifest is missing, cannot be read, or is empty.
@@ -144,13 +142,13 @@ def _read_line(line: bytes | None, number: int) -> ClipFacts:
 
 
 def truncate(text: str) -> str:
-    """Return a text that can be written and read: not endless, and without halves of characters."""
+    """Return a text of limited length without lone surrogates, so that it can be written to a file."""
     whole = text.encode("utf-8", "backslashreplace").decode()
     return whole if len(whole) <= _LONGEST else f"{whole[:_LONGEST]}… ({len(whole)} characters)"
 
 
 def _read_names(line: bytes) -> dict[str, str | None]:
-    """Return the names an invalid line still tells."""
+    """Return the names that can be read from an invalid line."""
     try:
         values = json.loads(line)
     except (ValueError, RecursionError):
@@ -180,7 +178,7 @@ def _check_clip(facts: ClipFacts, clip: Clip, dataset: Path, max_side: int | Non
 
 
 def _note(facts: ClipFacts, check: str, problems: Iterable[str | None]) -> None:
-    """Keep the first few problems, if any, as one sentence."""
+    """Keep the first few problems, if there are any, as one sentence."""
     found = (problem for problem in problems if problem)
     first = list(islice(found, _SHOWN))
     if first:
@@ -203,7 +201,7 @@ def _box_problem(frame: int, box: tuple[float, float, float, float]) -> str | No
 
 
 def _probe_file(facts: ClipFacts, clip: Clip, path: Path, max_side: int) -> VideoProbe | None:
-    """Hash and decode the clip's file; return what it shows, or None with the problem noted."""
+    """Hash and decode the clip's file; return the probe, or None after noting the problem."""
     try:
         with open_clip(path) as file:
             facts.file_sha256 = sha256_of(file)
@@ -239,7 +237,7 @@ def _compare_with_file(facts: ClipFacts, clip: Clip, probe: VideoProbe) -> None:
 
 
 def _check_box_frames(facts: ClipFacts, clip: Clip) -> None:
-    """Hold each anomaly's boxes against the frames of its window, if window, rate and count can be trusted."""
+    """Compare each anomaly's boxes with the frames of its window, if window, rate and count are valid."""
     if {"windows", "fps", "frame_count"} & facts.problems.keys():
         return
     inside = [window_frames(anomaly, clip.fps, clip.frame_count) for anomaly in clip.anomalies]

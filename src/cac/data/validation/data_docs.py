@@ -1,9 +1,8 @@
 """Great Expectations' Data Docs without what changes from run to run, so that the same data gives the same pages.
 
 Three things vary in its pages: the load time of the batch, a time stamp in the logo's address, and a random id in
-fold-out elements (the id of the block around it is unique already). Left out: the run's own time, fixed by
-`data/validation/checks.py`. The module subclasses Great Expectations' classes and so imports it at the top: import it inside
-functions only.
+fold-out elements (the id of the block around it is unique already). Out of scope: the run's own time, which `checks.py`
+fixes. The module subclasses classes of Great Expectations and imports it at the top: import it inside functions only.
 """
 
 from typing import Any, cast

@@ -1,10 +1,10 @@
-"""How a dataset differs from an earlier version of it: shares of families, durations, windows, box sizes.
+"""How a dataset differs from an earlier version: ratios of families, durations, windows, box sizes.
 
-Both are read a clip at a time and kept as counts. Numbers are counted in bins one per cent wide, so quantiles are right
-to half a per cent. The drift of a share is the difference of the shares of clips; that of numbers is the largest gap
-between their two cumulative shares (the two-sample Kolmogorov-Smirnov statistic, on the bins). Both say how large a
-part of the data is elsewhere than before, from 0 to 1. Left out: whether that is too much (`data/validation/checks.py`), and
-which clips it is (`cac data diff`).
+Both are read one clip at a time and kept as counts. Numbers are counted in bins one per cent wide, so quantiles are
+exact to half a per cent. The drift of a ratio is the difference of the two ratios of clips. The drift of numbers is the
+two-sample Kolmogorov-Smirnov statistic on the bins: the largest gap between the two cumulative distributions. Both are
+from 0 to 1 and say how large a part of the data has moved. Out of scope: whether that is too much (`checks.py`), and
+which clips changed (`cac data diff`).
 """
 
 import math
@@ -28,19 +28,19 @@ Value = float | dict[str, float] | None
 
 
 class Histogram:
-    """How often numbers occur, in bins one per cent wide."""
+    """Counts of numbers in bins one per cent wide."""
 
     def __init__(self) -> None:
-        """Start without a number."""
+        """Start empty."""
         self.bins: Counter[int] = Counter()
 
     def add(self, value: float) -> None:
-        """Count a number; one that is not finite is left out."""
+        """Count a number; numbers that are not finite are skipped."""
         if math.isfinite(value):
             self.bins[round(math.log(value) / _BIN) if value > 0 else _NOTHING] += 1
 
     def quantiles(self) -> dict[str, float] | None:
-        """Return the 5th, 50th and 95th percentile; None of no number."""
+        """Return the 5th, 50th and 95th percentile; None if there is no number."""
         total = self.bins.total()
         if not total:
             return None
@@ -69,7 +69,7 @@ def largest_gap(a: Histogram, b: Histogram) -> float | None:
 
 @dataclass
 class DatasetProfile:
-    """A dataset as its distributions; a clip counts once for each family it shows."""
+    """The distributions of a dataset; a clip counts once for each family it shows."""
 
     clips: int = 0
     counts: Counter[str] = field(default_factory=Counter)
@@ -96,7 +96,7 @@ def profile_of(clips: Iterable[Clip]) -> DatasetProfile:
 
 @dataclass(frozen=True)
 class Reference:
-    """The earlier version that drift is measured from, and how it is called."""
+    """The earlier version that drift is measured from, and its name."""
 
     name: str
     profile: DatasetProfile
@@ -113,7 +113,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Drift:
-    """One measure before and after. Shares are of the clips; numbers are told by quantiles.
+    """One measure before and after: a ratio of the clips, or the quantiles of numbers.
 
     `drift` is from 0 to 1, and None where one of the versions has nothing to measure.
     """
@@ -125,8 +125,8 @@ class Drift:
 
 
 def measure_drift(before: DatasetProfile, after: DatasetProfile) -> list[Drift]:
-    """Return how far each of `MEASURES` moved; `after` may be empty."""
-    return [_drift_of_numbers(name, before, after) if name in NUMBERS else _drift_of_share(name, before, after)
+    """Return the drift of each of `MEASURES`; `after` may be empty."""
+    return [_drift_of_numbers(name, before, after) if name in NUMBERS else _drift_of_ratio(name, before, after)
             for name in MEASURES]  # fmt: skip
 
 
@@ -135,10 +135,10 @@ def _drift_of_numbers(name: str, before: DatasetProfile, after: DatasetProfile) 
     return Drift(name, old.quantiles(), new.quantiles(), _rounded(largest_gap(old, new)))
 
 
-def _drift_of_share(name: str, before: DatasetProfile, after: DatasetProfile) -> Drift:
+def _drift_of_ratio(name: str, before: DatasetProfile, after: DatasetProfile) -> Drift:
     old, new = (one.counts[name] / one.clips if one.clips else None for one in (before, after))
-    moved = None if old is None or new is None else abs(new - old)
-    return Drift(name, _rounded(old), _rounded(new), _rounded(moved))
+    change = None if old is None or new is None else abs(new - old)
+    return Drift(name, _rounded(old), _rounded(new), _rounded(change))
 
 
 def _rounded(value: float | None) -> float | None:

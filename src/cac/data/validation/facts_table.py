@@ -1,8 +1,8 @@
-"""The facts of all clips as a table in a temporary SQLite file, so that any number of them fits into memory.
+"""The facts of all clips as a table in a temporary SQLite file, so that memory does not limit their number.
 
-Great Expectations asks this table in SQL, and so do the checks that compare lines: pairs, leaks between splits. Text is
-escaped for HTML on its way in and back on its way out, because Data Docs write the values they show into HTML as they
-are. Left out: what is asserted (`data/validation/checks.py`).
+Great Expectations queries this table in SQL, and so do the checks that compare lines: pairs, and leaks between splits.
+Text is HTML-escaped on insert and unescaped on select, because Data Docs write values into HTML unescaped. Out of
+scope: what is asserted (`checks.py`).
 """
 
 import html
@@ -48,7 +48,7 @@ UPDATE clips SET {check}_problem = found.problem FROM (
 
 
 class FactsTable:
-    """The table; a context manager, because the file goes when it is left. `path` is where SQLite has it."""
+    """The table, as a context manager that deletes the file on exit. `path` is the SQLite file."""
 
     def __init__(self) -> None:
         """Make an empty table in the folder for temporary files (`TMPDIR`); a clip takes about half a kilobyte."""
@@ -75,7 +75,7 @@ class FactsTable:
         self._database.execute(f"INSERT INTO clips VALUES ({marks})", [_escaped(row[name]) for name in _COLUMNS])
 
     def compare_lines(self) -> None:
-        """Note what needs more than one line: pairs that are none, pairs and contents in more than one split."""
+        """Note problems that need several lines: incomplete pairs, and pairs and contents in more than one split."""
         self._database.executescript(_INDEXES)
         self._database.execute(_PAIRS)
         for check, key in (("pair_leak", "pair_id"), ("file_leak", "file_sha256")):
@@ -88,7 +88,7 @@ class FactsTable:
         yield from self.select(f"SELECT line, {column} FROM clips WHERE {column} IS NOT NULL ORDER BY line")
 
     def note(self, line: int, check: str, problem: str) -> None:
-        """Note a problem of a clip, behind those that the check found before."""
+        """Append a problem to those that the check found for this clip."""
         self._database.execute(
             f"UPDATE clips SET {check}_problem = iif({check}_problem IS NULL, ?1, {check}_problem || '; ' || ?1) "
             "WHERE line = ?2", (_escaped(problem), line))  # fmt: skip
@@ -103,7 +103,7 @@ class FactsTable:
         self._database.execute(query, [_escaped(value) for value in values])
 
     def commit(self) -> None:
-        """Let others see the changes."""
+        """Commit the changes."""
         self._database.commit()
 
 
@@ -116,7 +116,7 @@ def _pair_problem(pair_id: str, clean: float, clips: int) -> str:
 
 
 class _SplitList:
-    """An aggregate of SQLite: which clips are in which split, the first few by name."""
+    """SQLite aggregate: which clips are in which split; only the first few are named."""
 
     def __init__(self) -> None:
         self._first: list[str] = []
@@ -135,7 +135,7 @@ class _SplitList:
 
 
 def gather_facts(dataset: Path, max_side: int = 4096) -> list[ClipFacts]:
-    """Return the facts of every manifest line, with what its pair and copies in other splits tell, all in memory.
+    """Return the facts of every manifest line in memory, including problems of pairs and of copies in other splits.
 
     Raises:
         CacError: as `iter_facts`.

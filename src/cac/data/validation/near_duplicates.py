@@ -1,7 +1,7 @@
-"""Clips of different splits that look the same, noted in the table of facts.
+"""Near-duplicate clips in different splits, noted in the table of facts.
 
-Clips of one pair or with the same content are left to the checks `pair_leak` and `file_leak`. Left out: how looks are
-compared (`data/validation/perceptual_hash.py`).
+The checks `pair_leak` and `file_leak` handle clips of one pair and clips with the same content. Out of scope: the
+comparison (`perceptual_hash.py`).
 """
 
 from cac.data.validation.facts_table import FactsTable

@@ -1,9 +1,9 @@
-"""Perceptual hashes: what a clip looks like in 1024 bits, and which clips of different splits look the same.
+"""Perceptual hashes: a clip's appearance in 1024 bits, and near duplicates between splits.
 
-Difference hash (Krawetz 2013, "Kind of Like That"): a frame is shrunk to 17 x 16 grey pixels, and each bit says whether
-a pixel is clearly brighter than the one to its left: by more than what coding adds to a flat surface. Four frames
-spread over the clip make 1024 bits; the distance of two clips is the share of bits in which they differ. It survives
-another size, codec or quality, not a crop, a mirror image or another cut of the same video. Left out: decoding.
+Difference hash (Krawetz 2013, "Kind of Like That"): a frame is shrunk to 17 x 16 grey pixels. Each bit says whether a
+pixel is brighter than its left neighbour by more than coding noise. Four frames spread over the clip make 1024 bits.
+The distance of two clips is the ratio of differing bits. It is robust to another size, codec or quality, but not to a
+crop, a mirror image or another cut of the same video. Out of scope: decoding.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FRAMES = 4  # of a clip
 WIDTH, HEIGHT = 17, 16  # of a shrunk frame, pixels
-MIN_DIFFERENCE = 6  # grey levels of 255; with 0 a clip encoded anew differed in as many bits as another clip
+MIN_DIFFERENCE = 6  # grey levels of 255; with 0, encoding a clip again changed as many bits as taking another clip
 BITS = FRAMES * (WIDTH - 1) * HEIGHT
 
 _BLOCK = 512  # clips of one split that are compared at once with as many of another; a word of each takes 2 MB
@@ -33,14 +33,14 @@ def perceptual_hash(frames: "Sequence[np.ndarray]") -> bytes:
 
 
 def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: float) -> Iterator[tuple[int, int, float]]:
-    """Yield (clip, other, distance) of each clip whose nearest of the other splits is at most `most` away.
+    """Yield (clip, other, distance) of each clip whose nearest clip in another split is at most `most` away.
 
-    Every clip is compared with every clip of the other splits, so the time grows with the square of their number; 150
-    bytes a clip are held. Of equally near clips the first is taken.
+    Every clip is compared with every clip of the other splits, so the time grows with the square of their number; it
+    takes 150 bytes of memory a clip. Of equally near clips the first is returned.
 
     Args:
         clips: (number, split, hash).
-        most: share of bits, from 0 to 1.
+        most: ratio of differing bits, from 0 to 1.
     """
     import numpy as np
 
@@ -60,7 +60,7 @@ def nearest_of_other_splits(clips: "Iterable[tuple[int, str, bytes]]", most: flo
 
 
 class _SplitHashes:
-    """The clips of one split: numbers, hashes, and for each the nearest clip so far and how many bits differ."""
+    """The clips of one split: numbers, hashes, and for each the nearest clip so far and its distance in bits."""
 
     def __init__(self, numbers: "np.ndarray", hashes: "np.ndarray"):
         import numpy as np
@@ -69,8 +69,8 @@ class _SplitHashes:
         self.nearest = np.zeros(len(numbers), np.int64)
         self.distances = np.full(len(numbers), BITS + 1, np.uint16)
 
-    def take(self, rows: slice, differing: "np.ndarray", numbers: "np.ndarray") -> None:
-        """Take the differing bits of some rows, (rows, numbers), to the clips of these numbers."""
+    def update(self, rows: slice, differing: "np.ndarray", numbers: "np.ndarray") -> None:
+        """Update the nearest clips of some rows with the differing bits, (rows, numbers), to the clips `numbers`."""
         least = differing.min(axis=1)
         nearer = least < self.distances[rows]
         self.distances[rows][nearer] = least[nearer]
@@ -89,5 +89,5 @@ def _compare_splits(side: _SplitHashes, other: _SplitHashes) -> None:
             differing = np.zeros((len(a), len(b)), np.uint16)
             for word in range(a.shape[1]):
                 differing += np.bitwise_count(a[:, None, word] ^ b[None, :, word])
-            side.take(rows, differing, other.numbers[columns])
-            other.take(columns, differing.T, side.numbers[rows])
+            side.update(rows, differing, other.numbers[columns])
+            other.update(columns, differing.T, side.numbers[rows])

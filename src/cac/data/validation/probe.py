@@ -1,8 +1,8 @@
-"""One look at a clip's file: its hash, what it says of itself, its timing, its rotation, and its perceptual hash.
+"""Probe a clip's file: container, size, frame count, timing, rotation and perceptual hash.
 
-The file is opened once, by us, and FFmpeg gets nothing but its bytes: a playlist that names other files or addresses
-opens none of them. Frames come one at a time, and what is too large is not decoded at all. Left out: comparing with
-the annotation (`data/validation/clip_facts.py`).
+The file is opened once by this code, and FFmpeg gets only its bytes, so that a playlist cannot open other files or
+addresses. Frames are decoded one at a time, and files with too large frames are not decoded. Out of scope: comparing
+with the annotation (`clip_facts.py`).
 """
 
 import hashlib
@@ -32,15 +32,15 @@ class Undecodable(CacError):
 
 @dataclass(frozen=True)
 class VideoProbe:
-    """What a file shows.
+    """Properties of a video file.
 
     Attributes:
         info: frame rate (the average), frame count, and the size of the first frame.
         container: FFmpeg's name of the container format.
-        is_constant: whether the frames follow one another evenly.
-        is_one_size: whether all frames have the size of the first.
-        quarter_turns: by how many quarter turns anticlockwise players show it.
-        perceptual_hash: None if the number of frames is not the one that was announced.
+        is_constant: whether the frame rate is constant.
+        is_one_size: whether all frames have the same size.
+        quarter_turns: rotation that players apply, in quarter turns anticlockwise.
+        perceptual_hash: None if the number of frames is not the annotated one.
     """
 
     info: VideoInfo
@@ -52,7 +52,7 @@ class VideoProbe:
 
 
 def sha256_of(file: BufferedReader) -> str:
-    """Return the SHA-256 of an open file in hexadecimal digits, and go back to its start."""
+    """Return the SHA-256 of an open file in hexadecimal digits, and rewind it."""
     file.seek(0)
     digest = hashlib.file_digest(file, "sha256").hexdigest()
     file.seek(0)
@@ -63,8 +63,8 @@ def open_clip(path: Path) -> BufferedReader:
     """Open a regular file.
 
     Raises:
-        OSError: it is missing, no regular file (a pipe would be waited for), or unreadable.
-        ValueError: the name is none that a file can have.
+        OSError: it is missing, not a regular file (a pipe would block), or unreadable.
+        ValueError: the name is not a valid file name.
     """
     if path.exists() and not path.is_file():
         raise OSError(None, "not a file")
@@ -76,7 +76,7 @@ def probe_video(file: BufferedReader, frame_count: int, max_side: int) -> VideoP
 
     Args:
         file: open at its start.
-        frame_count: how many frames it is said to have; the perceptual hash is of frames spread over as many.
+        frame_count: the annotated number of frames; the perceptual hash samples frames over it.
         max_side: of a frame, in pixels.
 
     Raises:
@@ -86,7 +86,7 @@ def probe_video(file: BufferedReader, frame_count: int, max_side: int) -> VideoP
     import av
 
     try:
-        # No protocol is allowed: what is inside of the file may not open another.
+        # No protocol is allowed: the file's content must not open another file.
         with av.open(file, options={"protocol_whitelist": "none"}) as container:
             if not container.streams.video or container.format.name in _TEXT_ART:
                 raise Undecodable("has no video stream")
@@ -138,7 +138,7 @@ def _shrink(frame: Any, shrinker: Any) -> "np.ndarray":
 
 
 class FrameTiming:
-    """Whether frames follow one another evenly, by their times in ticks of the file's clock, seen one after another."""
+    """Whether the frame rate is constant, from the frames' times in ticks of the file's clock, added one by one."""
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -148,7 +148,7 @@ class FrameTiming:
         self._steps = 0
 
     def add(self, time: int | None) -> None:
-        """Take the next frame's time, in the order in which frames are shown; None if the file does not tell it."""
+        """Add the next frame's time, in display order; None if the file does not have it."""
         if time is None:
             self._known = False
             return

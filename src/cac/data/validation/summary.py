@@ -1,6 +1,6 @@
-"""A dataset in numbers, counted clip by clip: clips, splits, families, leaves and durations.
+"""Counts of a dataset: clips, splits, families, leaves and durations.
 
-Left out: distributions (`data/validation/drift.py`, `cac data stats`).
+Out of scope: distributions (`drift.py`, `cac data stats`).
 """
 
 import math
@@ -26,7 +26,7 @@ class Summary:
     total: float = 0.0
 
     def add(self, clip: Clip | None) -> None:
-        """Count a clip, or a line that is none."""
+        """Count a clip, or an invalid line (None)."""
         if clip is None:
             self.invalid_lines += 1
             return

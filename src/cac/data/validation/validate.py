@@ -1,10 +1,9 @@
-"""Data validation: is this dataset fit to train on?
+"""Data validation: is this dataset fit for training?
 
-Reads the manifest line by line, holds every clip against its file, asserts the checks of `data/validation/checks.py` and writes
-what came of it: `result.json` (every check, what was not checked, and the dataset in numbers), `failures.jsonl` (one
-finding a line, only if there are any) and Great Expectations' Data Docs in `data_docs/`. The same dataset gives the
-same bytes, and memory does not grow with it but for the hashes of what clips look like. Left out on purpose: repairing
-anything, and judging what the frames show.
+Reads the manifest line by line, compares every clip with its file, runs the checks of `checks.py` and writes
+`result.json` (every check, what was not checked, and the dataset in numbers), `failures.jsonl` (one finding a line,
+only if there are any) and Great Expectations' Data Docs in `data_docs/`. The same dataset gives the same bytes. Memory
+does not grow with the dataset, except for the perceptual hashes. Out of scope: repairs, and what the frames show.
 """
 
 import json
@@ -35,7 +34,7 @@ _NO_REFERENCE = "no reference: name an earlier version with validation.reference
 
 @dataclass(frozen=True)
 class _Gathered:
-    """What was counted while the table was filled; `opinions` is None if the dataset has none."""
+    """Counts made while filling the table; `opinions` is None if the dataset has none."""
 
     summary: Summary
     opinions: dict[str, object] | None
@@ -50,10 +49,10 @@ def validate(
     Args:
         dataset: the dataset's folder.
         params: the bounds; `params.reference` is only a name, `reference` is what it names.
-        out: the folder to write to; what an earlier run wrote there goes.
-        reference: an earlier version to measure drift from; None leaves that check out, and the result says so.
-        files: whether the video files are opened; if not, the checks that need them are left out, and the result says
-            which they are.
+        out: the folder to write to; the output of an earlier run is deleted.
+        reference: an earlier version to measure drift from; None skips that check, and the result says so.
+        files: whether the video files are opened; if not, the checks that need them are skipped and listed in the
+            result.
 
     Raises:
         CacError: the dataset or its manifest is missing, `out` cannot be written, or, after everything is written, a
@@ -80,7 +79,7 @@ def validate(
 def _gather(
     dataset: Path, params: Validation, table: FactsTable, reference: Reference | None, files: bool
 ) -> _Gathered:
-    """Fill the table, a line at a time, then with what needs all lines."""
+    """Fill the table line by line, then run what needs all lines."""
     summary, profile = Summary(), DatasetProfile()
     for facts in iter_facts(dataset, params.max_side if files else None):
         table.add(facts)
@@ -99,7 +98,7 @@ def _gather(
 
 
 def _prepare(out: Path) -> None:
-    """Make the folder and clear what an earlier run wrote, so that no old finding is taken for a new one."""
+    """Make the folder and delete the output of an earlier run, so that old findings are not taken for new ones."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not os.access(out, os.W_OK):
@@ -113,7 +112,7 @@ def _prepare(out: Path) -> None:
 
 
 def _findings(outcomes: Iterable[Outcome], table: FactsTable) -> Iterator[dict[str, object]]:
-    """Yield the findings of all checks; one without a line is about no clip of the manifest, or about all of them."""
+    """Yield the findings of all checks; a finding without a line is about the dataset, not about one clip."""
     for outcome in outcomes:
         check = outcome.check
         common = {"check": check.name, "suite": check.suite, "expected": check.expected}
@@ -126,20 +125,20 @@ def _findings(outcomes: Iterable[Outcome], table: FactsTable) -> Iterator[dict[s
 
 
 def _plain(value: object) -> object:
-    """Return a value that JSON can hold."""
+    """Return a value that JSON can represent."""
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 class _BlockedClips:
-    """Which manifest lines a blocking check found at fault: how many, and the first by name."""
+    """Manifest lines that failed a blocking check: their number, and the names of the first."""
 
     def __init__(self) -> None:
         self.lines = 0
         self.names: list[str] = []
         self._seen = bytearray()  # a byte a line: with a million of them a set would take fifty times as much
 
-    def take(self, finding: dict[str, object]) -> None:
-        """Take a finding."""
+    def add(self, finding: dict[str, object]) -> None:
+        """Count a finding."""
         line = finding["line"]
         if finding["suite"] != "blocking" or not isinstance(line, int):
             return
@@ -152,11 +151,11 @@ class _BlockedClips:
 
 
 def _write_failures(findings: Iterable[dict[str, object]], path: Path) -> _BlockedClips:
-    """Write the findings, if there are any, and return the clips they blame."""
+    """Write the findings, if there are any, and return the clips that failed a blocking check."""
     blocked_clips = _BlockedClips()
     with path.open("w", encoding="utf-8") as file:
         for finding in findings:
-            blocked_clips.take(finding)
+            blocked_clips.add(finding)
             file.write(json.dumps(finding, sort_keys=True, allow_nan=False) + "\n")
         empty = file.tell() == 0
     if empty:
@@ -198,12 +197,12 @@ def _raise_if_blocked(outcomes: list[Outcome], blocked_clips: _BlockedClips, out
     )
     raise CacError(
         f"the dataset failed {len(blocked)} blocking checks: {checks}.{clips} "
-        f"Mend the data; every finding is in {out / FAILURES_NAME}."
+        f"Fix the data; every finding is in {out / FAILURES_NAME}."
     )
 
 
 def _count(outcome: Outcome) -> str:
-    """Return the check with how many rows failed it, or with the value it found in the dataset."""
+    """Return the check's name with how many rows failed it, or with the value it found."""
     if outcome.unexpected_count:
         return f"{outcome.check.name} ({outcome.unexpected_count})"
     return f"{outcome.check.name} (found {outcome.observed:g})" if outcome.observed is not None else outcome.check.name

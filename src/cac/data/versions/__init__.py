@@ -1,1 +1,1 @@
-"""Datasets as versions: merge, split, count and compare them."""
+"""Versions of a dataset: merge, split, count and compare them."""

@@ -1,7 +1,7 @@
-"""The dataset's card, `dataset.json`: reading it, writing it, and one card of several.
+"""The dataset's card, `dataset.json`: read it, write it, and merge several.
 
-A merged dataset's card keeps the cards it was made of, so that settings, seeds and licences are not lost. Left out:
-what the makers of datasets write into theirs.
+A merged dataset's card keeps the cards it was made of, so that settings, seeds and licences are not lost. Out of scope:
+the content of the cards, which the makers of datasets know.
 """
 
 import json
@@ -22,20 +22,20 @@ def read_card(dataset: Path) -> Card:
     """Return the card of a dataset folder.
 
     Raises:
-        CacError: it is missing, no JSON object, or of another schema or taxonomy than this package's.
+        CacError: it is missing, not a JSON object, or of another schema or taxonomy version.
     """
     path = dataset / CARD_NAME
     try:
         card = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise CacError(f"{path} cannot be read: {error.strerror}. A dataset folder has its card there.") from error
+        raise CacError(f"{path} cannot be read: {error.strerror}. A dataset folder needs this card.") from error
     except (ValueError, RecursionError) as error:
-        raise CacError(f"{path} is not valid JSON ({error}). Mend it or fetch it anew.") from error
+        raise CacError(f"{path} is not valid JSON ({error}). Repair it or download it again.") from error
     if not isinstance(card, dict):
-        raise CacError(f"{path} is no JSON object. Mend it or fetch it anew.")
+        raise CacError(f"{path} is not a JSON object. Repair it or download it again.")
     for name, known in _VERSIONS.items():
         if card.get(name) != known:
-            raise CacError(f"{path}: {name} is {card.get(name)!r}, but only {known!r} is known here. Make it anew.")
+            raise CacError(f"{path}: {name} is {card.get(name)!r}, but this cac reads {known!r}. Make it again.")
     return card
 
 
@@ -45,7 +45,7 @@ def write_card(dataset: Path, card: Card) -> None:
 
 
 def merge_cards(cards: Sequence[Card]) -> Card:
-    """Return the card of a dataset made of several; a card that was itself merged gives those it was made of."""
+    """Return the card of a merged dataset; a card that was itself merged is replaced by those it was made of."""
     origins: list[Card] = []
     for card in cards:
         for origin in _origins(card):

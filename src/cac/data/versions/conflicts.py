@@ -1,8 +1,8 @@
 """What keeps datasets from being merged, and which of their clips are the same clip.
 
-A clip is the same as another if the file's content is the same and the same is said of it: anomalies, distractors,
-frame rate, frames and size. Its id, pair, origin and split are names and places; where only those differ,
-`merging.py` deals with it. Left out: mending a contradiction, which takes a person.
+Two clips are the same if the file's content and the annotation are the same: anomalies, distractors, frame rate, frames
+and size. If only id, pair, origin or split differ, `merge.py` resolves it. Out of scope: resolving contradictions,
+which takes a person.
 """
 
 from collections import defaultdict
@@ -24,35 +24,35 @@ class SourcedClip:
 
     @property
     def name(self) -> str:
-        """The clip's id and where it is from."""
+        """The clip's id and its dataset."""
         return f"{self.clip.clip_id} ({self.source})"
 
 
 @dataclass(frozen=True)
 class Contradiction:
-    """Clips that cannot be in one dataset, and why, in words; those of one side agree with one another."""
+    """Clips that cannot be in one dataset, and why; the clips of one side agree with one another."""
 
     problem: str
     sides: tuple[tuple[SourcedClip, ...], ...]
 
 
 def check_no_contradictions(found: Sequence[SourcedClip]) -> None:
-    """Make sure that no clip contradicts another.
+    """Check that no clip contradicts another.
 
     Raises:
-        CacError: clips share an id or a path but not their content, or their content but not what is said of it; the
+        CacError: clips share an id or a path but not their content, or their content but not their annotation; the
             message lists them all.
     """
     lines = [f"{one.problem}: {', '.join(side[0].name for side in one.sides)}" for one in contradictions(found)]
     if lines:
         raise CacError(
-            f"{len(lines)} clips contradict each other, so nothing was merged. Mend or leave out one of each:"
+            f"{len(lines)} clips contradict each other, so nothing was merged. Correct or remove one of each:"
             + "".join(f"\n  {line}" for line in lines)
         )
 
 
 def contradictions(found: Sequence[SourcedClip]) -> list[Contradiction]:
-    """Return where clips share an id or a path but not their content, or their content but not what is said of it."""
+    """Return clips that share an id or a path but not their content, or their content but not their annotation."""
     return [
         *_contradictions(found, lambda clip: clip.clip_id, lambda clip: clip.sha256, "the same id, other content"),
         *_contradictions(found, lambda clip: clip.sha256, annotation_key, "the same content, annotated differently"),
@@ -63,7 +63,7 @@ def contradictions(found: Sequence[SourcedClip]) -> list[Contradiction]:
 
 
 def annotation_key(clip: Clip) -> tuple[object, ...]:
-    """Return what is said of a clip's content; the order in which it is said does not count."""
+    """Return a clip's annotation as a comparable value; the order of its parts does not matter."""
     in_order = (one.model_copy(update={"boxes": tuple(sorted(one.boxes, key=_frame_of))}) for one in clip.anomalies)
     anomalies, distractors = (
         tuple(sorted(one.model_dump_json() for one in said)) for said in (in_order, clip.distractors)
@@ -86,7 +86,7 @@ def _contradictions(
 
 
 def _first_per_id(found: Iterable[SourcedClip]) -> list[SourcedClip]:
-    """Return the first clip of each id: one id with two contents is another problem than two ids with one path."""
+    """Return the first clip of each id, because one id with two contents is reported as another problem."""
     first: dict[str, SourcedClip] = {}
     for one in found:
         first.setdefault(one.clip.clip_id, one)
@@ -94,7 +94,7 @@ def _first_per_id(found: Iterable[SourcedClip]) -> list[SourcedClip]:
 
 
 def check_groups_intact(found: Sequence[SourcedClip]) -> None:
-    """Make sure that no group of linked clips is in two splits.
+    """Check that no group of linked clips is in two splits.
 
     Raises:
         CacError: some are; the message lists them all.
@@ -103,6 +103,6 @@ def check_groups_intact(found: Sequence[SourcedClip]) -> None:
     if lines:
         raise CacError(
             f"{len(lines)} groups of linked clips are in more than one split, so nothing was merged. "
-            "Give --val-ratio and --test-ratio to split the merged dataset anew. The groups:"
+            "Give --val-ratio and --test-ratio to split the merged dataset again. The groups:"
             + "".join(f"\n  {line}" for line in lines)
         )

@@ -1,7 +1,7 @@
 """What changed from one version of a dataset to another: clips added, removed, replaced, relabelled.
 
-A clip is known by its id; one that changes its id is removed and added. Of a relabelled clip it is said what changed,
-and of the boxes only those of the frames in which they differ. Left out: where versions come from (`revisions.py`).
+Clips are matched by their ids; a clip whose id changed counts as removed and added. For a relabelled clip the changes
+are listed, and of the boxes only those in frames where they differ. Out of scope: reading versions (`revisions.py`).
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ _FACTS = ("split", "pair_id", "generator", "source", "path", "fps", "frame_count
 
 @dataclass(frozen=True)
 class Change:
-    """What a thing said of a clip was before and is after; None where it was not said."""
+    """A property's values before and after; None where it was missing."""
 
     before: Value
     after: Value
@@ -26,7 +26,7 @@ class Change:
 
 @dataclass(frozen=True)
 class ClipChange:
-    """A clip that is in both versions, and what changed of it, {thing: change}."""
+    """A clip that is in both versions, and its changes, {property: change}."""
 
     clip_id: str
     changes: dict[str, Change]
@@ -49,7 +49,7 @@ class VersionDiff:
         unchanged: how many clips are the same in both.
         added, removed: clips of one version only.
         replaced: clips with another file under the same id, with what else changed.
-        relabelled: clips with the same file of which something else is said.
+        relabelled: clips with the same file and another annotation.
     """
 
     before: str
@@ -61,13 +61,13 @@ class VersionDiff:
     relabelled: tuple[ClipChange, ...]
 
     def to_dict(self) -> dict[str, object]:
-        """Return all of it as plain values."""
+        """Return the diff as plain values."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Version:
-    """A dataset's clips at some time, and how that time is called."""
+    """A dataset's clips at some time, and the version's name."""
 
     name: str
     clips: Mapping[str, Clip]
@@ -77,7 +77,7 @@ def make_version(name: str, clips: Iterable[Clip]) -> Version:
     """Return a version of these clips.
 
     Raises:
-        CacError: a clip id is there twice.
+        CacError: a clip id occurs twice.
     """
     by_id: dict[str, Clip] = {}
     twice = []
@@ -85,7 +85,9 @@ def make_version(name: str, clips: Iterable[Clip]) -> Version:
         if by_id.setdefault(clip.clip_id, clip) is not clip:
             twice.append(clip.clip_id)
     if twice:
-        raise CacError(f"{name}: clips are known by their ids, but there is more than one of {', '.join(twice)}.")
+        raise CacError(
+            f"{name}: clips are matched by their ids, but these ids occur more than once: {', '.join(twice)}."
+        )
     return Version(name, by_id)
 
 
@@ -110,7 +112,7 @@ def _listed(clip: Clip) -> ListedClip:
 
 
 def diff_clips(old: Clip, new: Clip) -> dict[str, Change]:
-    """Return what is said otherwise of a clip, {thing: change}; the order of anomalies and boxes does not count."""
+    """Return a clip's changes, {property: change}; the order of anomalies and boxes does not matter."""
     pairs: dict[str, tuple[Value, Value]] = {
         "sha256": (old.sha256, new.sha256),
         "leaf": (_leaves(old), _leaves(new)),
@@ -121,7 +123,7 @@ def diff_clips(old: Clip, new: Clip) -> dict[str, Change]:
         **{name: (getattr(old, name), getattr(new, name)) for name in _FACTS},
     }
     changes = {name: Change(*values) for name, values in pairs.items() if values[0] != values[1]}
-    if not changes and _anomalies(old) != _anomalies(new):  # the parts are the same, but put together otherwise
+    if not changes and _anomalies(old) != _anomalies(new):  # the same parts in another combination
         changes["anomalies"] = Change(_anomalies(old), _anomalies(new))
     return changes
 
@@ -165,5 +167,5 @@ def _boxes(clip: Clip) -> dict[int, list[list[float]]]:
 
 
 def count_changes(changed: Iterable[ClipChange]) -> dict[str, int]:
-    """Return in how many clips each thing changed, most frequent first."""
+    """Return in how many clips each property changed, most frequent first."""
     return dict(Counter(name for one in changed for name in one.changes).most_common())

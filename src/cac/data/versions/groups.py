@@ -1,9 +1,9 @@
-"""Which clips belong together, and the split each of them gets.
+"""Which clips belong together, and the split of each group.
 
-Clips are linked by their pair, by equal file content, and, if the injector cut them, by the video they were cut from;
-linked clips form a group over any number of steps, and no group is in two splits. A group's split follows from hashes
-of its own names, so other clips never move it. Only a clip that links two groups can move one of them, and then only
-towards train: what was trained on never turns into a test. Left out: reading and writing datasets.
+Clips are linked by their pair, by equal file content, and, if the injector cut them, by the video they were cut from.
+Linked clips form a group over any number of steps, and no group is in two splits. A group's split follows from hashes
+of its names, so adding other clips never changes it. Only a clip that links two groups can move one of them, and only
+towards train: a training clip never becomes a test clip. Out of scope: reading and writing datasets.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,10 +21,10 @@ _SHOWN = 6  # clips of a group that an error names
 
 @dataclass(frozen=True)
 class SplitRatios:
-    """Shares of the groups that go to val and to test; the rest is trained on.
+    """Ratios of the groups that go to val and to test; the rest goes to train.
 
     Raises:
-        CacError: a share is negative, or nothing is left for training.
+        CacError: a ratio is negative, or nothing is left for training.
     """
 
     val: float
@@ -35,33 +35,33 @@ class SplitRatios:
 
 
 def group_clips(clips: Sequence[Clip]) -> list[list[int]]:
-    """Return the places in `clips` of each group's clips, in their order."""
+    """Return the indices in `clips` of each group's clips, in order."""
     from networkx.utils import UnionFind
 
     linked = UnionFind()
     for clip in clips:
         linked.union(*_links(clip))
     groups: dict[object, list[int]] = {}
-    for place, clip in enumerate(clips):
-        groups.setdefault(linked[_links(clip)[0]], []).append(place)
+    for index, clip in enumerate(clips):
+        groups.setdefault(linked[_links(clip)[0]], []).append(index)
     return list(groups.values())
 
 
 def _links(clip: Clip) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return what a clip shares with the clips it must not be parted from."""
-    return ("key", _key(clip)), ("content", clip.sha256)
+    """Return the two keys that link a clip to the other clips of its group."""
+    return ("key", _split_key(clip)), ("content", clip.sha256)
 
 
-def _key(clip: Clip) -> str:
-    """Return the name that a clip's split is drawn by: the video its pair was cut from, or else its pair."""
+def _split_key(clip: Clip) -> str:
+    """Return the name that a clip's split follows from: the video its pair was cut from, or else its pair."""
     return video_of(clip.pair_id) or clip.pair_id
 
 
 def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
     """Return the clips with the split that follows from their group; clips of `test_shifted` stay there.
 
-    A group of several keys (pairs, or videos that clips were cut from) has the split nearest to train of those that its
-    keys have by themselves.
+    A group of several keys (pairs, or videos that clips were cut from) gets the split nearest to train of those that
+    its keys would get alone.
 
     Raises:
         CacError: a group is partly in `test_shifted`; the message lists all such groups.
@@ -73,23 +73,23 @@ def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
             f"{len(torn)} groups are partly in {SHIFTED}, which keeps its clips. Take each out of one of its splits:"
             + "".join(f"\n  {_describe([clips[i] for i in group])}" for group in torn)
         )
-    placed = list(clips)
+    assigned = list(clips)
     for group in groups:
         split = _split_of([clips[i] for i in group], ratios)
         for i in group:
-            placed[i] = clips[i].model_copy(update={"split": split})
-    return placed
+            assigned[i] = clips[i].model_copy(update={"split": split})
+    return assigned
 
 
 def _split_of(group: Sequence[Clip], ratios: SplitRatios) -> Split:
     if group[0].split == SHIFTED:
         return SHIFTED
-    keys = {_key(clip) for clip in group}
+    keys = {_split_key(clip) for clip in group}
     return max((split_of(key, ratios.val, ratios.test) for key in keys), key=_TOWARDS_TRAIN.index)
 
 
 def groups_across_splits(clips: Sequence[Clip], names: Sequence[str] | None = None) -> list[str]:
-    """Return a line for each group that is in more than one split; `names` are said instead of the clip ids."""
+    """Return a line for each group that is in more than one split, with `names` instead of the clip ids."""
     lines = []
     for group in group_clips(clips):
         if len({clips[i].split for i in group}) > 1:

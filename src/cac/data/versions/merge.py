@@ -1,9 +1,9 @@
-"""`cac data merge`: one dataset of several, whole or not at all, and a report of what came of each.
+"""`cac data merge`: merge several datasets into one, completely or not at all, with a report.
 
-The same clip is taken once, under the name of the dataset that was named first. Pairs that share a clip become one
-pair, so that no clip loses its twin. What annotators said of the clips comes along (`merged_opinions.py`). Nothing is
-renamed or chosen otherwise: what contradicts itself is refused (`conflicts.py`). Left out: checking the
-result (`cac data validate`).
+A clip that occurs twice is kept once, under its name in the dataset that was named first. Pairs that share a clip
+become one pair, so that no clip loses its twin. Annotators' opinions are merged too (`merge_annotations.py`). Nothing
+else is renamed or chosen: contradictions are refused (`conflicts.py`). Out of scope: checking the result
+(`cac data validate`).
 """
 
 import hashlib
@@ -17,18 +17,18 @@ from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
 from cac.data.versions.cards import Card, merge_cards, read_card, write_card
 from cac.data.versions.conflicts import SourcedClip, check_groups_intact, check_no_contradictions
 from cac.data.versions.groups import SplitRatios, assign_splits
-from cac.data.versions.merge_annotations import Merged, Origin, merge_opinions, write_opinions
+from cac.data.versions.merge_annotations import MergedOpinions, Origin, merge_opinions, write_opinions
 from cac.errors import CacError
 from cac.io.progress import track
 from cac.schema.annotations import Clip, read_clips, write_clips
 
 REPORT_NAME = "merge_report.json"
-_NAMES = ("clip_id", "path", "source", "generator")  # what a clip that is there twice may be called differently
+_NAMES = ("clip_id", "path", "source", "generator")  # names in which two copies of a clip may differ
 
 
 @dataclass
 class SourceReport:
-    """How many clips came in from one dataset, and what became of them."""
+    """How many clips of one dataset were read, kept, and dropped as duplicates."""
 
     source: str
     received: int
@@ -38,13 +38,13 @@ class SourceReport:
 
 @dataclass
 class MergeReport:
-    """What came of the datasets.
+    """The result of a merge.
 
     Attributes:
         sources: in the order they were named.
         joined_pairs: {pair: the pair it became part of}, of pairs that share a clip.
-        other_names: {clip id kept: what else a duplicate calls it}.
-        opinions: how many opinions of annotators came in, and how many were kept.
+        other_names: {clip id: {name: what duplicates have instead}}.
+        opinions: how many opinions of annotators were read, and how many were kept.
     """
 
     sources: list[SourceReport]
@@ -82,11 +82,11 @@ class _Source:
 
 
 def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | None = None) -> MergeReport:
-    """Merge datasets into `out`, which may be one of them; with `ratios` all are split anew.
+    """Merge datasets into `out`, which may be one of them; with `ratios` all are split again.
 
     Raises:
-        CacError: a dataset cannot be read or a file of it is not what its manifest says; clips or opinions contradict
-            each other; without `ratios`, a group of linked clips is in two splits; or `out` cannot be written.
+        CacError: a dataset cannot be read or a file differs from its manifest; clips or opinions contradict each
+            other; without `ratios`, a group of linked clips is in two splits; or `out` cannot be written.
     """
     for folder in folders:
         check_not_nested(folder, out)
@@ -97,20 +97,20 @@ def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | Non
         check_groups_intact(found)
     _check_files(sources)
     kept, report = _deduplicate(sources)
-    said = _merge_opinions(sources, [clip for _, clip in kept])
-    report.opinions = (said.received, len(said.opinions))
+    merged = _merge_opinions(sources, [clip for _, clip in kept])
+    report.opinions = (merged.received, len(merged.opinions))
     clips = _join_pairs([clip for _, clip in kept], report)
     card = merge_cards([source.card for source in sources])
     if ratios is not None:
         clips = assign_splits(clips, ratios)
         card["splits"] = {"val_ratio": ratios.val, "test_ratio": ratios.test}
-    with new_dataset(out) as place:
-        _copy_files(kept, place)
-        write_clips(place, sorted(clips, key=lambda clip: clip.clip_id))
-        write_card(place, card)
-        write_opinions(place, said.opinions)
+    with new_dataset(out) as dataset:
+        _copy_files(kept, dataset)
+        write_clips(dataset, sorted(clips, key=lambda clip: clip.clip_id))
+        write_card(dataset, card)
+        write_opinions(dataset, merged.opinions)
         text = json.dumps(report.to_dict(), indent=2, sort_keys=True) + "\n"
-        (place / REPORT_NAME).write_text(text, encoding="utf-8")
+        (dataset / REPORT_NAME).write_text(text, encoding="utf-8")
     return report
 
 
@@ -120,7 +120,7 @@ def _read(folder: Path) -> _Source:
 
 
 def _check_files(sources: Sequence[_Source]) -> None:
-    """Hold every file against its manifest: equal hashes are to mean equal content."""
+    """Compare every file with its manifest, so that equal hashes mean equal content."""
     found = [(source, clip) for source in sources for clip in source.clips]
     problems = []
     for source, clip in track(found, "Checking files"):
@@ -128,7 +128,7 @@ def _check_files(sources: Sequence[_Source]) -> None:
         if problem:
             problems.append(f"\n  {clip.clip_id} ({source.name}): {problem}")
     if problems:
-        raise CacError(f"{len(problems)} files are not what their manifest says, so nothing was merged. Fetch or mend "
+        raise CacError(f"{len(problems)} files differ from their manifest, so nothing was merged. Download or repair "
                        f"them:{''.join(problems)}")  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def _deduplicate(sources: Sequence[_Source]) -> tuple[list[tuple[Path, Clip]], M
     return list(taken.values()), report
 
 
-def _merge_opinions(sources: Sequence[_Source], kept: Sequence[Clip]) -> Merged:
+def _merge_opinions(sources: Sequence[_Source], kept: Sequence[Clip]) -> MergedOpinions:
     names = {clip.sha256: clip.clip_id for clip in kept}
     return merge_opinions(
         [Origin(one.name, one.folder, {clip.clip_id: names[clip.sha256] for clip in one.clips}) for one in sources]
@@ -170,7 +170,7 @@ def _merge_opinions(sources: Sequence[_Source], kept: Sequence[Clip]) -> Merged:
 
 
 class _Pairs:
-    """Pairs that share a clip; each is known by the name that was met first."""
+    """Pairs that share a clip; each is known by its first name."""
 
     def __init__(self) -> None:
         from networkx.utils import UnionFind
@@ -178,7 +178,7 @@ class _Pairs:
         self._linked = UnionFind()
 
     def link(self, one: str, other: str) -> None:
-        """Note that two pairs share a clip; of a pair with itself, that it is there."""
+        """Note that two pairs share a clip; linking a pair with itself adds it."""
         self._linked.union(one, other)
 
     def joined(self) -> dict[str, str]:
@@ -190,12 +190,12 @@ class _Pairs:
 
 
 def _note_names(report: MergeReport, kept: Clip, duplicate: Clip) -> None:
-    """Note what a duplicate says otherwise than the clip that is kept."""
+    """Note the names in which a duplicate differs from the clip that is kept."""
     for name in _NAMES:
         value = getattr(duplicate, name)
         if value != getattr(kept, name):
-            said = report.other_names.setdefault(kept.clip_id, {}).setdefault(name, [])
-            said.extend([value] if value not in said else [])
+            others = report.other_names.setdefault(kept.clip_id, {}).setdefault(name, [])
+            others.extend([value] if value not in others else [])
 
 
 def _join_pairs(clips: Sequence[Clip], report: MergeReport) -> list[Clip]:
@@ -203,11 +203,13 @@ def _join_pairs(clips: Sequence[Clip], report: MergeReport) -> list[Clip]:
     return [clip.model_copy(update={"pair_id": joined.get(clip.pair_id, clip.pair_id)}) for clip in clips]
 
 
-def _copy_files(kept: Sequence[tuple[Path, Clip]], place: Path) -> None:
+def _copy_files(kept: Sequence[tuple[Path, Clip]], dataset: Path) -> None:
     for folder, clip in kept:
-        target = place / clip.path
+        target = dataset / clip.path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / clip.path, target)
         except OSError as error:
-            raise CacError(f"cannot copy {folder / clip.path}: {error.strerror}. Make room, or fetch it.") from error
+            raise CacError(
+                f"cannot copy {folder / clip.path}: {error.strerror}. Free some space, or download it."
+            ) from error

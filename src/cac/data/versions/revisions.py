@@ -1,8 +1,7 @@
-"""A version of a dataset: a folder, or what a git revision's DVC data says. The one module of `src/` that knows DVC.
+"""A version of a dataset: a folder, or a git revision's DVC data. The one module of `src/` that imports DVC.
 
-It only reads: the manifest of a revision comes from DVC's cache, or else is streamed from the remote, and the working
-tree is left as it is. It lies here and not in `flows/` because a person compares versions without any flow; no stage of
-the pipeline imports it.
+It only reads: a revision's manifest comes from DVC's cache or is streamed from the remote; the working tree is not
+touched. It is here and not in `flows/` because people compare versions without a flow; no pipeline stage imports it.
 """
 
 from collections.abc import Iterator
@@ -18,20 +17,20 @@ def read_version(name: str, dataset: Path) -> Version:
     """Return the version `name`: a folder if there is one of that name, else the git revision of `dataset`.
 
     Args:
-        name: a dataset folder, or anything git calls a commit, such as `HEAD~1` or a tag.
-        dataset: the folder that DVC tracks; it need not be there now.
+        name: a dataset folder, or a git revision such as `HEAD~1` or a tag.
+        dataset: the folder that DVC tracks; it need not exist now.
 
     Raises:
-        CacError: there is neither, the revision's data is neither in the cache nor on the remote, or it is not valid.
+        CacError: neither exists, the revision's data is neither in the cache nor on the remote, or it is invalid.
     """
     return make_version(*open_version(name, dataset))
 
 
 def open_version(name: str, dataset: Path) -> tuple[str, Iterator[Clip]]:
-    """Return how the version `name` is called, and its clips, read one at a time; arguments as of `read_version`.
+    """Return the version's display name and its clips, read one at a time; arguments as of `read_version`.
 
     Raises:
-        CacError: as `read_version`, some of it only while the clips are read.
+        CacError: as `read_version`, partly only while the clips are read.
     """
     folder = Path(name)
     if folder.is_dir():
@@ -39,7 +38,7 @@ def open_version(name: str, dataset: Path) -> tuple[str, Iterator[Clip]]:
     root = _repository(dataset, name)
     commit = read_git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
     if commit is None:
-        raise CacError(f"{name} is neither a folder nor a git revision of {root}. Name one of both.")
+        raise CacError(f"{name} is neither a folder nor a git revision of {root}. Name one of these.")
     return f"{name} ({commit[:8]})", _clips_at(commit, name, root, _inside(dataset, root))
 
 
@@ -55,8 +54,8 @@ def _repository(dataset: Path, name: str) -> Path:
 
 def _inside(dataset: Path, root: Path) -> str:
     """Return the dataset's path from the repository's root, as DVC's file system writes it."""
-    place = dataset.absolute()
-    return (place.parent.resolve() / place.name).relative_to(root.resolve()).as_posix()
+    path = dataset.absolute()
+    return (path.parent.resolve() / path.name).relative_to(root.resolve()).as_posix()
 
 
 def _clips_at(commit: str, name: str, root: Path, dataset: str) -> Iterator[Clip]:
@@ -71,7 +70,9 @@ def _clips_at(commit: str, name: str, root: Path, dataset: str) -> Iterator[Clip
         files = DVCFileSystem(url=str(root), rev=commit, subrepos=True)
         tracked = files.isdvc(dataset)
     except DvcException as error:
-        raise CacError(f"DVC cannot read what it tracks at {name}: {error}. Mend its files there.") from error
+        raise CacError(
+            f"DVC cannot read what it tracks at {name}: {error}. Repair its files in that revision."
+        ) from error
     try:
         with files.open(manifest, "rb") as lines:
             for number, line in enumerate(lines, start=1):
@@ -85,5 +86,5 @@ def _missing(name: str, manifest: str, tracked: bool, error: Exception) -> str:
         return f"{name} has no {manifest}. Name the dataset's folder with --data, or another revision."
     return (
         f"the data of {name} can be read neither from DVC's cache nor from its remote ({error}). "
-        "Run `dvc push` where that version was made, and see that the remote can be reached from here."
+        "Run `dvc push` where that version was made, and check that the remote can be reached from here."
     )

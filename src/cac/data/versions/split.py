@@ -1,7 +1,7 @@
-"""`cac data split`: every group of a dataset gets the split that follows from it, in place or as a new dataset.
+"""`cac data split`: assign splits to all groups of a dataset, in place or as a new dataset.
 
-In place the manifest and the card are replaced one after the other, each whole or not at all; a second run completes an
-interrupted one, and otherwise changes nothing. Left out: which split that is (`groups.py`).
+In place, the manifest and the card are replaced one after the other, each completely or not at all. A second run
+completes an interrupted one and otherwise changes nothing. Out of scope: which split a group gets (`groups.py`).
 """
 
 import os
@@ -19,7 +19,7 @@ from cac.schema.annotations import Clip, read_clips, write_clips
 
 @dataclass(frozen=True)
 class SplitReport:
-    """What became of the clips: {split: number} before and after, groups after, and {(from, to): number} moved."""
+    """Counts of clips: {split: number} before and after, of groups after, and {(from, to): number} of moved clips."""
 
     before: dict[str, int]
     after: dict[str, int]
@@ -28,11 +28,11 @@ class SplitReport:
 
 
 def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None) -> SplitReport:
-    """Split a dataset anew, in place or into `out`, which then holds all that the dataset's folder does.
+    """Split a dataset again, in place or into `out`, a copy of the dataset's folder.
 
     Raises:
-        CacError: the dataset cannot be read or written, a group is partly in `test_shifted`, or one folder lies in the
-            other.
+        CacError: the dataset cannot be read or written, a group is partly in `test_shifted`, or one folder is inside
+            the other.
     """
     restore(dataset)
     old = read_clips(dataset)
@@ -46,35 +46,35 @@ def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None) -> Split
 
 
 def _replace(dataset: Path, clips: list[Clip], card: dict[str, object]) -> None:
-    """Put manifest and card in place of the old ones; where DVC linked them to its cache, the cache is not touched."""
-    place = dataset.resolve()
-    scratch = place.parent / f".{place.name}.split"
+    """Replace manifest and card; where DVC linked them to its cache, the cache is not changed."""
+    target = dataset.resolve()
+    scratch = target.parent / f".{target.name}.split"
     try:
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir()
         write_clips(scratch, clips)
         write_card(scratch, card)
         for written in sorted(scratch.iterdir()):
-            _settle(written)
-            written.replace(place / written.name)
+            _sync(written)
+            written.replace(target / written.name)
     except OSError as error:
         raise CacError(f"cannot write to {dataset}: {error.strerror}. Name another folder with --out.") from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _settle(path: Path) -> None:
-    """Have the file on the disk before its name is changed, so that a power cut does not leave an empty one."""
+def _sync(path: Path) -> None:
+    """Flush the file to disk before it is renamed, so that a power cut does not leave an empty one."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
 
 
 def _copy(dataset: Path, out: Path, clips: list[Clip], card: dict[str, object]) -> None:
     check_not_nested(dataset, out)
-    with new_dataset(out) as place:
-        shutil.copytree(dataset, place, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        write_clips(place, clips)
-        write_card(place, card)
+    with new_dataset(out) as target:
+        shutil.copytree(dataset, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+        write_clips(target, clips)
+        write_card(target, card)
 
 
 def _report(old: list[Clip], new: list[Clip]) -> SplitReport:

@@ -1,7 +1,7 @@
-"""`cac data stats`: a dataset in numbers, as JSON and as one picture.
+"""`cac data stats`: count a dataset.
 
-Only the manifest is read, not the videos. A clip counts once for each family and leaf it shows. Left out: whether the
-numbers are good (`cac data validate`), and drawing them (`stats_report.py`).
+Only the manifest is read, not the videos. A clip counts once for each family and leaf it shows. Out of scope: whether
+the numbers are good (`cac data validate`), and drawing them (`stats_report.py`).
 """
 
 from collections import Counter
@@ -30,8 +30,8 @@ class Stats:
         splits: {split: {"clean", "anomalous"}}, all splits.
         families, leaves, generators, sources: {name: {split: clips}}; all families and leaves, with clips or without.
         durations: seconds, one number a clip.
-        window_seconds, window_shares: one number an anomaly; the share is of its clip's duration, in [0, 1].
-        box_areas: share of the frame, one number a box.
+        window_seconds, window_shares: one number an anomaly; the window's ratio of its clip's duration, in [0, 1].
+        box_areas: ratio of the frame, one number a box.
     """
 
     clips: int
@@ -86,7 +86,7 @@ def _by_split(named: Iterable[tuple[str, Clip]], always: Iterable[str]) -> Count
 
 
 def summarise(values: Sequence[float]) -> dict[str, float] | None:
-    """Return count, extremes, mean and quantiles of numbers, to six decimals; None of none."""
+    """Return count, extremes, mean and quantiles of numbers, to six decimals; None if there are none."""
     import numpy as np
 
     if not values:

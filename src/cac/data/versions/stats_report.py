@@ -1,4 +1,4 @@
-"""A dataset's numbers as one picture: splits, families, leaves, generators, and four histograms.
+"""Write a dataset's numbers as JSON and as one picture: splits, families, leaves, generators, and four histograms.
 
 The same numbers give the same bytes: Matplotlib's object interface with its default settings, no display, no time.
 """
@@ -15,13 +15,13 @@ from cac.schema.annotations import Split, read_clips
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Told apart by people with any colour vision (Okabe and Ito 2008).
+# Distinguishable with any colour vision (Okabe and Ito 2008).
 _COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73", "test_shifted": "#CC79A7"}
 _CLEAN, _ANOMALOUS, _BARS = "#56B4E9", "#D55E00", "#7a8aa0"
 _BINS = 24
-_MAX_NAMES = 10  # generators that get a bar of their own
+_MAX_NAMES = 10  # generators with their own bar
 _MAX_NAME = 30
-_FEWEST_ROWS = 4  # that a chart of bars has room for, so that a single bar is no wall
+_FEWEST_ROWS = 4  # of a bar chart, so that a single bar does not fill it
 
 
 def draw_stats(stats: Stats, path: Path) -> None:
@@ -126,11 +126,9 @@ def write_stats(dataset: Path, out: Path) -> Stats:
     Raises:
         CacError: the dataset cannot be read or has no clip, or `out` cannot be written.
     """
-    from cac.data.versions.stats_report import draw_stats
-
     clips = read_clips(dataset)
     if not clips:
-        raise CacError(f"{dataset} has no clip, so there is nothing to count.")
+        raise CacError(f"{dataset} has no clips, so there is nothing to count.")
     stats = gather_stats(clips)
     try:
         out.mkdir(parents=True, exist_ok=True)
