@@ -18,7 +18,7 @@ from cac.data.ingest.screening import Screening, ScreeningRules, screen_delivery
 from cac.data.validation.validate import DOCS_NAME
 from cac.data.versions.cards import read_card, write_card
 from cac.data.versions.diff import VersionDiff, diff_versions
-from cac.data.versions.groups import SplitRatios
+from cac.data.versions.groups import SplitRatios, recorded_ratios
 from cac.data.versions.merge import merge_datasets
 from cac.data.versions.revisions import read_version
 from cac.errors import CacError
@@ -152,7 +152,7 @@ def merge(ingestion: Ingestion, delivery: Delivery, screening: Screening, folder
     shares = _shares(ingestion)
     write_accepted(screening, folder, accepted)
     merge_datasets([data, accepted], data)
-    write_card(data, read_card(data) | {"splits": {"val_ratio": shares.val, "test_ratio": shares.test}})
+    write_card(data, read_card(data) | {"splits": shares.to_dict()})
     shutil.rmtree(accepted)
 
 
@@ -192,13 +192,8 @@ def _outcome(screening: Screening) -> str:
 
 def _shares(ingestion: Ingestion) -> SplitRatios:
     """Return the shares asked for, or else those that the dataset's card remembers."""
-    if ingestion.shares:
-        return ingestion.shares
-    match read_card(ingestion.checkout.data).get("splits"):
-        case {"val_ratio": float() | int() as val, "test_ratio": float() | int() as test}:
-            return SplitRatios(val, test)
-        case {"val_share": float() | int() as val, "test_share": float() | int() as test}:  # written before 0.2
-            return SplitRatios(val, test)
+    if ratios := ingestion.shares or recorded_ratios(read_card(ingestion.checkout.data)):
+        return ratios
     raise CacError(
         "the dataset's card does not say which share of new clips goes to val and test. "
         "Give --val-ratio and --test-ratio this once; the card keeps them."

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from cac.data.atomic_dataset import split_of
 from cac.data.injection.pair import name_pair, video_of
-from cac.data.versions.groups import SplitRatios, assign_splits, group_clips, groups_across_splits
+from cac.data.versions.groups import SplitRatios, assign_splits, group_clips, groups_across_splits, recorded_ratios
 from cac.errors import CacError
 from cac.schema.annotations import Clip
 
@@ -102,3 +102,15 @@ def test_shifted_clips_stay_and_a_group_that_is_partly_shifted_is_named() -> Non
 def test_shares_that_leave_nothing_to_train_on_are_refused(val: float, test: float) -> None:
     with pytest.raises(CacError, match="--val-ratio and --test-ratio"):
         SplitRatios(val, test)
+
+
+@pytest.mark.parametrize(
+    "splits", [{"val_ratio": 0.1, "test_ratio": 0.2}, {"val_share": 0.1, "test_share": 0.2}], ids=["now", "before 0.2"]
+)
+def test_ratios_are_read_from_cards_of_this_version_and_of_earlier_ones(splits: dict[str, float]) -> None:
+    assert recorded_ratios({"splits": splits}) == SplitRatios(0.1, 0.2)
+
+
+def test_a_card_without_ratios_records_none() -> None:
+    assert recorded_ratios({}) is None
+    assert recorded_ratios({"splits": SplitRatios(0.1, 0.2).to_dict()}) == SplitRatios(0.1, 0.2)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from cac.data.atomic_dataset import check_ratios, split_of
 from cac.data.injection.pair import video_of
+from cac.data.versions.cards import Card
 from cac.errors import CacError
 from cac.schema.annotations import Clip, Split
 
@@ -32,6 +33,20 @@ class SplitRatios:
 
     def __post_init__(self) -> None:
         check_ratios(self.val, self.test)
+
+    def to_dict(self) -> dict[str, float]:
+        """Return the ratios as a dataset's card records them, under `splits`."""
+        return {"val_ratio": self.val, "test_ratio": self.test}
+
+
+def recorded_ratios(card: Card) -> SplitRatios | None:
+    """Return the ratios that a dataset's card records; None if it records none."""
+    match card.get("splits"):
+        case {"val_ratio": float() | int() as val, "test_ratio": float() | int() as test}:
+            return SplitRatios(val, test)
+        case {"val_share": float() | int() as val, "test_share": float() | int() as test}:  # written before 0.2
+            return SplitRatios(val, test)
+    return None
 
 
 def group_clips(clips: Sequence[Clip]) -> list[list[int]]:

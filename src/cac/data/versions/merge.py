@@ -103,7 +103,7 @@ def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | Non
     card = merge_cards([source.card for source in sources])
     if ratios is not None:
         clips = assign_splits(clips, ratios)
-        card["splits"] = {"val_ratio": ratios.val, "test_ratio": ratios.test}
+        card["splits"] = ratios.to_dict()
     with new_dataset(out) as dataset:
         _copy_files(kept, dataset)
         write_clips(dataset, sorted(clips, key=lambda clip: clip.clip_id))

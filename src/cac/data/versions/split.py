@@ -37,7 +37,7 @@ def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None) -> Split
     restore(dataset)
     old = read_clips(dataset)
     new = assign_splits(old, ratios)
-    card = read_card(dataset) | {"splits": {"val_ratio": ratios.val, "test_ratio": ratios.test}}
+    card = read_card(dataset) | {"splits": ratios.to_dict()}
     if out is None or out.resolve() == dataset.resolve():
         _replace(dataset, new, card)
     else:
