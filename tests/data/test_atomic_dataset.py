@@ -13,7 +13,7 @@ def test_a_second_maker_of_the_same_folder_is_refused_and_the_first_one_goes_on(
     out = tmp_path / "data"
     with new_dataset(out) as scratch:
         (scratch / CARD_NAME).write_text("first")
-        with pytest.raises(CacError, match="another process is making"), new_dataset(out):
+        with pytest.raises(CacError, match="another process is writing"), new_dataset(out):
             pass
         assert (scratch / CARD_NAME).read_text() == "first"
 

@@ -254,7 +254,7 @@ def test_a_missing_bucket_and_a_wrong_address_are_clear_errors(s3):
     with pytest.raises(CacError, match="bucket does not exist"):
         Bucket("s3://nobodys").folders()
     for url in ("team/landing", "s3://", "s3:///x", "https://team", "s3://UPPER/x"):
-        with pytest.raises(CacError, match="no S3 address"):
+        with pytest.raises(CacError, match="not an S3 URL"):
             Bucket(url)
 
 

@@ -132,7 +132,7 @@ def test_folders_and_files_that_are_no_delivery_are_named(bucket):
 def test_a_manifest_that_is_not_what_the_marker_says_is_refused(bucket, dataset, tmp_path):
     deliver(dataset, bucket, "monday")
     bucket.write(f"monday/{CARD_NAME}", b"{}")
-    with pytest.raises(CacError, match="is not what delivered"):
+    with pytest.raises(CacError, match="does not match delivered"):
         fetch_delivery(bucket, list_deliveries(bucket).deliveries[0], tmp_path / "here")
 
 

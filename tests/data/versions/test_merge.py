@@ -185,7 +185,7 @@ def test_cards_of_what_was_merged_before_are_kept_flat(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("card", "said"),
-    [("{", "not valid JSON"), ("[]", "no JSON object"), ('{"schema_version": "2"}', "schema_version is '2'")],
+    [("{", "not valid JSON"), ("[]", "not a JSON object"), ('{"schema_version": "2"}', "schema_version is '2'")],
 )
 def test_a_card_that_cannot_be_used_is_named(tmp_path: Path, card: str, said: str) -> None:
     a, b = dataset(tmp_path / "a", clip("1")), dataset(tmp_path / "b", clip("2"))
@@ -249,7 +249,7 @@ def test_the_command_shows_what_came_of_each(tmp_path: Path, capsys: pytest.Capt
     assert cli.main(command) == 0
     out = capsys.readouterr().out
     assert [line.split() for line in out.splitlines() if line.strip()][2:4] == [list("a110"), list("b211")]
-    assert "of 2 clips" in out
+    assert "with 2 clips" in out
 
     assert cli.main([*command, "--val-ratio", "0.1"]) == 2
     assert "go together" in capsys.readouterr().err
