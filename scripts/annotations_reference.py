@@ -1,6 +1,6 @@
-"""Write docs/reference/annotations.md from the models, so that the page always matches the code.
+"""Generate docs/reference/annotations.md from the models, so that the page always matches the code.
 
-    python scripts/annotations_reference.py
+    python -m scripts.annotations_reference
 
 Names, types and bounds come from the models, and leaves from the taxonomy. `MEANING` explains each field; a field
 without an explanation is an error. `tests/data/test_annotations_reference.py` fails when the page is stale.

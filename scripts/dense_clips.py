@@ -1,8 +1,8 @@
-"""Dense labels of clips: what has changed on each image token's thing, and how that thing was before.
+"""Dense labels of clips: for each image token, what has changed on the object it shows, and how the object was before.
 
-Comparing frames is the hardest thing the base learns. From answers alone it never did: their flags can be guessed from
-one another and from the number of dense frames. A label for every image token, on clips of two frames to begin with,
-teaches it in minutes. The heads are thrown away; what they made the layers compute is what the answers then read.
+Comparing frames is the hardest skill of the base. It does not learn it from answers alone, because their flags can be
+guessed from each other and from the number of dense frames. A label for every image token, on clips of two frames at
+first, teaches it in minutes. The heads are discarded; the answers use the features that the layers have learned.
 """
 
 from collections.abc import Sequence
@@ -11,29 +11,33 @@ from typing import Any
 
 import numpy as np
 import torch
-from generic_scenes import CELL, CHANGES, CLIP_SIZE, NOTHING, ChangedClip, cell_owners
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from cac.data.sample.render import COLOURS, KINDS, ActorState, extent
+from scripts.generic_scenes import CELL, CHANGES, CLIP_SIZE, NOTHING, ChangedClip, cell_owners
 
-PAST_LAYER, CHANGE_LAYER, FRAME_LAYER = 2, 3, 4  # after which layer of six the heads read; the rest is for the answers
+PAST_LAYER, CHANGE_LAYER, FRAME_LAYER = (
+    2,
+    3,
+    4,
+)  # the layers, of six, that the heads read; later ones are for the answers
 BOX_WEIGHT, LOOK_WEIGHT = 0.5, 0.3
 
 
 @dataclass(frozen=True)
 class ClipLabels:
-    """Labels of the frames a dialogue shows, in the order of their tokens; `NOTHING` where there is none.
+    """Labels of the frames of a dialogue, in the order of their tokens; `NOTHING` where there is none.
 
-    Arrays; tensors on a device once `on_device` has made them so.
+    NumPy arrays, or tensors after `on_device`.
 
     Attributes:
-        change: of each token, 0 if its thing is as usual, else 1 + the change: (tokens,).
-        box: where the token's thing is, corners in 0 to 100: (tokens, 4).
-        frame: the change in each frame, 0 if every thing in it is as usual: (frames,).
-        frame_box: where the one changed thing of a frame is: (frames, 4).
-        past_box: where the token's thing was in the frame shown before, corners in 0 to 100: (tokens, 4).
-        usual_colour: the usual colour of a changed thing: (tokens,).
+        change: for each token 0 if its object is unchanged, else 1 + the change: (tokens,).
+        box: the box of the token's object, corners in 0 to 100: (tokens, 4).
+        frame: the change in each frame, 0 if no object has changed: (frames,).
+        frame_box: the box of the one changed object of a frame: (frames, 4).
+        past_box: the box of the token's object in the previous frame, corners in 0 to 100: (tokens, 4).
+        usual_colour: the usual colour of a changed object: (tokens,).
         usual_kind: its usual kind: (tokens,).
     """
 
@@ -47,7 +51,7 @@ class ClipLabels:
 
 
 def joined(parts: Sequence[ClipLabels]) -> ClipLabels:
-    """Put the labels of several looks or clips one after the other."""
+    """Concatenate the labels of several looks or clips."""
     names = [field.name for field in fields(ClipLabels)]
     return ClipLabels(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
@@ -90,7 +94,7 @@ def _corners(state: ActorState) -> list[int]:
 
 
 class ClipHeads(nn.Module):
-    """What is read off the language model's image tokens, and off the token that closes each frame."""
+    """Heads on the language model's image tokens, and on the token that closes each frame."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -111,7 +115,7 @@ def clip_loss(
     Args:
         heads: the heads.
         states: the language model's hidden states, the embeddings first: each (batch, length, width).
-        places: where the image tokens are and where the tokens that close a frame: boolean (batch, length) each.
+        places: masks of the image tokens and of the tokens that close a frame: boolean (batch, length) each.
         labels: of all image tokens and frames of the batch, in order, as tensors.
         softened: the soft target of each coordinate: (101, 101).
     """
@@ -133,7 +137,7 @@ def clip_loss(
 
 
 def _box_loss(head: nn.Linear, states: Tensor, box: Tensor, softened: Tensor) -> Tensor:
-    """Return the mean cross-entropy of the corners that are known against their softened targets; 0 if none is."""
+    """Return the mean cross-entropy of the known corners against their softened targets; 0 if none is known."""
     known = box[:, 0] != NOTHING
     scores = torch.log_softmax(head(states[known]).view(-1, 4, 101), dim=-1)
     return -(softened[box[known]] * scores).sum() / (4 * known.sum()).clamp(min=1)

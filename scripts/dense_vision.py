@@ -1,13 +1,20 @@
-"""Dense pretraining of the vision tower: every cell says which thing covers it, and where that thing ends.
+"""Dense pretraining of the vision tower: each cell predicts the object that covers it and the object's box.
 
-A language model's answer of twenty tokens says little about a frame; a label for each of its cells says much, and
-learning what is where takes minutes instead of hours. The labels are those of the generic tasks: kind, colour, box,
-legs, letters, wall. The heads are thrown away; the tower's merged tokens are what the language model then reads.
+An answer of twenty tokens gives little supervision for a frame; with a label for each cell the tower learns to locate
+objects in minutes instead of hours. The labels are those of the generic tasks: kind, colour, box, legs, letters, wall.
+The heads are discarded; the language model reads the tower's merged tokens.
 """
 
 import numpy as np
 import torch
-from generic_scenes import (
+from PIL import Image
+from torch import nn
+from torch.nn.functional import cross_entropy, mse_loss
+
+from cac.data.sample.render import COLOURS, KINDS, ActorState, extent
+from cac.data.sample.scenes import Scene
+from cac.schema.geometry import cell_shares
+from scripts.generic_scenes import (
     CELL,
     CLIP_SIZE,
     LETTERS,
@@ -17,14 +24,7 @@ from generic_scenes import (
     ordinary_scene,
     plain_scene,
 )
-from generic_tasks import SIZES
-from PIL import Image
-from torch import nn
-from torch.nn.functional import cross_entropy, mse_loss
-
-from cac.data.sample.render import COLOURS, KINDS, ActorState, extent
-from cac.data.sample.scenes import Scene
-from cac.schema.geometry import cell_shares
+from scripts.generic_tasks import SIZES
 
 LONGEST_WORD = 3
 PIXEL_WEIGHT, BOX_WEIGHT = 1.0, 0.5
@@ -35,7 +35,7 @@ CLASSES = {"kind": len(KIND_CLASSES), "colour": len(COLOURS), "legs": 8} | {
 
 
 class DenseHeads(nn.Module):
-    """What is read off a merged token: classes, a box as four distributions over 0 to 100, and its pixels."""
+    """Heads on a merged token: classes, a box as four distributions over 0 to 100, and its pixels."""
 
     def __init__(self, width: int, pixels: int):
         super().__init__()
@@ -47,11 +47,11 @@ class DenseHeads(nn.Module):
 def dense_loss(
     tokens: torch.Tensor, pixels: torch.Tensor, heads: DenseHeads, batch: dict, softened: torch.Tensor
 ) -> torch.Tensor:
-    """Return the weighted sum of each head's mean loss over the cells that have the thing.
+    """Return the weighted sum of each head's mean loss over the cells that have its label.
 
     Args:
         tokens: the tower's merged tokens: (tokens, width).
-        pixels: what each token was made from: (tokens, values).
+        pixels: the pixels of each token: (tokens, values).
         heads: the heads.
         batch: the labels of `dense_batch`.
         softened: the soft target of each coordinate: (101, 101).
@@ -69,7 +69,7 @@ def dense_loss(
 def dense_batch(
     processor, rng: np.random.Generator, frames: int, plain_share: float, sizes: tuple[int, ...] = SIZES
 ) -> dict[str, torch.Tensor]:
-    """Render fresh single-frame scenes, small ones first, and label each merged cell, in the order of the tokens."""
+    """Render new single-frame scenes, small ones first, and label each merged cell, in the order of the tokens."""
     images, labels = [], []
     for size in np.sort(rng.choice(sizes, frames)).tolist():
         scene = plain_scene(rng, 1) if rng.random() < plain_share else ordinary_scene(rng, 1)
@@ -82,7 +82,7 @@ def dense_batch(
 
 
 def cell_labels(scene: Scene, grid: int) -> dict[str, np.ndarray]:
-    """Label each of grid x grid cells, row by row, with the thing that covers most of it."""
+    """Label each of grid x grid cells, row by row, with the object that covers most of it."""
     states = [actor[0] for actor in scene.actors if actor[0].visible]
     owner = cell_owners(states, grid)
     labels = {name: np.full(grid * grid, NOTHING) for name in CLASSES}

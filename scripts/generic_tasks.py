@@ -8,17 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from dense_clips import ClipLabels, joined, label_clip
-from generic_scenes import (
-    CLIP_SIZE,
-    SLOW,
-    ChangedClip,
-    ordinary_scene,
-    plain_scene,
-    with_event,
-    with_events,
-    with_slow_change,
-)
 from PIL import Image
 
 from cac.data.sample.render import COLOURS, ActorState, extent
@@ -28,6 +17,17 @@ from cac.schema.dialogue import COORDINATE_SCALE, Scan, format_time, frame_block
 from cac.schema.geometry import Window
 from cac.training.collator import Dialogue
 from cac.video.sampling import dense_indices, spread_indices
+from scripts.dense_clips import ClipLabels, joined, label_clip
+from scripts.generic_scenes import (
+    CLIP_SIZE,
+    SLOW,
+    ChangedClip,
+    ordinary_scene,
+    plain_scene,
+    with_event,
+    with_events,
+    with_slow_change,
+)
 
 FPS = 8
 SIZES = (64, 80, 96)

@@ -1,7 +1,7 @@
-"""The batches of pretraining: what each step is about, made in the background, the same for any number of workers.
+"""The batches of pretraining: made in worker processes, equal for any number of workers.
 
-A batch is small to carry: pixels are bytes, and everything the model would work out in a loop over images is worked out
-here. It leaves out the losses (`pretrain_nano.py`).
+A batch is small: pixels are bytes, and everything the model would compute in a loop over images is computed here. Out
+of scope: the losses (`pretrain_nano.py`).
 """
 
 from dataclasses import dataclass, replace
@@ -9,31 +9,31 @@ from typing import Any
 
 import numpy as np
 import torch
-from dense_clips import ClipLabels, joined, on_device
-from dense_vision import dense_batch
-from generic_tasks import COARSE_COUNT, SIZES, compare, easy_frame, multi_frame, single_frame, two_turn
-from sorted_vision import Blocks, sort_by_size
 from torch.utils.data import DataLoader, Dataset
 from transformers.models.qwen3_vl.modeling_qwen3_vl import Qwen3VLModel
 
 from cac.model.nano import build_config, build_processor
 from cac.training.collator import collate, training_template
+from scripts.dense_clips import ClipLabels, joined, on_device
+from scripts.dense_vision import dense_batch
+from scripts.generic_tasks import COARSE_COUNT, SIZES, compare, easy_frame, multi_frame, single_frame, two_turn
+from scripts.sorted_vision import Blocks, sort_by_size
 
 TASKS = {"easy": (easy_frame, 64), "single": (single_frame, 64), "multi": (multi_frame, 16), "two_turn": (two_turn, 12)}
 MIX = {"dense": 0.08, "single": 0.12, "compare": 0.2, "multi": 0.2, "two_turn": 0.4}
-COMPARED = ((0.15, 2), (0.3, 3), (0.45, 4), (1.0, COARSE_COUNT))  # up to which share of the phase, how many frames
-FRAMES_COMPARED = 192  # a batch holds as many clips as have these frames together
-PLAIN_COMPARED = 0.1  # share of clips to compare with one thing on plain ground
+COMPARED = ((0.15, 2), (0.3, 3), (0.45, 4), (1.0, COARSE_COUNT))  # up to this share of the phase, this many frames
+FRAMES_COMPARED = 192  # frames of all clips of a batch together
+PLAIN_COMPARED = 0.1  # share of the clips with one object on a plain background
 DENSE_FRAMES = 96
-SMALL_STEPS = 700  # the first steps see small frames only: they cost half
-SINGLE_SHARE = 0.1  # of the steps of comparing, so that what was learned before is kept
-DENSE_SHARE = 0.15  # of the single-frame steps, so that the tower keeps and sharpens what it sees
-EASY_STEPS = 350  # over these the share of easy frames falls from all to none
+SMALL_STEPS = 700  # the first steps use small frames only, at half the cost
+SINGLE_SHARE = 0.1  # of the comparison steps, to prevent forgetting
+DENSE_SHARE = 0.15  # of the single-frame steps, to keep improving the tower
+EASY_STEPS = 350  # over which the share of easy frames falls from 1 to 0
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many steps each phase has, in the order they come."""
+    """The number of steps of each phase, in order."""
 
     vision: int
     single: int
@@ -59,7 +59,7 @@ class Batch:
     """One step's input.
 
     Attributes:
-        task: what it is about; "dense" is a batch of frames for the tower alone.
+        task: the task; "dense" is a batch of frames for the tower only.
         blocks: the sizes of its images, as `sorted_vision.sort_by_size` returns them.
         tensors: `pixels` as bytes, sorted by size; of dialogues `input_ids`, `labels`, `position_ids` and `tokens`, the
             place of each image token in the sorted order; of dense frames a label of each token, in the sorted order.
@@ -78,7 +78,7 @@ class Batch:
 
 
 class StepBatches(Dataset):
-    """Item `step` is the batch of that step: drawn from the seed and the number of the step alone."""
+    """Item `step` is the batch of that step, a function of the seed and the step only."""
 
     def __init__(self, schedule: Schedule, seed: int, scale: int):
         self.schedule, self.seed, self.scale = schedule, seed, scale
@@ -87,7 +87,7 @@ class StepBatches(Dataset):
         self.positions = PositionMaker(build_config(self.processor.tokenizer))
 
     def __getitem__(self, step: int) -> Batch:
-        torch.set_num_threads(1)  # there may be a worker for every core
+        torch.set_num_threads(1)  # there can be a worker per core
         rng = np.random.default_rng([self.seed, step])
         phase, done = self.schedule.phase(step)
         task, count = draw_task(self.schedule, step, rng)
@@ -118,7 +118,7 @@ class StepBatches(Dataset):
 
 
 class PositionMaker:
-    """Qwen3-VL's own numbering of tokens in time, rows and columns, without a model."""
+    """Qwen3-VL's position ids (time, row, column) without a model."""
 
     get_vision_position_ids = Qwen3VLModel.get_vision_position_ids
     get_rope_index = Qwen3VLModel.get_rope_index
@@ -133,7 +133,7 @@ class PositionMaker:
 
 
 def draw_task(schedule: Schedule, step: int, rng: np.random.Generator) -> tuple[str, int]:
-    """Draw what a step is about, and of how many frames: the number matters to `compare` only."""
+    """Draw the task of a step and its number of frames, which only `compare` uses."""
     phase, done = schedule.phase(step)
     if phase == "vision" or (phase == "single" and rng.random() < DENSE_SHARE):
         return "dense", 1
@@ -148,7 +148,7 @@ def draw_task(schedule: Schedule, step: int, rng: np.random.Generator) -> tuple[
 
 
 def draw_samples(name: str, count: int, scale: int, rng: np.random.Generator) -> list[Any]:
-    """Make the samples of one step; `scale` is by how much a batch is larger than on two cores."""
+    """Make the samples of one step; `scale` is the batch size relative to two CPU cores."""
     if name == "compare":
         return [compare(rng, count, PLAIN_COMPARED) for _ in range(scale * FRAMES_COMPARED // count)]
     task, size = TASKS[name]
@@ -156,7 +156,7 @@ def draw_samples(name: str, count: int, scale: int, rng: np.random.Generator) ->
 
 
 def load(batches: StepBatches, start: int, workers: int) -> DataLoader:
-    """Return the batches from step `start` on, made by so many processes (0: by this one)."""
+    """Return the batches from step `start` on, made by this many worker processes (0: in this one)."""
     steps = range(start, batches.schedule.steps)
     # "fork" shares the tokenizer and the imports; it must happen before a GPU is touched.
     context = "fork" if workers else None

@@ -1,14 +1,13 @@
 """Pretrain the nano base on generic scene tasks and write it as package data. Run once; not part of the pipeline.
 
-    python scripts/pretrain_nano.py
-    python scripts/pretrain_nano.py --device cuda --workers 15 --scale 8 --repeat 4    # on a GPU
+    python -m scripts.pretrain_nano
+    python -m scripts.pretrain_nano --device cuda --workers 15 --scale 8 --repeat 4    # on a GPU
 
-Four phases: the vision tower alone with a label for every cell (`dense_vision.py`); single frames, easy ones to begin
-with; frames to compare, two at a time to begin with (`dense_clips.py`); then a mix of everything. The tower is at rest
-while frames are compared. Scenes are drawn afresh for every batch (`pretrain_batches.py`). A GPU learns faster than
-cores can draw: there, each batch is learned from `--repeat` times, the later times at random steps. A checkpoint every
-few minutes lets an interrupted run go on. Not deterministic to the byte across machines; the weights are shipped, so
-nobody has to make them again.
+Four phases: the vision tower alone with a label for every cell (`dense_vision.py`); single frames, easy ones first;
+comparing frames, two at a time at first (`dense_clips.py`); then a mix of all tasks. The tower is frozen while frames
+are compared. Every batch has new scenes (`pretrain_batches.py`). A GPU trains faster than the cores can render, so each
+batch is used `--repeat` times there, at random later steps. An interrupted run resumes from a checkpoint, written every
+few minutes. The bytes differ between machines; the weights are shipped, so nobody needs to run this again.
 """
 
 import argparse
@@ -24,17 +23,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from dense_clips import ClipHeads, clip_loss
-from dense_vision import DenseHeads, dense_loss
-from generic_scenes import CELL, SUDDEN
-from pretrain_batches import Batch, Schedule, StepBatches, load
-from sorted_vision import encode, from_bytes
 from torch import nn
 from transformers import GenerationConfig, Qwen3VLForConditionalGeneration
 
 from cac.model.nano import build_config, build_processor, nano_folder
 from cac.model.patches.transformers_vision_attention import batch_vision_attention
 from cac.training.collator import IGNORE_INDEX
+from scripts.dense_clips import ClipHeads, clip_loss
+from scripts.dense_vision import DenseHeads, dense_loss
+from scripts.generic_scenes import CELL, SUDDEN
+from scripts.pretrain_batches import Batch, Schedule, StepBatches, load
+from scripts.sorted_vision import encode, from_bytes
 
 DECISION_WEIGHT = 1.5  # of the words that say whether a frame is odd and what changes on it
 NUMBER_WEIGHT = 1.0  # of the coordinates

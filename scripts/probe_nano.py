@@ -1,10 +1,10 @@
-"""Probe a nano base on generic scenes: what it reads off a frame, and whether its flags come from the images.
+"""Probe a nano base on generic scenes: its loss on single frames, and whether its flags depend on the images.
 
-    python scripts/probe_nano.py src/cac/model/nano
+    python -m scripts.probe_nano src/cac/model/nano
 
-Flags are ranked position by position, with all earlier flags drawn at random, because a flag can otherwise be guessed
-from those before it and from its place in the clip. The same with blank images is the control; it is a little above
-0.5, since the times alone say how long the clip is, and in a short one a change fills more of it.
+Flags are ranked by position with all earlier flags drawn at random, because a flag could otherwise be guessed from the
+previous ones and from its position. The control uses blank images. It is slightly above 0.5, because the timestamps
+give the length of the clip, and a change takes a larger part of a short clip.
 """
 
 import argparse
@@ -13,9 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from generic_scenes import SUDDEN, ordinary_scene, with_event
-from generic_tasks import COARSE_COUNT, COARSE_SIZE, ask_flags, list_frame
-from pretrain_nano import FLAGS, coordinate_ids, word_ids
 from sklearn.metrics import roc_auc_score
 from transformers import Qwen3VLForConditionalGeneration
 
@@ -23,6 +20,9 @@ from cac.data.sample.render import COLOURS, KINDS
 from cac.model.nano import build_processor
 from cac.training.collator import IGNORE_INDEX, collate, training_template
 from cac.video.sampling import spread_indices
+from scripts.generic_scenes import SUDDEN, ordinary_scene, with_event
+from scripts.generic_tasks import COARSE_COUNT, COARSE_SIZE, ask_flags, list_frame
+from scripts.pretrain_nano import FLAGS, coordinate_ids, word_ids
 
 BATCH = 24
 
@@ -66,7 +66,7 @@ def single_frame_nats(model, processor, args) -> dict[str, float]:
 
 
 def flag_scores(parts, args, blank: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return the log odds of "odd" and what really changes ("": nothing), each (clips, frames)."""
+    """Return the log odds of "odd" and the true changes ("": none), each (clips, frames)."""
     model, processor = parts
     clear, odd = word_ids(processor.tokenizer, FLAGS)
     scores, words = [], []
@@ -90,7 +90,7 @@ def flag_scores(parts, args, blank: bool) -> tuple[np.ndarray, np.ndarray]:
 
 
 def ranked(scores: np.ndarray, words: np.ndarray) -> float:
-    """Return the AUROC of changed frames, the mean over the positions of a clip; NaN scores are left out."""
+    """Return the AUROC of changed frames, averaged over the positions of a clip; NaN scores are skipped."""
     values = []
     for place in range(scores.shape[1]):
         known = ~np.isnan(scores[:, place])

@@ -1,7 +1,7 @@
-"""Encoding many small images at once: those of one size stand together, so that no work is left to do image by image.
+"""Batched encoding of many small images, sorted by size, without loops over images.
 
-Transformers makes the positions of patches in a loop over the images of a batch. On a GPU, such loops are most of a
-step of so small a model. The values are the tower's own; attention in blocks is `cac.model.patches`.
+Transformers computes the positions of patches in a loop over the images of a batch. On a GPU such loops take most of a
+step of so small a model. The values are equal; `cac.model.patches` batches the attention.
 """
 
 from typing import Any
@@ -12,9 +12,9 @@ from transformers.vision_utils import get_vision_interpolation_indices_and_weigh
 from cac.model.nano import MERGE_SIZE, PATCH_SIZE
 
 TOKEN_PATCHES = MERGE_SIZE**2
-FRAMES = 2  # a patch holds an image twice, for Qwen3-VL takes frames in pairs
+FRAMES = 2  # a patch holds each image twice, because Qwen3-VL takes frames in pairs
 
-Blocks = list[tuple[int, int]]  # of each size, smallest first: the number of images, and of patches along a side
+Blocks = list[tuple[int, int]]  # for each size, smallest first: number of images, patches per side
 
 
 def sort_by_size(pixels: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, Blocks]:
@@ -25,7 +25,7 @@ def sort_by_size(pixels: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tenso
         sides: patches along a side of each image: (images,).
 
     Returns:
-        The patches as bytes, without their second copy; where each token of the first order now is; the blocks.
+        The patches as bytes, without their second copy; the new position of each token; the blocks.
     """
     order = sides.argsort(stable=True)
     starts = (sides**2).cumsum(0) - sides**2
@@ -39,7 +39,7 @@ def sort_by_size(pixels: torch.Tensor, sides: torch.Tensor) -> tuple[torch.Tenso
 
 
 def to_bytes(pixels: torch.Tensor) -> torch.Tensor:
-    """Return pixels of -1 to 1 as bytes; `from_bytes` is the way back."""
+    """Return pixels in -1 to 1 as bytes; `from_bytes` is the inverse."""
     return ((pixels + 1) * 127.5).round().to(torch.uint8)
 
 

@@ -1,8 +1,8 @@
-"""Write into both `dvc.yaml` files which modules each stage imports: `python -m scripts.stage_dependencies`.
+"""Write the modules that each stage imports into both `dvc.yaml` files: `python -m scripts.stage_dependencies`.
 
-DVC re-runs a stage when a file it depends on changes, so the lists must be complete; they are long, and nobody should
-keep them by hand. `tests/flows/test_graph.py` fails when a list is out of date. Everything else in both files,
-comments included, stays as it is.
+DVC re-runs a stage when a file it depends on changes, so the lists must be complete, and they are too long to maintain
+by hand. `tests/flows/test_graph.py` fails when a list is out of date. The rest of both files, comments included, is
+unchanged.
 """
 
 import ast
@@ -19,14 +19,14 @@ ENTRY_POINTS = {
     "evaluate": "cac.evaluation.evaluate",
 }
 ABLATION_ENTRY_POINTS = {"run": "cac.ablation.run", "table": "cac.ablation.table"}
-# Settings reach a stage as the params it names; an error's text and what is logged to MLflow are no results.
+# Not results: error texts and what is logged to MLflow. Settings are listed as params instead.
 NOT_TRACKED = ("src/cac/params.py", "src/cac/errors.py", "src/cac/paths.py", "src/cac/tracking/", "src/cac/registry/")
 
 
 def imported_files(entry_point: str) -> list[str]:
-    """Return the files of all modules of `cac` that a module imports, itself included, also inside functions; sorted.
+    """Return the sorted files of all modules of `cac` that a module imports, itself and lazy imports included.
 
-    Imports for type checkers alone do not count, nor do packages' `__init__.py` files, which hold no code.
+    Type checking imports do not count, nor do the `__init__.py` files of packages, which have no code.
     """
     seen: set[str] = set()
     waiting = [entry_point]
@@ -61,12 +61,12 @@ def _imported_modules(tree: ast.AST) -> list[str]:
 
 
 def with_dependencies(text: str, entry_points: dict[str, str], prefix: str = "") -> str:
-    """Return the text of a `dvc.yaml` in which the stages depend on the modules that they import.
+    """Return the text of a `dvc.yaml` with the modules that each stage imports as dependencies.
 
-    Dependencies that are not modules (data, models, metrics, the nano's weights) stay, before the modules.
+    Other dependencies (data, models, metrics, the nano's weights) stay and come first.
 
     Args:
-        text: the file as it is.
+        text: the current text.
         entry_points: the module that each stage runs.
         prefix: from the file's folder to the project's root, such as "../".
     """
@@ -101,7 +101,7 @@ def _order(dependency: str) -> tuple[bool, str]:
 
 
 def stale_files() -> Iterable[tuple[Path, str]]:
-    """Yield each `dvc.yaml` whose lists are out of date, and what its text should be."""
+    """Yield each outdated `dvc.yaml` and its correct text."""
     for path, entry_points, prefix in (
         (ROOT / "dvc.yaml", ENTRY_POINTS, ""),
         (ROOT / "ablations" / "dvc.yaml", ABLATION_ENTRY_POINTS, "../"),
@@ -113,7 +113,7 @@ def stale_files() -> Iterable[tuple[Path, str]]:
 
 
 def main() -> int:
-    """Bring both files up to date and return the exit code."""
+    """Update both files and return the exit code."""
     for path, text in stale_files():
         path.write_text(text, encoding="utf-8")
         print(f"updated {path.relative_to(ROOT)}")

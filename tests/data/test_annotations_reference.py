@@ -9,7 +9,7 @@ from cac.schema.annotations import Anomaly, Clip, Distractor, FrameBox, parse_cl
 
 
 def test_the_page_is_not_stale() -> None:
-    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python scripts/annotations_reference.py"
+    assert PAGE.read_text(encoding="utf-8") == reference(), "run: python -m scripts.annotations_reference"
 
 
 def test_every_field_is_explained_and_no_other() -> None:

@@ -4,8 +4,13 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from dense_clips import label_clip
-from generic_scenes import (
+
+from cac.data.sample.render import COLOURS, KINDS, extent
+from cac.model.nano import build_processor
+from cac.schema.taxonomy import LEAVES, Family
+from cac.training.collator import collate, training_template
+from scripts.dense_clips import label_clip
+from scripts.generic_scenes import (
     CHANGES,
     CLIP_SIZE,
     NOTHING,
@@ -16,12 +21,7 @@ from generic_scenes import (
     with_events,
     with_slow_change,
 )
-from generic_tasks import COARSE_SIZE, SLOW_NAMES, compare, easy_frame, multi_frame, single_frame, two_turn
-
-from cac.data.sample.render import COLOURS, KINDS, extent
-from cac.model.nano import build_processor
-from cac.schema.taxonomy import LEAVES, Family
-from cac.training.collator import collate, training_template
+from scripts.generic_tasks import COARSE_SIZE, SLOW_NAMES, compare, easy_frame, multi_frame, single_frame, two_turn
 
 SEEDS = range(20)
 

@@ -5,15 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
-import pretrain_nano
 import pytest
 import torch
-from pretrain_batches import Schedule, StepBatches, draw_samples, load
 from safetensors.torch import load_file
-from sorted_vision import from_bytes, sort_by_size, to_bytes
 from transformers import Qwen3VLForConditionalGeneration
 
 from cac.training.collator import collate
+from scripts import pretrain_nano
+from scripts.pretrain_batches import Schedule, StepBatches, draw_samples, load
+from scripts.sorted_vision import from_bytes, sort_by_size, to_bytes
 
 TASK_OF_STEP = Schedule(vision=1, single=1, compare=1, mix=1)
 

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.errors import CacError
@@ -19,8 +19,9 @@ def clips(pairs: int) -> list[Clip]:
     return [clip(pair, twin) for pair in range(pairs) for twin in ("a", "b")]
 
 
+@settings(deadline=None)
 @given(st.integers(50, 300), st.floats(0.2, 0.8))
-def test_every_pair_is_whole_in_one_portion(pairs: int, share: float) -> None:
+def test_every_pair_is_in_exactly_one_part(pairs: int, share: float) -> None:
     partition = TrainPartition(reinforcement_ratio=share)
     learned, kept = sft_clips(clips(pairs), partition), grpo_clips(clips(pairs), partition)
     assert sorted(c.clip_id for c in [*learned, *kept]) == sorted(c.clip_id for c in clips(pairs))
@@ -28,20 +29,20 @@ def test_every_pair_is_whole_in_one_portion(pairs: int, share: float) -> None:
     assert len(kept) / (2 * pairs) == pytest.approx(share, abs=0.3)
 
 
-def test_a_pair_stays_where_it_is_when_the_dataset_grows() -> None:
+def test_a_pair_stays_in_its_part_when_the_dataset_grows() -> None:
     partition = TrainPartition(reinforcement_ratio=0.4)
     small, large = ({c.clip_id for c in grpo_clips(clips(n), partition) if c.pair_id < "scene0050"} for n in (50, 200))
     assert small == large
 
 
-def test_without_a_share_both_have_all_clips() -> None:
+def test_with_a_ratio_of_zero_both_have_all_clips() -> None:
     partition = TrainPartition(reinforcement_ratio=0.0)
     assert sft_clips(clips(5), partition) == grpo_clips(clips(5), partition) == clips(5)
 
 
 @pytest.mark.parametrize(
-    ("portion", "share"), [(sft_clips, 1.0), (grpo_clips, 1e-9)], ids=["nothing to learn", "none kept"]
+    ("part", "share"), [(sft_clips, 1.0), (grpo_clips, 1e-9)], ids=["no SFT clips", "no GRPO clips"]
 )
-def test_an_empty_portion_is_an_error_that_names_the_setting(portion, share: float) -> None:
+def test_an_empty_part_is_an_error_that_names_the_setting(part, share: float) -> None:
     with pytest.raises(CacError, match=r"train_partition\.reinforcement_ratio"):
-        portion(clips(3), TrainPartition(reinforcement_ratio=share))
+        part(clips(3), TrainPartition(reinforcement_ratio=share))
