@@ -1,14 +1,14 @@
-"""Promotions that are killed, by SIGKILL, at random moments: is the registry ever left inconsistent?
+"""Kill promotions with SIGKILL at random moments and check that the registry stays consistent.
 
     python -m benchmarks.killed_promotions --count 100
 
-Each trial registers a version in a real SQLite store of MLflow, promotes it in a process of its own and kills that
-after a random time; every fifth trial rolls the champion back instead. The time is counted from the start of the
-command in half of the trials, and from its first write, which is where harm could be done, in the other half. A command
-that is done before it is killed does not count, and another is tried. Then a consumer, also a process of its own,
-resolves `models:/…@champion` and reads its files: the champion must be registered completely, must have passed the
-gate, and must be either the one before or the new one. Last, the same command runs again and must complete. Left out:
-the packaging of a real model, see `tests/registry/test_register.py`. Exit code 1 if anything was inconsistent.
+Each trial registers a version in a real SQLite store of MLflow, promotes it in a separate process and kills that
+process after a random time; every fifth trial rolls the champion back instead. In half of the trials the time starts
+with the command, in the other half with its first write, where a kill could do harm. A command that finishes before it
+is killed does not count. Then a consumer in another process resolves `models:/…@champion` and reads its files: the
+champion must be registered completely, must have passed the gate, and must be the previous or the new one. Finally the
+same command runs again and must complete. Out of scope: packaging a real model, see `tests/registry/test_register.py`.
+Exit code 1 if anything was inconsistent.
 """
 
 import argparse

@@ -1,12 +1,12 @@
-"""What Prefect, DVC and MLflow add to the stages' own work.
+"""Measure the time that Prefect, DVC and MLflow add to the stages.
 
     python -m benchmarks.overhead [--steps N] [--until STAGE]
 
-Runs the pipeline up to a stage in a clone of the current commit with this folder's clips, each stage's command timed
-from its start to its end, and MLflow's share in it. What the run takes beyond the commands is Prefect's and DVC's: the
-server, the hashes, the log. With `--steps` every stage trains so many steps only: the overhead is nearly the same, the
-whole is shorter, and the share therefore says nothing about a full run. Needs `data/`. Left out: registration and
-promotion, which are work of their own; and MLflow's thread that watches the machine.
+Runs the pipeline up to a stage in a clone of the current commit with this folder's clips, and times each stage's
+command and its calls of MLflow. The rest of the wall time is overhead: starting commands, the server, hashes, the log.
+With `--steps` every training stage runs this many steps only: the overhead is almost the same and the run is shorter,
+so its share does not apply to a full run. Needs `data/`. Out of scope: registration, promotion, and MLflow's system
+metrics thread.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The command `cac`, which notes down in the file CAC_TIMES how long it waited for MLflow. For `overhead.py` alone."""
+"""The command `cac`; appends the seconds it waited for MLflow to the file CAC_TIMES. Used by `overhead.py` only."""
 
 import json
 import os
@@ -40,7 +40,7 @@ class Stopwatch:
         return measured
 
     def at_the_ends(self, stage_run: Callable[..., Any]) -> Callable[..., Any]:
-        """Return the context manager with its beginning and end measured, and not what goes on inside."""
+        """Return the context manager with its entry and exit measured, but not its body."""
 
         @contextmanager
         def measured(*args: Any) -> Iterator[Any]:
@@ -57,7 +57,7 @@ class Stopwatch:
 
 
 def main() -> int:
-    """Run `cac` with this process's arguments, and note the time down."""
+    """Run `cac` with this process's arguments, and append the time."""
     watch = Stopwatch()
     tracking.stage_run = watch.at_the_ends(tracking.stage_run)  # type: ignore[assignment]
     for name in ("log_metrics", "log_text", "log_artifact"):

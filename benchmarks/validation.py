@@ -1,12 +1,12 @@
-"""Time and memory of data validation for manifests of any size.
+"""Measure time and memory of data validation for manifests of any size.
 
     python -m benchmarks.validation --clips 10000 100000 1000000 --looks 10000 100000
 
-`--clips`: a manifest of so many invented clips (half of them clean, the others with one anomaly and ten boxes) is
-validated with `files=False`, in a process of its own, so that the peak of its memory is its own. `--looks`: so many
-random hashes are compared across splits, which is the only part whose time grows with the square of the clips.
-Seconds are those of the processor, in one process, so that a busy machine counts for nothing. Left out: decoding, which
-takes what the videos take; `--decode DATASET` measures it on a real dataset.
+`--clips`: validates a manifest of this many synthetic clips (half of them clean, the others with one anomaly and ten
+boxes) with `files=False`, in a separate process, whose peak memory is measured. `--looks`: compares this many random
+hashes across splits, the only part whose time grows with the square of the clips. Times are CPU seconds of one process,
+so other load does not count. Out of scope: decoding, which depends on the videos; `--decode DATASET` measures it on a
+real dataset.
 """
 
 import argparse

@@ -165,7 +165,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
-    parser.add_argument("--workers", type=int, default=0, help="processes that make batches; 0: the one that learns")
+    parser.add_argument("--workers", type=int, default=0, help="processes that make batches; 0: the training process")
     parser.add_argument("--scale", type=int, default=1, help="by how much batches are larger")
     parser.add_argument("--repeat", type=int, default=1, help="how often each batch is learned from")
     parser.add_argument("--rate-scale", type=float, default=1.0)
@@ -304,7 +304,7 @@ def read(learner: Learner, batch: Batch, ids: torch.Tensor) -> Any:
 
 
 def save_state(path: Path, learner: Learner, step: int) -> None:
-    """Write what an interrupted run goes on from."""
+    """Write the state that an interrupted run resumes from."""
     names = ("model", "heads", "optimizer")
     torch.save({name: getattr(learner, name).state_dict() for name in names} | {"step": step}, path)
 
