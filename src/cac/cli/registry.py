@@ -20,26 +20,28 @@ def add_registry_verbs(add: AddVerb) -> None:
     promote = add("promote", _promote, "make a registered version the champion if it passes the gate")
     promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
     promote.add_argument(
-        "--remeasure-champion", action="store_true", help="first measure the champion on the present test split"
+        "--remeasure-champion", action="store_true", help="first evaluate the champion on the current test split"
     )
     promote.add_argument(
-        "--despite-rollback", action="store_true", help="let the version through even if it was rolled back"
+        "--despite-rollback", action="store_true", help="promote the version even if it was rolled back"
     )
-    promote.add_argument("--despite-veto", action="store_true", help="let the version through even if it was vetoed")
+    promote.add_argument("--despite-veto", action="store_true", help="promote the version even if it was vetoed")
     promote.add_argument("--out", type=Path, metavar="FILE", help="write the decision to FILE as JSON")
     veto = add("veto", _veto, "keep a registered version from becoming the champion")
     veto.add_argument("--version", required=True, metavar="N", help="the version `cac registry` lists")
-    veto.add_argument("--reason", required=True, metavar="TEXT", help="what speaks against it; kept with the version")
-    rollback = add("rollback", _rollback, "make the champion before this one the champion again")
-    rollback.add_argument("--reason", required=True, metavar="TEXT", help="what went wrong; kept with both versions")
-    registry = add("registry", _registry, "list the registered versions and what became of them")
+    veto.add_argument("--reason", required=True, metavar="TEXT", help="reason for the veto; stored with the version")
+    rollback = add("rollback", _rollback, "make the previous champion the champion again")
+    rollback.add_argument(
+        "--reason", required=True, metavar="TEXT", help="reason for the rollback; stored with both versions"
+    )
+    registry = add("registry", _registry, "list the registered versions with metrics and gate result")
     registry.add_argument("--json", action="store_true", help="print one JSON object a version")
     card = add("model-card", _model_card, "write the model card of the trained model")
     card.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
-    again = add("reproduce", _reproduce, "make a registered version again, and compare its hashes")
+    again = add("reproduce", _reproduce, "reproduce a registered version and compare hashes")
     again.add_argument("version", metavar="VERSION", help="a version's number, or an alias such as champion")
-    again.add_argument("--use-cache", action="store_true", help="let DVC take results from this checkout's cache")
-    again.add_argument("--keep", action="store_true", help="keep the worktree also if all is the same")
+    again.add_argument("--use-cache", action="store_true", help="let DVC reuse results from this checkout's cache")
+    again.add_argument("--keep", action="store_true", help="keep the worktree even if all hashes match")
 
 
 def _register(args: argparse.Namespace) -> int:
@@ -78,7 +80,7 @@ def _rollback(args: argparse.Namespace) -> int:
     from cac.registry.overrides import rollback
 
     record = rollback(load_params(args.params), args.reason)
-    print(f"{record.model_name} version {record.restored} is the champion again; version {record.version} stepped down")
+    print(f"{record.model_name} version {record.restored} is the champion again; it replaces version {record.version}")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What is to be registered: the last checkpoint as a package, with its card, its answers, and the key that names it.
+"""The candidate for registration: the last checkpoint as a package, with model card, predictions and key.
 
-A candidate is assembled in a scratch folder from what the pipeline left under the project's root, and only if all of
-that is of one run. MLflow is not asked here; `register.py` makes a version of a candidate.
+A candidate is built in a scratch folder from the pipeline's outputs under the project's root, and only if all of them
+come from one run. This module does not use MLflow; `register.py` turns a candidate into a version.
 """
 
 import json
@@ -34,14 +34,14 @@ _EVALUATED = tuple(name for name in GATE_METRICS if name in METRICS)  # the gate
 
 @dataclass(frozen=True)
 class Candidate:
-    """What is to be registered.
+    """A checkpoint ready for registration.
 
     Attributes:
         folder: a scratch folder with `package/` and `model_card/`.
-        key: what determines the model and its evaluation, as one hash.
-        facts: what its card says.
-        lineage: the tags that say what it was made from.
-        lineage_text: the whole of that as JSON.
+        key: one hash of all that determines the model and its evaluation.
+        facts: the content of its model card.
+        lineage: the tags with what it was made from.
+        lineage_text: the full lineage as JSON.
     """
 
     folder: Path
@@ -57,7 +57,7 @@ class Candidate:
 
     @property
     def measured(self) -> Predictions:
-        """Its answers on the test split."""
+        """Its predictions on the test split."""
         return self.facts.measured
 
     @property
@@ -67,7 +67,7 @@ class Candidate:
         return {name: value for name, value in values.items() if value is not None}
 
     def tags(self) -> dict[str, str]:
-        """Return the tags of a version of it whose registration is not complete yet."""
+        """Return the tags of the new version, marked as incomplete."""
         return {
             **self.lineage,
             **{metric_tag(name): repr(self.metrics[name]) for name in _EVALUATED},
@@ -82,7 +82,7 @@ class Candidate:
 
 
 def build_candidate(root: Path, params: Params, folder: Path) -> Candidate:
-    """Assemble the checkpoint under `root` in an empty folder.
+    """Build the candidate from the checkpoint under `root`, in an empty folder.
 
     Raises:
         CacError: an input is missing or incomplete, or not of the same run as the others.
@@ -102,7 +102,7 @@ def build_candidate(root: Path, params: Params, folder: Path) -> Candidate:
 
 
 def read_card_data(root: Path, params: Params) -> CardData:
-    """Read what there is to say of the checkpoint under `root`.
+    """Read the model card's content for the checkpoint under `root`.
 
     Raises:
         CacError: the adapter, the evaluation or the calibration is missing or incomplete, or the answers are not those
@@ -137,9 +137,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise CacError(f"cannot read {path}: {error.strerror}. Evaluate first: `dvc repro`.") from error
     except json.JSONDecodeError as error:
-        raise CacError(f"{path} is not valid JSON: {error}. Make it anew with `dvc repro --force evaluate`.") from error
+        raise CacError(f"{path} is not valid JSON: {error}. Run `dvc repro --force evaluate`.") from error
     if not isinstance(content, dict):
-        raise CacError(f"{path} holds no JSON object. Make it anew with `dvc repro --force evaluate`.")
+        raise CacError(f"{path} holds no JSON object. Run `dvc repro --force evaluate`.")
     return content
 
 

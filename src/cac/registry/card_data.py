@@ -1,4 +1,4 @@
-"""What a model card is written from: numbers, answers, origin, and what the dataset is, gathered and not yet worded."""
+"""The content of a model card as data: metrics, predictions, lineage and a summary of the dataset."""
 
 import json
 from collections import Counter
@@ -30,13 +30,13 @@ class SplitSummary:
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """The dataset: its splits, where its clips come from, and from what to what they reach.
+    """The dataset: its splits, the sources of its clips, and their ranges.
 
     Attributes:
-        splits: in the order train, val, test, test_shifted, as far as there are any clips.
-        sources, generators: how many clips are of each.
+        splits: those with clips, in the order train, val, test, test_shifted.
+        sources, generators: the number of clips of each.
         licence: as `dataset.json` has it, or "unknown".
-        seconds, fps, sides: smallest and largest of a clip; sides in pixels.
+        seconds, fps, sides: the smallest and largest of all clips; sides in pixels.
     """
 
     splits: Mapping[str, SplitSummary]
@@ -50,16 +50,16 @@ class DatasetSummary:
 
 @dataclass(frozen=True)
 class CardData:
-    """What the card is written from.
+    """The content of the model card.
 
     Attributes:
         params: the settings of the run.
-        state: what the model was made from.
-        splits: what was measured, {split: {row: {metric: interval}}}, rows being checkpoints and baselines.
-        row: the row that is the registered checkpoint.
-        calibration: what makes the score of the margin, the log odds of "none".
-        measured: the test clips with the model's answers and scores.
-        data: what the dataset is.
+        state: the run state that the model was made from.
+        splits: the metrics, {split: {row: {metric: interval}}}; rows are checkpoints and baselines.
+        row: the row of the registered checkpoint.
+        calibration: turns the margin, the log odds of "none", into the score.
+        measured: the predictions on the test split.
+        data: the dataset.
     """
 
     params: Params
@@ -72,15 +72,15 @@ class CardData:
 
     @property
     def metrics(self) -> Metrics:
-        """What was measured on the test split."""
+        """The metrics on the test split."""
         return self.splits["test"]
 
 
 def summarise_dataset(dataset: Path) -> DatasetSummary:
-    """Return what a dataset is, from its manifest and its card.
+    """Summarise a dataset from its manifest and its card.
 
     Raises:
-        CacError: the manifest is missing, empty or not valid, or the card is no JSON object.
+        CacError: the manifest is missing, empty or not valid, or the card is not a JSON object.
     """
     clips = read_clips(dataset)
     if not clips:

@@ -1,8 +1,7 @@
 """The model card as files: `MODEL_CARD.md` with its pictures in `images/`, and the same as one page, `MODEL_CARD.html`.
 
-The pictures are drawn by the evaluation report's own functions, of the same answers; which clips are shown follows its
-rule. The page is made of the Markdown and holds its pictures, so that it can be sent around as one file. The same facts
-give the same bytes.
+The evaluation report's functions draw the pictures and choose the clips. The page is rendered from the Markdown and
+embeds its pictures, so it can be passed on as one file. The same content gives the same bytes.
 """
 
 from base64 import b64encode
@@ -35,7 +34,7 @@ def write_card(facts: CardData, dataset: Path, out: Path) -> None:
     """Write the card to a new folder.
 
     Raises:
-        CacError: `out` is there or cannot be written, or a clip that is shown is missing or corrupt.
+        CacError: `out` exists or cannot be written, or a clip to show is missing or corrupt.
     """
     measured, params = facts.measured, facts.params
     samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
@@ -47,7 +46,7 @@ def write_card(facts: CardData, dataset: Path, out: Path) -> None:
         (out / MARKDOWN).write_text(text, encoding="utf-8")
         (out / PAGE).write_text(page(text, facts.params.registry.model_name, out), encoding="utf-8")
     except FileExistsError as error:
-        raise CacError(f"{out} is there already; a card is never written over another. Name a new folder.") from error
+        raise CacError(f"{out} already exists; a model card is never overwritten. Name a new folder.") from error
     except OSError as error:
         raise CacError(f"cannot write the model card to {out}: {error}. Name a folder you may write to.") from error
 
@@ -88,9 +87,9 @@ def _draw_examples(facts: CardData, families: Table, dataset: Path, out: Path) -
 
 
 def page(markdown: str, title: str, folder: Path) -> str:
-    """Return the card as one HTML page that holds its pictures; `folder` is where their names start from.
+    """Return the card as one HTML page with embedded pictures; `folder` is the folder that their names are relative to.
 
-    HTML within the Markdown is shown as the text that it is.
+    HTML within the Markdown is escaped.
     """
     from jinja2 import Environment, StrictUndefined
     from markdown_it import MarkdownIt

@@ -1,14 +1,10 @@
-"""Challenger against champion on the same clips: the paired difference, and how each family of anomalies fares."""
+"""Compare challenger and champion on the same clips: the paired difference, and the accuracy on each family."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from cac.evaluation.intervals import FAMILY_METRIC, Interval, paired_difference, per_family
 from cac.params import Params
 from cac.registry.predictions import Predictions
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)
@@ -25,7 +21,7 @@ class Comparison:
 
 
 def compare(challenger: Predictions, champion: Predictions, params: Params) -> Comparison:
-    """Compare answers on the same clips, measured and resampled the same way.
+    """Compare predictions on the same clips, with the same resamples.
 
     Raises:
         ValueError: the clips are not the same.
@@ -39,7 +35,7 @@ def compare(challenger: Predictions, champion: Predictions, params: Params) -> C
 
 
 def family_accuracies(measured: Predictions) -> dict[str, float]:
-    """Return the accuracy on each family that occurs; without intervals, for which one sample is enough."""
+    """Return the accuracy on each family that occurs, without intervals (so one resample is enough)."""
     table = per_family(measured.clips, measured.judgements, measured.scores, samples=1, seed=0)
     values = {family: metrics[FAMILY_METRIC]["value"] for family, metrics in table.items()}
     return {family: value for family, value in values.items() if value is not None}

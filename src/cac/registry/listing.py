@@ -1,4 +1,4 @@
-"""What `cac registry` lists: every version with its aliases, numbers, the gate's answer, and what it was made from."""
+"""List all versions with their aliases, metrics, gate result and lineage, for `cac registry`."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,14 +31,14 @@ class VersionSummary:
         version: its number.
         aliases: sorted.
         registration: "complete", "incomplete" or "superseded".
-        gate: "passed", "failed", or None if it was never put through it.
-        gate_reasons: the checks that failed.
-        rolled_back: why it was rolled back; None if it was not.
-        vetoed: why a person said no to it; None if nobody did.
-        veto_until: until when it waits, or waited, for a veto (ISO 8601, UTC); None if it never did.
+        gate: "passed", "failed", or None if the gate has not checked it.
+        gate_reasons: the failed checks, in one line.
+        rolled_back: the reason of its rollback; None if it was not rolled back.
+        vetoed: the reason of its veto; None if it was not vetoed.
+        veto_until: the end of its veto window (ISO 8601, UTC); None if it had none.
         created: when it was registered (ISO 8601, UTC).
-        metrics: what the gate reads, {name: value}; None where it is not known.
-        evaluation_set, git_commit, git_dirty, data_md5: what it was measured on and made from, or "unknown".
+        metrics: the gate's metrics, {name: value}; None where a value is not known.
+        evaluation_set, git_commit, git_dirty, data_md5: its test clips, code and data, or "unknown".
     """
 
     version: str

@@ -1,4 +1,4 @@
-"""A candidate as a model MLflow keeps: logging it, and seeing that it loads and answers as its users will have it."""
+"""Log a candidate as an MLflow model, and check that it loads and answers as it will for users."""
 
 import re
 import time
@@ -37,7 +37,7 @@ def log_model(candidate: "Candidate") -> str:
     from cac.registry.candidate import LOADER
     from cac.registry.pyfunc_model import signature
 
-    # MLflow tries its input example, which names no real file; `check_loads` makes the same test with one.
+    # MLflow tests the input example, whose file does not exist; `check_loads` makes the same test with a real one.
     with suppress_logs("mlflow.models.model", re.compile("Failed to validate serving input example")):
         info = mlflow.pyfunc.log_model(
             name=candidate.name,
@@ -52,17 +52,17 @@ def log_model(candidate: "Candidate") -> str:
 
 
 def pinned_requirements() -> list[str]:
-    """Return what loading a version needs, pinned to what is installed (without local labels such as "+cpu")."""
+    """Return what loading a version needs, pinned to the installed versions (without local labels such as "+cpu")."""
     from importlib.metadata import version
 
     return [f"{name}=={version(name).partition('+')[0]}" for name in _REQUIREMENTS]
 
 
 def check_loads(uri: str, candidate: "Candidate") -> float:
-    """Load a model as its users will, let it judge a small clip, and return the seconds a clip takes it after that.
+    """Load a model as users do, let it judge a small clip, and return the median seconds of further calls.
 
     Raises:
-        CacError: it does not answer with one score in [0, 1].
+        CacError: the answer is not one score in [0, 1].
     """
     import mlflow
     import numpy as np

@@ -1,9 +1,9 @@
-"""One version of the reward model, resolved once and kept for a run.
+"""A pinned reward model: one version, resolved once and used for a whole run.
 
-An alias such as `champion` moves whenever somebody promotes; a run whose reward changes under it learns nothing that
-can be trusted. So an alias becomes a version number when the model is loaded, and is never asked for again. The number
-is there to be written down: processes of one run, and the same run resumed tomorrow, should be given it instead of the
-alias. Left out: serving, caching, and spreading a batch over several devices.
+An alias such as `champion` moves with each promotion, and a reward that changes during a training run invalidates the
+run. So the alias is resolved to a version number when the model is loaded, and not again. Record that number
+(`PinnedModel.source`) and give it to other processes of the run, and to the run when it is resumed. Out of scope:
+serving, caching, and several devices for one batch.
 """
 
 import logging
@@ -26,10 +26,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class PinnedModel:
-    """A loaded reward model and where it is from.
+    """A loaded reward model and its source.
 
     Attributes:
-        model: in memory, so that nothing outside of this process changes it.
+        model: in memory, so nothing outside of this process can change it.
         source: `models:/NAME/NUMBER`, or the folder of a package; loading it again gives the same model.
     """
 
@@ -39,7 +39,7 @@ class PinnedModel:
     def judge(self, videos: Sequence[Video], batch_size: int) -> list[tuple[float, Judgement]]:
         """Return the score in [0, 1] and the judgement of each video, in their order.
 
-        A trainer's mixed precision is switched off meanwhile: the numbers are those of `cac score`.
+        A trainer's mixed precision is disabled meanwhile, so scores are those of `cac score`.
         """
         import torch
 
@@ -56,7 +56,7 @@ def pin(uri: str, device: str = "cpu") -> PinnedModel:
         device: as PyTorch names it.
 
     Raises:
-        CacError: there is no such version or device, or the version was not registered to the end.
+        CacError: there is no such version or device, or the version's registration is not complete.
     """
     source = resolve_version(uri)
     pinned = _on_device(loading.load_model(source), source, device)
@@ -65,10 +65,10 @@ def pin(uri: str, device: str = "cpu") -> PinnedModel:
 
 
 def pin_package(folder: Path, device: str = "cpu") -> PinnedModel:
-    """Load a package folder onto a device, for machines that do not reach the registry.
+    """Load a package folder onto a device, for machines without access to the registry.
 
     Raises:
-        CacError: the folder is no package, or there is no such device.
+        CacError: the folder is not a package, or there is no such device.
     """
     return _on_device(loading.load_package(folder), str(folder), device)
 

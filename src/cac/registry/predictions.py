@@ -1,8 +1,8 @@
-"""What a version was measured on, clip by clip: the truth, what the model answered, and the score.
+"""A version's predictions, clip by clip: annotation, judgement and score; saved with its MLflow run.
 
-Kept as JSON lines, a clip a line, so that two versions can be compared on the same clips long after either was made,
-with metrics that are computed by one and the same code. A set of clips is named by a hash of its files and annotations.
-Left out: where the lines are kept (`measured_store.py`), and how two are compared (`compare.py`).
+They are JSON lines, one clip a line, so that two versions can be compared on the same clips long after either was made,
+with metrics computed by the same code. A set of clips is identified by a hash of its files and annotations. Out of
+scope: the comparison of two versions (`comparison.py`).
 """
 
 import hashlib
@@ -42,7 +42,7 @@ class Predictions:
 
     @property
     def evaluation_set(self) -> str:
-        """The name of the set of clips: a SHA-256."""
+        """The hash of the set of clips."""
         return evaluation_set(self.clips)
 
     def facts(self, bins: int) -> Facts:
@@ -73,14 +73,14 @@ class Predictions:
 
 
 def align_predictions(clips: Sequence[Clip], judgements: Sequence[Judgement], calibration: Calibration) -> Predictions:
-    """Return what was measured, from aligned clips and judgements in any order."""
+    """Return the predictions of aligned clips and judgements, sorted by clip id."""
     rows = sorted(zip(clips, judgements, strict=True), key=lambda row: row[0].clip_id)
     scores = tuple(calibration.score(judgement.margin) for _, judgement in rows)
     return Predictions(tuple(clip for clip, _ in rows), tuple(judgement for _, judgement in rows), scores)
 
 
 def evaluation_set(clips: Sequence[Clip]) -> str:
-    """Return the name of a set of clips, whatever their order: a SHA-256 of each one's file, pair and annotation."""
+    """Return the SHA-256 of a set of clips, over each clip's file, pair and annotation, in any order."""
     rows = [
         clip.model_dump(mode="json", include={"clip_id", "sha256", "pair_id", "anomalies", "distractors"})
         for clip in clips
@@ -94,10 +94,10 @@ def read_test_clips(root: Path) -> list[Clip]:
 
 
 def read_predictions(root: Path, row: str, calibration: Calibration) -> Predictions:
-    """Return what the last evaluation under `root` measured of a checkpoint on the test split.
+    """Return a checkpoint's predictions on the test split, from the last evaluation under `root`.
 
     Raises:
-        CacError: there are no predictions, or they are not of the clips that the dataset has now.
+        CacError: there are no predictions, or they are of other clips than the dataset's.
     """
     path = root / PREDICTIONS_FILE
     try:
@@ -106,7 +106,7 @@ def read_predictions(root: Path, row: str, calibration: Calibration) -> Predicti
     except OSError as error:
         raise CacError(f"cannot read {path}: {error.strerror}. {_EVALUATE}") from error
     except json.JSONDecodeError as error:
-        raise CacError(f"{path} is not valid JSON: {error}. Make it anew with `dvc repro --force evaluate`.") from error
+        raise CacError(f"{path} is not valid JSON: {error}. Run `dvc repro --force evaluate`.") from error
     judgements = {r["clip_id"]: r["judgement"] for r in rows if (r["row"], r["split"]) == (row, SPLIT)}
     clips = read_test_clips(root)
     if not clips or judgements.keys() != {clip.clip_id for clip in clips}:
@@ -117,10 +117,10 @@ def read_predictions(root: Path, row: str, calibration: Calibration) -> Predicti
 def check_metrics_match(
     measured: Predictions, reported: Mapping[str, Mapping[str, Any]], names: Sequence[str], bins: int
 ) -> None:
-    """See that metrics as they were reported, {metric: {"value"}}, are those of these answers.
+    """Check that reported metrics, {metric: {"value"}}, are those of these predictions.
 
     Raises:
-        CacError: one is not.
+        CacError: a metric differs.
     """
     values = point_values(measured.facts(bins))
     for name in names:
@@ -132,11 +132,11 @@ def check_metrics_match(
             )
 
 
-EVALUATION_SET_TAG = "evaluation_set"  # of the metrics in the version's own tags
+EVALUATION_SET_TAG = "evaluation_set"  # of the metrics in the version's tags
 
 
 def predictions_tag(evaluation_set: str) -> str:
-    """Return the version's tag that names the file of its answers on a set of clips."""
+    """Return the version's tag that holds the file name of its predictions on a set of clips."""
     return f"measured_{evaluation_set[:16]}"
 
 
@@ -152,7 +152,7 @@ def run_id_of(version: "ModelVersion") -> str:
 
 
 def save_predictions(client: "MlflowClient", run_id: str, measured: Predictions) -> dict[str, str]:
-    """Write the answers to the run of a version and return the tag, {key: value}, that the version is to have."""
+    """Write predictions to a version's run and return the tag to set on the version, {key: value}."""
     text = measured.to_lines()
     name = _sha256(text)
     client.log_text(run_id, text, _artifact(name))
@@ -160,10 +160,10 @@ def save_predictions(client: "MlflowClient", run_id: str, measured: Predictions)
 
 
 def load_predictions(client: "MlflowClient", version: "ModelVersion", evaluation_set: str) -> Predictions | None:
-    """Return a version's answers on a set of clips; None if it was never measured on them.
+    """Return a version's predictions on a set of clips; None if it was never evaluated on them.
 
     Raises:
-        CacError: the file that should hold them is gone or damaged, or the version has no run.
+        CacError: their file is missing or damaged, or the version has no run.
     """
     from mlflow.exceptions import MlflowException
 
@@ -182,7 +182,7 @@ def load_predictions(client: "MlflowClient", version: "ModelVersion", evaluation
     return Predictions.from_lines(text, where)
 
 
-_REMEDY = "Restore it from a backup. A champion can be measured anew with `cac promote --remeasure-champion`."
+_REMEDY = "Restore it from a backup. `cac promote --remeasure-champion` evaluates a champion again."
 
 
 def _artifact(name: str) -> str:

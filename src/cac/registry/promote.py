@@ -1,9 +1,8 @@
-"""Promotion: a registered version is put through the gate and becomes champion if it passes.
+"""Promotion: the gate checks a registered version, which becomes champion if it passes.
 
-The champion is its rival: both are measured on the same clips, and the difference is taken pair by pair. All tags and
-files of a decision are written before an alias moves (`aliases.py`). The tags of a version that is or was champion stay
-those of the decision that made it so, whatever a later one says. Left out: choosing the candidate, which the caller
-names.
+The candidate is compared with the champion on the same clips, pair by pair. All tags and files of a decision are
+written before an alias moves (`versions.py`). A version that is or was champion keeps the tags of the decision that
+made it champion. Out of scope: choosing the candidate.
 """
 
 import json
@@ -55,15 +54,15 @@ def promote(
     despite_rollback: bool = False,
     despite_veto: bool = False,
 ) -> Decision:
-    """Put a version through the gate and make it champion if it passes; doing so again changes nothing.
+    """Make a version champion if it passes the gate; promoting the champion again changes nothing.
 
     Args:
         params: the settings; the gate is `registry.gate`.
         version: the candidate, as `register` returned it.
-        remeasure_in: the project's root, to measure the champion first on the test split that is there now. Needed
-            where the champion was never measured on the candidate's clips.
-        despite_rollback: let a version through that was rolled back.
-        despite_veto: let a version through to which a person said no.
+        remeasure_in: the project's root, to evaluate the champion first on the current test split. Needed if the
+            champion was never evaluated on the candidate's clips.
+        despite_rollback: allow a version that was rolled back.
+        despite_veto: allow a version that was vetoed.
 
     Raises:
         CacError: there is no such version, its registration is not complete, or it cannot be compared.
@@ -84,7 +83,7 @@ def promote(
     passed = all(check.passed for check in checks)
     decision = Decision(name, str(version), str(champion.version) if champion else None, passed, checks)
     if decision.champion != decision.version:
-        _carry_out(client, candidate, champion, decision)
+        _apply(client, candidate, champion, decision)
     return decision
 
 
@@ -103,7 +102,7 @@ def _tag(version: "ModelVersion", tag: str) -> str:
 
 
 def _values(candidate: "ModelVersion") -> dict[str, float]:
-    """Return what the candidate was measured to have, as it stands in its tags."""
+    """Return the candidate's metrics from its tags."""
     return {name: float(_tag(candidate, value_tag(name))) for name in GATE_METRICS}
 
 
@@ -115,28 +114,28 @@ def _comparison(
         return no_comparison_checks(family_accuracies(measured), "no champion yet", passed=True, gate=gate)
     rival = load_predictions(client, champion, measured.evaluation_set)
     if rival is None:
-        note = f"champion {champion.version} was measured on other clips: promote with --remeasure-champion"
+        note = f"champion {champion.version} was evaluated on other clips: promote with --remeasure-champion"
         return no_comparison_checks(family_accuracies(measured), note, passed=False, gate=gate)
     return comparison_checks(compare(measured, rival, params), str(champion.version), gate)
 
 
-def _carry_out(
+def _apply(
     client: "MlflowClient", candidate: "ModelVersion", champion: "ModelVersion | None", decision: Decision
 ) -> None:
-    line = (*champion_history(client, champion), str(champion.version)) if champion else ()
-    _keep_files(client, candidate, decision)
-    if decision.passed or decision.version not in line:
-        _keep_tags(client, decision)
+    history = (*champion_history(client, champion), str(champion.version)) if champion else ()
+    _log_decision(client, candidate, decision)
+    if decision.passed or decision.version not in history:
+        _tag_decision(client, decision)
     if not decision.passed:
         return
     for tag in (ROLLED_BACK_TAG, VETO_TAG):
         if tag in candidate.tags:
             client.delete_model_version_tag(decision.model_name, decision.version, tag)
-    set_champion(client, decision.model_name, decision.version, line)
+    set_champion(client, decision.model_name, decision.version, history)
 
 
-def _keep_files(client: "MlflowClient", candidate: "ModelVersion", decision: Decision) -> None:
-    """Write the decision to the candidate's run, for machines and for people."""
+def _log_decision(client: "MlflowClient", candidate: "ModelVersion", decision: Decision) -> None:
+    """Log the decision to the candidate's run, as JSON and as Markdown."""
     run_id = run_id_of(candidate)
     content = {**asdict(decision), "evaluation_set": candidate.tags[EVALUATION_SET_TAG]}
     client.log_text(run_id, json.dumps(content, indent=2, sort_keys=True) + "\n", "gate/decision.json")
@@ -145,7 +144,7 @@ def _keep_files(client: "MlflowClient", candidate: "ModelVersion", decision: Dec
     client.log_text(run_id, text, "gate/decision.md")
 
 
-def _keep_tags(client: "MlflowClient", decision: Decision) -> None:
+def _tag_decision(client: "MlflowClient", decision: Decision) -> None:
     tags = {
         "gate_checks": json.dumps([asdict(check) for check in decision.checks]),
         "gate_reasons": decision.reasons(),

@@ -1,10 +1,10 @@
-"""Registration: the last checkpoint as a version of the registered model, once.
+"""Registration: the last checkpoint becomes a version of the registered model, once.
 
-A version is keyed by what determines the model: its package (weights, tokenizer, calibration), the code it is loaded
-with, and its evaluation. It carries its lineage, its card, and its test answers, clip by clip, for comparisons with
-versions to come. Registering the same again returns the version there is. The tag `registration` turns to "complete"
-last, so a crash leaves a version that the next registration finishes, and that is never promoted. Left out: moving
-aliases (`aliases.py`), and training or measuring anything but how long a clip takes.
+A version's key is a hash of what determines the model: its package (weights, tokenizer, calibration), the code that
+loads it, and its evaluation. The version carries its lineage, its model card and its test predictions, clip by clip,
+for later comparisons. Registering the same checkpoint again returns the existing version. The tag `registration` is set
+to "complete" last: after a crash, the next registration completes the version, and until then it is never promoted.
+Out of scope: moving aliases (`versions.py`), training, and any measurement but the seconds a clip takes.
 """
 
 import logging
@@ -41,7 +41,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RegisteredVersion:
-    """A complete version of the registered model; `created` is false if it was there before."""
+    """A complete version of the registered model; `created` is false if it existed before."""
 
     name: str
     version: str
@@ -50,12 +50,12 @@ class RegisteredVersion:
 
     @property
     def uri(self) -> str:
-        """The address MLflow loads it by."""
+        """The URI by which MLflow loads it."""
         return f"models:/{self.name}/{self.version}"
 
 
 def register(root: Path, params: Params) -> RegisteredVersion:
-    """Register the checkpoint under `root` and return its version; the one there is if it was registered before.
+    """Register the checkpoint under `root` and return its version, or the existing one.
 
     Raises:
         CacError: an input is missing, incomplete or out of date, or MLflow's store cannot be used.
@@ -73,21 +73,21 @@ def register(root: Path, params: Params) -> RegisteredVersion:
 
 
 def _known_version(client: "MlflowClient", candidate: Candidate) -> RegisteredVersion | None:
-    """Return the version with the candidate's key, finishing one whose registration was cut off."""
+    """Return the version with the candidate's key, completing an interrupted registration; None if there is none."""
     matches = client.search_model_versions(f"name = '{candidate.name}' AND tags.{KEY_TAG} = '{candidate.key}'")
     found = sorted(matches, key=lambda version: int(version.version))
     for version in found:
         if version.tags[REGISTRATION_TAG] == COMPLETE:
-            _clean_lineage(client, candidate, version)
+            _update_lineage(client, candidate, version)
             return RegisteredVersion(candidate.name, str(version.version), candidate.key, created=False)
     for version in found:
-        if version.tags[REGISTRATION_TAG] == INCOMPLETE and _survived(client, candidate, version):
+        if version.tags[REGISTRATION_TAG] == INCOMPLETE and _is_loadable(client, candidate, version):
             return _complete(client, candidate, version, created=False)
     return None
 
 
-def _clean_lineage(client: "MlflowClient", candidate: Candidate, version: "ModelVersion") -> None:
-    """Give a version that came of uncommitted changes the commit that holds them now; the dirty flag goes last."""
+def _update_lineage(client: "MlflowClient", candidate: Candidate, version: "ModelVersion") -> None:
+    """Update the lineage of a version made from changes that have been committed since; `git_dirty` is set last."""
     if candidate.lineage[_DIRTY] != "false" or version.tags.get(_DIRTY) == "false":
         return
     client.log_text(run_id_of(version), candidate.lineage_text, "lineage.json")
@@ -95,8 +95,8 @@ def _clean_lineage(client: "MlflowClient", candidate: Candidate, version: "Model
         client.set_model_version_tag(version.name, str(version.version), key, value)
 
 
-def _survived(client: "MlflowClient", candidate: Candidate, version: "ModelVersion") -> bool:
-    """Tell whether a cut-off version can be loaded; one that cannot is marked as superseded."""
+def _is_loadable(client: "MlflowClient", candidate: Candidate, version: "ModelVersion") -> bool:
+    """Return whether an incomplete version can be loaded; mark it as superseded if not."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -109,7 +109,7 @@ def _survived(client: "MlflowClient", candidate: Candidate, version: "ModelVersi
 
 
 def _create_version(run: StageRun, candidate: Candidate) -> "ModelVersion":
-    """Log the model, see that it loads and answers, and make an incomplete version of it."""
+    """Log the model, check that it loads and answers, and create an incomplete version."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
@@ -136,7 +136,7 @@ def _create_version(run: StageRun, candidate: Candidate) -> "ModelVersion":
 def _complete(
     client: "MlflowClient", candidate: Candidate, version: "ModelVersion", created: bool
 ) -> RegisteredVersion:
-    """Describe a version and mark its registration as complete, in this order."""
+    """Set a version's description, then mark its registration as complete."""
     number = str(version.version)
     client.update_model_version(candidate.name, number, description=summary(candidate.facts))
     client.set_model_version_tag(candidate.name, number, REGISTRATION_TAG, COMPLETE)

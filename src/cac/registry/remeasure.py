@@ -1,8 +1,8 @@
-"""Measuring the champion again, on the clips its challenger was measured on.
+"""Evaluate the champion again, on the clips that its challenger was evaluated on.
 
-Needed when the test split has changed since the champion was registered. The model comes from its package in the
-registry, and judges as `cac evaluate` does: the same code, batch size and seed. What it answers is kept with
-the champion, so it is done once a test split.
+Needed when the test split has changed since the champion was registered. The model is loaded from the registry and
+judges as in `cac evaluate`: the same code, batch size and seed. The predictions are saved with the champion, so this
+runs once for each test split.
 """
 
 from pathlib import Path
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 def remeasure_champion(
     client: "MlflowClient", champion: "ModelVersion", challenger: Predictions, params: Params, root: Path
 ) -> "ModelVersion":
-    """Measure the champion on the test split under `root`, keep the answers with it, and return it anew.
+    """Evaluate the champion on the test split under `root`, save its predictions, and return it with its new tags.
 
     Raises:
-        CacError: the challenger was not measured on that test split, or the champion's package cannot be loaded.
+        CacError: the challenger was not evaluated on that test split, or the champion's package cannot be loaded.
     """
     clips = read_test_clips(root)
     if evaluation_set(clips) != challenger.evaluation_set:
@@ -54,7 +54,7 @@ def remeasure_champion(
 
 
 def _judge_test_split(model: "RewardModel", root: Path, batch_size: int) -> Predictions:
-    """Return what a model answers on the test split under `root`, showing progress."""
+    """Return a model's predictions on the test split under `root`, and print progress."""
     from cac.video.clip_store import ClipStore
 
     store, clips = ClipStore(root / DATASET), read_test_clips(root)

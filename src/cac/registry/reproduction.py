@@ -1,6 +1,6 @@
-"""The lineage a version has in its tags: read for being made again, and held against what came of that.
+"""The lineage recorded in a version's tags, read in order to reproduce the version and to compare the result with it.
 
-Left out: making it again, which takes DVC (`flows/reproduce.py`).
+Out of scope: the reproduction itself, which needs DVC (`flows/reproduce.py`).
 """
 
 from collections.abc import Mapping
@@ -25,9 +25,9 @@ _STATE = {"data": "data_md5", "settings": "params_sha256", "environment": "envir
 
 @dataclass(frozen=True)
 class HashComparison:
-    """One line of a comparison: a stage (or "–"), what of it, the hash recorded and that of now.
+    """One line of a comparison: a stage (or "–"), the item, its recorded hash and its hash now.
 
-    `counts` is false for what may differ without making the version another one.
+    `counts` is false for an item that may differ in a successful reproduction.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class HashComparison:
 
 @dataclass(frozen=True)
 class RecordedLineage:
-    """What a version says it was made from: its commit, its fingerprint's tags, and {stage: {path: md5}}."""
+    """A version's recorded lineage: its commit, the tags of its run state, and {stage: {path: md5}}."""
 
     version: str
     commit: str
@@ -52,14 +52,14 @@ class RecordedLineage:
     outputs: Mapping[str, Mapping[str, str]]
 
     def compare_state(self, now: Mapping[str, str]) -> list[HashComparison]:
-        """Hold the data, the settings and the environment against a fingerprint's tags."""
+        """Compare data, settings and environment with the tags of a run state."""
         return [
             HashComparison("–", what, self.state.get(tag, UNKNOWN), now.get(tag, UNKNOWN), counts=what != "environment")
             for what, tag in _STATE.items()
         ]
 
     def compare_outputs(self, now: Mapping[str, Mapping[str, str]]) -> list[HashComparison]:
-        """Hold what each stage made against what was made now; what was not made is "missing"."""
+        """Compare each stage's recorded outputs with those of now; an output that does not exist is "missing"."""
         order = [
             *(stage for stage in now if stage in self.outputs),
             *(stage for stage in self.outputs if stage not in now),
@@ -72,11 +72,11 @@ class RecordedLineage:
 
 
 def read_recorded_lineage(root: Path, name: str) -> RecordedLineage:
-    """Return the lineage of a version, given by number or alias, after seeing that it can be made again from `root`.
+    """Return the recorded lineage of a version, given by number or alias, if it can be reproduced from `root`.
 
     Raises:
-        CacError: there is no such version; it came of uncommitted changes; its commit is not in this repository; or it
-            has no hashes of its stages.
+        CacError: there is no such version; it was made from uncommitted changes; its commit is not in this repository;
+            or it has no hashes of its stages.
     """
     version = _version(load_params(root / "params.yaml").registry.model_name, name)
     tags, label = version.tags, f"{version.name} version {version.version}"

@@ -1,10 +1,10 @@
-"""Who is champion, who was before, and the one way the aliases move.
+"""Versions, their tags and aliases: the champion, its predecessors, and the only code that moves the aliases.
 
-`champion` is what consumers load, `previous` the version a rollback brings back. MLflow cannot change two things at
-once, so what the aliases follow from is a tag of the champion: the versions that were champion before it, oldest first.
-It is written to a version before that becomes champion, and `champion` is the last write of all. A process that is
-killed on the way has therefore changed nothing for a consumer, and the same command again completes it. Left out: two
-promotions at the same time, from which MLflow has no protection.
+`champion` is the version that consumers load, `previous` the one that a rollback restores. MLflow cannot change two
+things at once. So the history is a tag of the champion: the versions that were champion before it, oldest first. The
+tag is written before a version becomes champion, and the alias `champion` is written last. A process that is killed in
+between has changed nothing for consumers, and the same command completes it. Out of scope: two promotions at the same
+time, which MLflow does not prevent.
 """
 
 import json
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.exceptions import MlflowException
 
+KEY_TAG = "registration_key"
+REGISTRATION_TAG = "registration"
+COMPLETE, INCOMPLETE, SUPERSEDED = "complete", "incomplete", "superseded"
+SECONDS_TAG = "seconds_per_clip"  # not an MLflow metric, because it depends on the machine and its load
+
 CHAMPION = "champion"
 PREVIOUS = "previous"
 HISTORY_TAG = "champions_before"
@@ -25,15 +30,15 @@ GATE_TAG = "gate"
 PASSED, FAILED = "passed", "failed"
 ROLLED_BACK_TAG = "rolled_back"
 VETO_TAG = "vetoed"
-VETO_UNTIL_TAG = "veto_until"  # when a retraining puts it to the gate; ISO 8601, UTC
-_LONGEST_LINE = 100
+VETO_UNTIL_TAG = "veto_until"  # until then a retraining waits before it promotes; ISO 8601, UTC
+_MAX_HISTORY = 100
 
 
 def get_complete_version(client: "MlflowClient", name: str, version: str) -> "ModelVersion":
     """Return a version whose registration is complete.
 
     Raises:
-        CacError: there is no such version, or its registration was cut off.
+        CacError: there is no such version, or its registration was interrupted.
     """
     from mlflow.exceptions import MlflowException
 
@@ -50,12 +55,15 @@ def get_complete_version(client: "MlflowClient", name: str, version: str) -> "Mo
 
 
 def is_not_found(error: "MlflowException") -> bool:
-    """Tell whether MLflow says that there is no such thing; it may as well not be reached, or not let us in."""
-    return error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the latter: a name none has
+    """Return whether MLflow answered that the object does not exist; other errors, such as no access, are different."""
+    return error.error_code in (
+        "RESOURCE_DOES_NOT_EXIST",
+        "INVALID_PARAMETER_VALUE",
+    )  # the latter for a name that nothing has
 
 
 def get_aliases(client: "MlflowClient", name: str) -> dict[str, str]:
-    """Return {alias: version}; empty if nothing was registered yet."""
+    """Return {alias: version}; empty if nothing is registered yet."""
     from mlflow.exceptions import MlflowException
 
     try:
@@ -75,7 +83,7 @@ def get_champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
 def champion_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
     """Return the versions that were champion before this one, oldest first.
 
-    A champion from before there was a tag for it has at most the one that `previous` names.
+    A champion without the tag, promoted before the tag existed, has at most the version that `previous` names.
     """
     if HISTORY_TAG in champion.tags:
         return tuple(json.loads(champion.tags[HISTORY_TAG]))
@@ -84,12 +92,12 @@ def champion_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[
 
 
 def rollback_reason(version: "ModelVersion") -> str | None:
-    """Return why a version was rolled back; None if it was not, or has been promoted since."""
+    """Return the reason of a version's rollback; None if it was not rolled back, or was promoted since."""
     return _reason(version, ROLLED_BACK_TAG)
 
 
 def veto_reason(version: "ModelVersion") -> str | None:
-    """Return why a person said no to a version; None if nobody did, or it has been promoted since."""
+    """Return the reason of a version's veto; None if it was not vetoed, or was promoted since."""
     return _reason(version, VETO_TAG)
 
 
@@ -98,20 +106,14 @@ def _reason(version: "ModelVersion", tag: str) -> str | None:
     return None if note is None else str(json.loads(note)["reason"])
 
 
-def set_champion(client: "MlflowClient", name: str, version: str, line: tuple[str, ...]) -> None:
-    """Make a version champion after those in `line`; it must not be champion already."""
-    client.set_model_version_tag(name, version, HISTORY_TAG, json.dumps(line[-_LONGEST_LINE:]))
-    if line:
-        client.set_registered_model_alias(name, PREVIOUS, line[-1])
+def set_champion(client: "MlflowClient", name: str, version: str, history: tuple[str, ...]) -> None:
+    """Make a version champion, with `history` as its predecessors, oldest first; it must not be champion already."""
+    client.set_model_version_tag(name, version, HISTORY_TAG, json.dumps(history[-_MAX_HISTORY:]))
+    if history:
+        client.set_registered_model_alias(name, PREVIOUS, history[-1])
     elif PREVIOUS in get_aliases(client, name):
         client.delete_registered_model_alias(name, PREVIOUS)
     client.set_registered_model_alias(name, CHAMPION, version)
-
-
-KEY_TAG = "registration_key"
-REGISTRATION_TAG = "registration"
-COMPLETE, INCOMPLETE, SUPERSEDED = "complete", "incomplete", "superseded"
-SECONDS_TAG = "seconds_per_clip"  # a tag and no metric: it depends on the machine and how busy it is
 
 
 def metric_tag(metric: str) -> str:

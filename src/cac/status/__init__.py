@@ -1,1 +1,1 @@
-"""`cac status`: the whole system on one screen. It only reads, needs no network, and waits for nobody."""
+"""The state of the whole system as data, for `cac status`. It only reads, and gives up on a server after seconds."""

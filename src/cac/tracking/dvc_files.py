@@ -1,8 +1,8 @@
-"""What DVC's own files say, and hashes as DVC computes them; DVC itself is neither imported nor called.
+"""Read dvc.yaml and dvc.lock, and compute hashes as DVC does; DVC itself is neither imported nor called.
 
 `dvc.yaml` names what a stage reads, `dvc.lock` what it read and made when it last ran. Hashes are those of DVC 3: the
-MD5 of a file, and for a folder the MD5 of the JSON list of its files (dvc_data/hashfile/tree.py). Left out:
-`.dvcignore`, for no folder of the pipeline holds a file that it names, and hashes of DVC 2.
+MD5 of a file, and for a folder the MD5 of the JSON list of its files (dvc_data/hashfile/tree.py). Out of
+scope: `.dvcignore` (no folder of the pipeline holds a file that it names) and hashes of DVC 2.
 """
 
 import hashlib
@@ -18,7 +18,7 @@ from cac.paths import DVC_LOCK, DVC_YAML
 
 @dataclass(frozen=True)
 class LockedStage:
-    """What dvc.lock says of a stage.
+    """A stage's entry in dvc.lock.
 
     Attributes:
         inputs: {path: md5} of its dependencies, and {"params.yaml:key": the value as JSON} of its settings.

@@ -1,11 +1,11 @@
-"""Lineage that is true: what a stage reads must not change while it runs, and a version must be what dvc.lock says.
+"""Correct lineage: a stage's inputs must not change while it runs, and a version must match dvc.lock.
 
-A fingerprint (`fingerprint.py`) says what lies in the checkout when it is taken. Two things could make a lie of it. An
-input that changes during a stage: DVC hashes inputs after the command, so dvc.lock would name what was not read. And a
-checkout that has moved on since its stages ran. The first is looked for by the stage and by the flow, the second when a
-version is registered. A commit or an edit that touches no input is no change, for both states then make the same.
+A run state (`run_state.py`) describes the checkout when it is read. Two things could make it wrong. An input may change
+during a stage: DVC hashes inputs after the command, so dvc.lock would name content that was not read. And the checkout
+may have changed since its stages ran. The stage and the flow check the first, registration checks the second. A commit
+or an edit that touches no input does not count as a change.
 
-A version registered from a checkout without dvc.lock has no such lineage, and says so: "unknown".
+A version registered from a checkout without dvc.lock has the lineage "unknown".
 """
 
 import json
@@ -28,11 +28,11 @@ _SHOWN = 5
 
 @contextmanager
 def guard_inputs(root: Path, stage: str) -> Iterator[dict[str, str]]:
-    """Yield what a stage reads as it begins, {name: hash}, and see at the end that it still is the same.
+    """Yield a stage's inputs as it begins, {name: hash}, and check at the end that they are the same.
 
     Raises:
-        CacError: at the end, if code, data, settings, an earlier stage's result or the environment is another. The
-            stage's checkpoints are gone then, for they may come from both.
+        CacError: at the end, if code, data, settings, an earlier stage's result or the environment has changed. The
+            stage's checkpoints are then removed, because they may mix both states.
     """
     before = _state(root, stage)
     yield before
@@ -50,21 +50,21 @@ def _state(root: Path, stage: str) -> dict[str, str]:
 
 
 def changed_keys(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Return the names whose value is not the same in both, sorted."""
+    """Return the keys whose values differ, sorted."""
     return sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
 
 
 def join_names(names: Sequence[str]) -> str:
-    """Return names for a message, the first few if they are many."""
+    """Join names for a message; of many, only the first few."""
     more = len(names) - _SHOWN
     return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
 
 
 def check_lineage(root: Path, params: Params, state: RunState) -> dict[str, LockedStage]:
-    """Return what dvc.lock says, after seeing that it is what lies under `root`; empty without dvc.lock.
+    """Return the stages of dvc.lock, after checking that they match the files under `root`; empty without dvc.lock.
 
     Raises:
-        CacError: inputs or outputs of a stage, data.dvc or the settings are not those of dvc.lock.
+        CacError: inputs or outputs of a stage, data.dvc or the settings differ from dvc.lock.
     """
     stages, md5 = read_locked_stages(root), cache(md5_of)
     for stage, locked in stages.items():
@@ -85,12 +85,12 @@ def check_lineage(root: Path, params: Params, state: RunState) -> dict[str, Lock
 
 
 def stage_tags(stages: Mapping[str, LockedStage]) -> dict[str, str]:
-    """Return a tag for each stage: DVC's hashes of what it made, as JSON."""
+    """Return one tag a stage: DVC's hashes of its outputs, as JSON."""
     return {f"{_STAGE_TAG}{name}": json.dumps(locked.outputs, sort_keys=True) for name, locked in stages.items()}
 
 
 def outputs_from_tags(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
-    """Return {stage: {path: md5}} out of a version's tags."""
+    """Return {stage: {path: md5}} from a version's tags."""
     return {
         key.removeprefix(_STAGE_TAG): json.loads(value)
         for key, value in sorted(tags.items())
@@ -99,6 +99,6 @@ def outputs_from_tags(tags: Mapping[str, str]) -> dict[str, dict[str, str]]:
 
 
 def lineage_json(state: RunState, stages: Mapping[str, LockedStage]) -> str:
-    """Return the whole lineage as JSON for people: the fingerprint, and each stage's inputs and outputs."""
+    """Return the whole lineage as JSON for people: the run state, and each stage's inputs and outputs."""
     content = {**state.tags(), "stages": {name: vars(locked) for name, locked in stages.items()}}
     return json.dumps(content, indent=2, sort_keys=True) + "\n"

@@ -1,7 +1,7 @@
-"""Telling that MLflow's server is gone, from the exception its client ends with once it has tried long enough.
+"""Recognise that MLflow's server is unreachable, by the exception that its client raises after its last retry.
 
-The client tries for about four minutes (MLFLOW_HTTP_REQUEST_MAX_RETRIES), so a server that is started again meanwhile
-goes unnoticed. Left out: a server that answers and refuses.
+The client retries for about four minutes (MLFLOW_HTTP_REQUEST_MAX_RETRIES), so a restart of the server goes unnoticed.
+Out of scope: a server that answers with a refusal.
 """
 
 import os
@@ -11,7 +11,7 @@ _TRIED = ("failed with exception", "failed with timeout", "failed with error cod
 
 
 def is_unreachable(error: BaseException | None) -> bool:
-    """Tell whether `error`, or what caused it, is MLflow's client giving up on its server."""
+    """Return whether `error` or one of its causes is MLflow's client giving up on its server."""
     while error is not None:
         text = str(error)
         if type(error).__module__ == "mlflow.exceptions" and text.startswith("API request to"):
@@ -21,12 +21,12 @@ def is_unreachable(error: BaseException | None) -> bool:
 
 
 def explain_unreachable(error: BaseException) -> str | None:
-    """Return what to tell the user if the server is gone; None if it is not that."""
+    """Return the message for the user if the server is unreachable; None for other errors."""
     if not is_unreachable(error):
         return None
     address = urlsplit(os.environ.get("MLFLOW_TRACKING_URI", ""))
     where = f" at {address.hostname}:{address.port}" if address.hostname else ""  # no more: it may hold a password
     return (
-        f"MLflow's server{where} does not answer any more. Start it again and run the same command again; what was "
-        "finished is kept, checkpoints as well."
+        f"MLflow's server{where} does not answer. Start it and repeat the command; finished work and checkpoints are "
+        "kept."
     )

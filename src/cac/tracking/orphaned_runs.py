@@ -1,7 +1,7 @@
-"""MLflow runs whose process is gone: who is killed cannot say that its run is over, so the next stage says it.
+"""End MLflow runs whose process was killed: it could not end its run itself, so the next stage does.
 
-A run is tagged with its process: machine, number, and when it was started, as numbers are used again. Left out: runs of
-other machines, of which nothing is known here, and of systems without `/proc`, where a number alone proves little.
+A run is tagged with its process: machine, process id, and start time, because ids are used again. Out of scope: runs of
+other machines, and systems without `/proc`, which do not show a start time.
 """
 
 import socket
@@ -15,32 +15,32 @@ PROCESS_TAG = "process"
 _START_TIME_FIELD = 19  # of the fields of /proc/PID/stat that follow the name
 
 
-def process_identity(number: int) -> str:
-    """Return what names a process of this machine: "machine number start"."""
-    return f"{socket.gethostname()} {number} {_start_time(number)}"
+def process_identity(pid: int) -> str:
+    """Return "machine pid start" of a process on this machine, which identifies it."""
+    return f"{socket.gethostname()} {pid} {_start_time(pid)}"
 
 
 def end_orphaned_runs(client: "MlflowClient", experiment_id: str) -> list[str]:
-    """End, as KILLED, the experiment's running runs whose process was on this machine and is gone; return their ids."""
+    """End runs as KILLED that are still running though their process on this machine has ended; return their ids."""
     running = client.search_runs([experiment_id], "attributes.status = 'RUNNING'")
-    gone = [run.info.run_id for run in running if _has_ended(run.data.tags.get(PROCESS_TAG, ""))]
-    for run_id in gone:
+    ended = [run.info.run_id for run in running if _has_ended(run.data.tags.get(PROCESS_TAG, ""))]
+    for run_id in ended:
         client.set_terminated(run_id, "KILLED")
-    return gone
+    return ended
 
 
 def _has_ended(process: str) -> bool:
-    """Tell whether a process named by `named` was this machine's and has ended."""
+    """Return whether a process, as in `process_identity`, ran on this machine and has ended."""
     parts = process.split()
     if len(parts) != 3 or parts[0] != socket.gethostname() or not Path("/proc/self/stat").exists():
         return False
     return _start_time(int(parts[1])) != parts[2]
 
 
-def _start_time(number: int) -> str:
-    """Return when a process was started, in ticks since the machine was; "-" if it is not there."""
+def _start_time(pid: int) -> str:
+    """Return the start time of a process in clock ticks since boot; "-" if there is no such process."""
     try:
-        text = Path(f"/proc/{number}/stat").read_text(encoding="utf-8", errors="replace")
+        text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return "-"
     return text.rpartition(")")[2].split()[_START_TIME_FIELD]

@@ -1,8 +1,7 @@
-"""What a result was made from: code, data, settings, pipeline state and environment, as short strings.
+"""Run state: what a result was made from (code, data, settings, pipeline and environment), as short strings.
 
-Everything is read from plain files under a root folder and from git, so the same state gives the same strings. What
-cannot be known is the word "unknown", never a guess. It leaves out DVC itself: `data.dvc` and `dvc.lock` are read as
-the YAML files they are.
+Everything is read from plain files under a root folder and from git, so the same state gives the same strings. A value
+that cannot be determined is "unknown", never a guess. DVC itself is not used: `data.dvc` and `dvc.lock` are YAML files.
 """
 
 import hashlib
@@ -25,7 +24,7 @@ WRITTEN_BY_PIPELINE = (DVC_LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by 
 
 @dataclass(frozen=True)
 class RunState:
-    """The state a result was made from; every field is "unknown" where it cannot be known.
+    """The state a result was made from; a field that cannot be determined is "unknown".
 
     Attributes:
         git_commit: full hash of the commit checked out.
@@ -50,10 +49,10 @@ class RunState:
 
 
 def read_run_state(root: Path, params: Params) -> RunState:
-    """Return the fingerprint of the project at `root` with these settings.
+    """Return the state of the project at `root` with these settings.
 
     Raises:
-        CacError: `data.dvc` or `dvc.lock` is there but cannot be read.
+        CacError: `data.dvc` or `dvc.lock` exists but cannot be read.
     """
     commit, dirty = git_state(root)
     stages = stage_hashes(root)
@@ -88,7 +87,7 @@ def data_md5(root: Path) -> str:
         return UNKNOWN
     outs = read_yaml(path).get("outs")
     if not isinstance(outs, list) or len(outs) != 1 or "md5" not in outs[0]:
-        raise CacError(f"{path} does not name one output with its md5. Write it anew with `dvc add data`.")
+        raise CacError(f"{path} does not name one output with its md5. Write it again with `dvc add data`.")
     return str(outs[0]["md5"])
 
 
@@ -109,8 +108,8 @@ def params_sha256(params: Params) -> str:
 def environment_sha256(root: Path) -> str:
     """Return the hash of requirements.lock, Python's version and what is installed; "unknown" without the lock file.
 
-    Of what is installed only the packages count that the file names, so that a tool beside them changes nothing.
-    Installed is what lies in Python's own folders of packages: setuptools, once imported, puts others on the path.
+    Only packages that the file names count, so that additional tools change nothing. Only Python's own package folders
+    are searched, because setuptools, once imported, puts others on the path.
     """
     lock = root / "requirements.lock"
     if not lock.is_file():
@@ -125,8 +124,8 @@ def _installed_versions() -> dict[str, str]:
     """Return {package: version}, names written as requirements.lock writes them."""
     from importlib.metadata import distributions
 
-    places = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    return {re.sub(r"[-_.]+", "-", found.name).lower(): found.version for found in distributions(path=places)}
+    folders = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
+    return {re.sub(r"[-_.]+", "-", found.name).lower(): found.version for found in distributions(path=folders)}
 
 
 def json_sha256(value: object) -> str:
