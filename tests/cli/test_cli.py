@@ -176,7 +176,7 @@ def test_rollback_says_who_is_champion_now(monkeypatch, capsys):
     record = Rollback("m", "3", "2", "bad", "2026-01-01T00:00:00+00:00")
     monkeypatch.setattr(rollback_module, "rollback", lambda params, reason: record)
     assert cli.main(["--params", str(ROOT / "params.yaml"), "rollback", "--reason", "bad"]) == 0
-    assert "m version 2 is the champion again; version 3 stepped down" in capsys.readouterr().out
+    assert "m version 2 is the champion again; it replaces version 3" in capsys.readouterr().out
 
 
 def test_an_interrupted_verb_says_so_and_exits_130(tmp_path):

@@ -98,7 +98,8 @@ def _ask(url: str, path: str, body: Mapping[str, Any]) -> list[dict[str, Any]]:
         headers["Authorization"] = f"Basic {base64.b64encode(account.encode()).decode()}"
     try:
         with urlopen(Request(url + path, json.dumps(body).encode(), headers), timeout=_SECONDS) as answer:
-            return json.load(answer)
+            found: list[dict[str, Any]] = json.load(answer)
+            return found
     except HTTPError as error:
         advice = "Check PREFECT_API_AUTH_STRING." if error.code in (401, 403) else "Check PREFECT_API_URL."
         raise CacError(f"the Prefect server at {url} says {error.code} {error.reason}. {advice}") from error
