@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from helpers.markdown import Command, anchors, blocks, commands, links, read, spans, split_commands
 
+from cac.cli.flow_arguments import parse_flow_arguments
 from cac.cli.main import build_parser
 from cac.params import Params
 
@@ -25,6 +26,7 @@ FOLDERS = ("src", "flows", "infra", "tests", "docs", "conf", "scripts", "benchma
 # Dotted names that are no modules: Prefect's events and resources.
 EVENTS = ("cac.dataset.", "cac.drift.")
 GENERATED = ("infra/.env",)  # made when it is needed, ignored by git
+FOREIGN_MESSAGES = ("cac: command not found",)
 COMMON = {"-h", "--help"}
 PAGE = """# A title, with `code` and [a link](other.md#a-heading)
 
@@ -124,6 +126,18 @@ def test_the_index_names_every_page() -> None:
     assert not pages - indexed
 
 
+def test_messages_in_troubleshooting_come_from_the_code() -> None:
+    source = _source_text()
+    messages = re.findall(
+        r"`([^`]+)`", "".join(re.findall(r"^\*\*.+?\*\*", read(DOCS / "troubleshooting.md"), flags=re.M))
+    )
+    parts = [
+        part.strip() for text in messages for part in re.split(r"…|\b[A-Z]{3,}\b|error:", text) if " " in part.strip()
+    ]
+    assert len(parts) > 5
+    assert not [part for part in parts if part not in source and part not in FOREIGN_MESSAGES]
+
+
 def test_every_verb_is_in_the_reference() -> None:
     assert set(_sections()) == set(_verbs(cac_parser()))
 
@@ -156,6 +170,8 @@ def test_the_reference_has_the_defaults_that_the_parser_has() -> None:
         ("python -m cac status --jsn", "--jsn"),
         ("python -m flows.no_such_module", "no such module"),
         ("make no-such-target", "no such target"),
+        ("make reproduce MODEL=1", "no such variable"),
+        ("python -m flows monitr", "invalid choice"),
         ("ls --no-such-option", None),
     ],
 )
@@ -173,6 +189,14 @@ def test_commands_settings_and_modules_are_found_on_pages(tmp_path: Path) -> Non
     assert links(page) == ["other.md#a-heading", "picture.png"]
     assert anchors(page) == {"a-title-with-code-and-a-link", "twice", "twice-1"}
     assert list(_imports(blocks(page, "python")[0])) == ["cac.params.Params"]
+
+
+@cache
+def _source_text() -> str:
+    """Return the code with strings that continue on the next line joined."""
+    files = (path for folder in ("src", "flows") for path in (ROOT / folder).rglob("*.py"))
+    text = re.sub(r'"\n *f?"', "", "\n".join(path.read_text("utf-8") for path in files))
+    return text.replace("{DATASET}", "data").replace("{DATA_DVC}", "data.dvc")
 
 
 @cache
@@ -208,8 +232,7 @@ def _problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) 
     """Return what is wrong with a command of this project; None for others."""
     program, *words = command.words
     if program == "make":
-        targets = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
-        return None if not words or words[0] in targets else "no such target"
+        return _make_problem(words)
     if program.startswith("python") and words[:1] == ["-m"] and words[1:]:
         return _module_problem(words[1], words[2:], whole, capsys)
     if program == "cac" and words:
@@ -217,9 +240,19 @@ def _problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) 
     return None
 
 
+def _make_problem(words: list[str]) -> str | None:
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    unknown = [word for word in words if "=" in word and f"$({word.partition('=')[0]})" not in makefile]
+    if unknown:
+        return f"no such variable: {unknown[0]}"
+    return None if not words or re.search(rf"^{words[0]}:", makefile, re.M) else "no such target"
+
+
 def _module_problem(module: str, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
     if module == "cac":
         return _cac_problem(Command(("cac", *words)), words, whole, capsys)
+    if module == "flows" and words:
+        return _flow_problem(Command(tuple(words)), whole, capsys)
     if module.split(".")[0] in ("flows", "infra", "benchmarks", "scripts") and not _module(module):
         return "no such module"
     return None
@@ -243,6 +276,18 @@ def _cac_problem(command: Command, words: list[str], whole: bool, capsys: pytest
     known = {*parser._option_string_actions, *verb._option_string_actions}
     unknown = [option for option in command.options if option not in known]
     return f"no option {', '.join(unknown)}" if unknown else None
+
+
+def _flow_problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
+    """Return what is wrong with a command of `python -m flows`; of a partial one, verb and options are checked."""
+    try:
+        parse_flow_arguments(command.words if whole else [command.words[0], "--help"])
+    except SystemExit as done:
+        output = capsys.readouterr()
+        if done.code:
+            return output.err.splitlines()[-1]
+        return next((f"no option {option}" for option in command.options if option not in output.out), None)
+    return None
 
 
 def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
