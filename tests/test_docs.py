@@ -8,10 +8,10 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from helpers.markdown import Command, anchors, blocks, commands, links, read, spans, split_commands
+from helpers.command_check import all_verbs, cac_parser, find_problem, module_path
+from helpers.markdown import anchors, blocks, commands, links, read, spans, split_commands
 
 from cac.cli.flow_arguments import parse_flow_arguments
-from cac.cli.main import build_parser
 from cac.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -25,8 +25,13 @@ COMMANDS = DOCS / "reference" / "commands.md"
 FOLDERS = ("src", "flows", "infra", "tests", "docs", "conf", "scripts", "benchmarks", "examples", "ablations", ".ci")
 # Dotted names that are no modules: Prefect's events and resources.
 EVENTS = ("cac.dataset.", "cac.drift.")
+SOURCES = (".py", ".yaml", ".html", ".toml")
 GENERATED = ("infra/.env",)  # made when it is needed, ignored by git
 FOREIGN_MESSAGES = ("cac: command not found",)
+FOREIGN_NAMES = {
+    *("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "UV_DEFAULT_INDEX"),
+    *("AwaitingConcurrencySlot", "multi_score", "eval_dataset"),  # Prefect, Flow-GRPO, TRL
+}
 COMMON = {"-h", "--help"}
 PAGE = """# A title, with `code` and [a link](other.md#a-heading)
 
@@ -42,16 +47,12 @@ CAC_X=1 cac score a.mp4 \\
 ```
 
 ```python
+from cac.cli.flow_arguments import parse_flow_arguments
 from cac.params import Params
 ```
 
 ## Twice
 """
-
-
-@cache
-def cac_parser() -> argparse.ArgumentParser:
-    return build_parser()
 
 
 def name(page: Path) -> str:
@@ -97,12 +98,12 @@ def test_modules_and_what_is_in_them_exist(page: Path) -> None:
 
 
 @every_present_page
-def test_commands_parse(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_commands_parse(page: Path) -> None:
     """Commands in blocks parse as they are; of those in sentences or with `…`, verb and options exist."""
     wrong = []
     in_sentences = [command for span in spans(page) for command in split_commands(span)]
     for command, whole in [*((one, True) for one in commands(page)), *((one, False) for one in in_sentences)]:
-        problem = _problem(command, whole and not command.is_partial, capsys)
+        problem = find_problem(command, whole and not command.is_partial)
         if problem:
             wrong.append(f"{command}: {problem}")
     assert not wrong
@@ -138,19 +139,35 @@ def test_messages_in_troubleshooting_come_from_the_code() -> None:
     assert not [part for part in parts if part not in source and part not in FOREIGN_MESSAGES]
 
 
+@every_present_page
+def test_identifiers_exist(page: Path) -> None:
+    """Names such as `seconds_per_clip`, `TimedOut` or `STACK_STATE` are in the code, the settings or the tests."""
+    named = {span for span in spans(page) if re.fullmatch(r"[A-Za-z]+(_[A-Za-z0-9]+)+|[A-Z][a-z]+([A-Z][a-z]*)+", span)}
+    composed = {span for span in named if re.match(r"clean_share_in_|clips_of_", span)}
+    assert not [one for one in sorted(named - composed - FOREIGN_NAMES) if one not in _repository_text()]
+
+
 def test_every_verb_is_in_the_reference() -> None:
-    assert set(_sections()) == set(_verbs(cac_parser()))
+    assert set(_sections()) == set(all_verbs(cac_parser()))
+
+
+def test_every_verb_of_the_flows_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_flow_arguments(["no-such-verb"])
+    verbs = re.findall(r"'([a-z]+)'", capsys.readouterr().err.partition("choose from")[2])
+    assert verbs
+    assert set(re.findall(r"`python -m flows ([a-z]+)", read(COMMANDS))) == set(verbs)
 
 
 def test_the_reference_has_the_options_that_the_parser_has() -> None:
-    for verb, parser in _verbs(cac_parser()).items():
+    for verb, parser in all_verbs(cac_parser()).items():
         there = {option for action in parser._actions for option in action.option_strings} - COMMON
         assert set(re.findall(r"`(--[\w-]+)", _sections()[verb])) == there, verb
 
 
 def test_the_reference_has_the_defaults_that_the_parser_has() -> None:
     wrong = []
-    for verb, parser in _verbs(cac_parser()).items():
+    for verb, parser in all_verbs(cac_parser()).items():
         for action in parser._actions:
             if not action.option_strings or action.default in (None, False, [], argparse.SUPPRESS):
                 continue
@@ -175,9 +192,9 @@ def test_the_reference_has_the_defaults_that_the_parser_has() -> None:
         ("ls --no-such-option", None),
     ],
 )
-def test_mistakes_in_commands_are_found(line: str, problem: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_in_commands_are_found(line: str, problem: str | None) -> None:
     (command,) = split_commands(line)
-    found = _problem(command, True, capsys)
+    found = find_problem(command, True)
     assert (found is None) if problem is None else (problem in str(found))
 
 
@@ -200,6 +217,16 @@ def _source_text() -> str:
 
 
 @cache
+def _repository_text() -> str:
+    """Return code and configuration, without the tests of the docs."""
+    paths = (path for folder in (*FOLDERS, "") for path in (ROOT / folder).glob("**/*" if folder else "*"))
+    wanted = (
+        path for path in paths if path.suffix in (".py", ".yaml", ".html", ".toml") and path.name != "test_docs.py"
+    )
+    return "\n".join(path.read_text("utf-8") for path in wanted if path.is_file())
+
+
+@cache
 def _module_files() -> set[str]:
     return {path.name for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")}
 
@@ -211,95 +238,16 @@ def _is_repository_path(span: str) -> bool:
 def _exists(dotted: str) -> bool:
     """Whether a dotted name is a module, or a name that one defines."""
     *folders, last = dotted.split(".")
-    if _module(dotted):
+    if module_path(dotted):
         return True
-    module = _module(".".join(folders))
+    module = module_path(".".join(folders))
     return module is not None and re.search(rf"^(class |def )?{last}\b", module.read_text("utf-8"), re.M) is not None
-
-
-def _module(dotted: str) -> Path | None:
-    path = ROOT / ("src" if dotted.startswith("cac") else "") / dotted.replace(".", "/")
-    return next((file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()), None)
 
 
 def _imports(block: str) -> Iterator[str]:
     for node in ast.walk(ast.parse(block)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("cac"):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def _problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
-    """Return what is wrong with a command of this project; None for others."""
-    program, *words = command.words
-    if program == "make":
-        return _make_problem(words)
-    if program.startswith("python") and words[:1] == ["-m"] and words[1:]:
-        return _module_problem(words[1], words[2:], whole, capsys)
-    if program == "cac" and words:
-        return _cac_problem(command, words, whole, capsys)
-    return None
-
-
-def _make_problem(words: list[str]) -> str | None:
-    makefile = (ROOT / "Makefile").read_text("utf-8")
-    unknown = [word for word in words if "=" in word and f"$({word.partition('=')[0]})" not in makefile]
-    if unknown:
-        return f"no such variable: {unknown[0]}"
-    return None if not words or re.search(rf"^{words[0]}:", makefile, re.M) else "no such target"
-
-
-def _module_problem(module: str, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
-    if module == "cac":
-        return _cac_problem(Command(("cac", *words)), words, whole, capsys)
-    if module == "flows" and words:
-        return _flow_problem(Command(tuple(words)), whole, capsys)
-    if module.split(".")[0] in ("flows", "infra", "benchmarks", "scripts") and not _module(module):
-        return "no such module"
-    return None
-
-
-def _cac_problem(command: Command, words: list[str], whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
-    parser = cac_parser()
-    if whole:
-        try:
-            parser.parse_args(words)
-        except SystemExit as done:
-            return capsys.readouterr().err.splitlines()[-1] if done.code else None
-        return None
-    verb = parser
-    for word in words:
-        choices = _subparsers(verb)
-        if choices and re.fullmatch(r"[a-z-]+", word) and not word.startswith("--"):
-            if word not in choices:
-                return f"no verb {word}"
-            verb = choices[word]
-    known = {*parser._option_string_actions, *verb._option_string_actions}
-    unknown = [option for option in command.options if option not in known]
-    return f"no option {', '.join(unknown)}" if unknown else None
-
-
-def _flow_problem(command: Command, whole: bool, capsys: pytest.CaptureFixture[str]) -> str | None:
-    """Return what is wrong with a command of `python -m flows`; of a partial one, verb and options are checked."""
-    try:
-        parse_flow_arguments(command.words if whole else [command.words[0], "--help"])
-    except SystemExit as done:
-        output = capsys.readouterr()
-        if done.code:
-            return output.err.splitlines()[-1]
-        return next((f"no option {option}" for option in command.options if option not in output.out), None)
-    return None
-
-
-def _subparsers(parser: argparse.ArgumentParser) -> dict[str, argparse.ArgumentParser]:
-    return next((dict(a.choices) for a in parser._actions if isinstance(a, argparse._SubParsersAction)), {})
-
-
-def _verbs(parser: argparse.ArgumentParser, prefix: str = "cac") -> dict[str, argparse.ArgumentParser]:
-    """Return the parsers of all commands by their words, such as "cac data build"."""
-    found: dict[str, argparse.ArgumentParser] = {}
-    for word, verb in _subparsers(parser).items():
-        found |= _verbs(verb, f"{prefix} {word}") if _subparsers(verb) else {f"{prefix} {word}": verb}
-    return found
 
 
 def _sections() -> dict[str, str]:
