@@ -47,7 +47,6 @@ CAC_X=1 cac score a.mp4 \\
 ```
 
 ```python
-from cac.cli.flow_arguments import parse_flow_arguments
 from cac.params import Params
 ```
 
