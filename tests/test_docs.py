@@ -218,11 +218,10 @@ def _source_text() -> str:
 @cache
 def _repository_text() -> str:
     """Return code and configuration, without the tests of the docs."""
-    paths = (path for folder in (*FOLDERS, "") for path in (ROOT / folder).glob("**/*" if folder else "*"))
-    wanted = (
-        path for path in paths if path.suffix in (".py", ".yaml", ".html", ".toml") and path.name != "test_docs.py"
-    )
-    return "\n".join(path.read_text("utf-8") for path in wanted if path.is_file())
+    paths = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*") if path.name != "test_docs.py"]
+    paths += [*ROOT.glob("*.yaml"), *ROOT.glob("*.toml")]
+    sources = [*(path for path in paths if path.suffix in SOURCES), *(ROOT / "infra").rglob("*.json")]
+    return "\n".join(path.read_text("utf-8") for path in sources)
 
 
 @cache
