@@ -2,10 +2,9 @@
 
 import re
 
-from annotations_reference import MEANING, PAGE, reference
-
 from cac.data.validation.annotator_agreement import Opinion
 from cac.schema.annotations import Anomaly, Clip, Distractor, FrameBox, parse_clip
+from scripts.annotations_reference import MEANING, PAGE, reference
 
 
 def test_the_page_is_not_stale() -> None:
