@@ -1,4 +1,4 @@
-"""Datasets of tiny real videos, to be delivered; and ways to spoil them."""
+"""Datasets of tiny real videos to deliver, and ways to corrupt them."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ CARD = {"schema_version": "1", "taxonomy_version": "1", "source": "test", "licen
 
 
 def make_clip(folder: Path, clip_id: str, pair_id: str, is_clean: bool) -> Clip:
-    """Encode a video that follows from its clip's id, and return what is said of it."""
+    """Encode a video that depends on its clip's id only, and return its annotation."""
     path = folder / "clips" / f"{clip_id}.mp4"
     path.parent.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(int.from_bytes(hashlib.sha256(clip_id.encode()).digest()[:4], "big"))
@@ -39,12 +39,12 @@ def make_dataset(folder: Path, *pairs: str) -> Path:
 
 
 def change(folder: Path, clip_id: str, /, **changes: object) -> None:
-    """Change what is said of a clip."""
+    """Change a clip's annotation."""
     write_clips(folder, [c.model_copy(update=changes) if c.clip_id == clip_id else c for c in read_clips(folder)])
 
 
 def change_lines(folder: Path, clip_id: str, /, **changes: object) -> None:
-    """Change a clip's line, also to what no clip may be."""
+    """Change a clip's line, also to an invalid one."""
     manifest = folder / "annotations.jsonl"
     lines = [json.loads(line) for line in manifest.read_text().splitlines()]
     manifest.write_text(

@@ -1,4 +1,4 @@
-"""What the tests of imports share: the videos' names, a label map, and what an import gave."""
+"""Shared by the tests of imports: the videos' names, a label map, and the result of an import."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ def small_video(seed: int, frames: int = 24, height: int = 48, width: int = 64) 
 
 @dataclass(frozen=True)
 class Imported:
-    """A dataset that was imported, and its report."""
+    """An imported dataset and its report."""
 
     folder: Path
     clips: dict[str, Clip]

@@ -1,6 +1,6 @@
-"""About two hundred hostile inputs: files that are no clips, annotations that cannot be, names that lead elsewhere.
+"""About two hundred hostile inputs: files that are not clips, invalid annotations, names that lead out of the folder.
 
-Each is one manifest line with its file, made from a good clip. What a name stands for is told by its first word.
+Each is one manifest line with its file, made from a good clip. The first word of a name is the kind of input.
 """
 
 import io

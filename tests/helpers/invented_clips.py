@@ -1,4 +1,4 @@
-"""Clips that exist only as lines of a manifest, for tests and benchmarks that open no video."""
+"""Clips without video files, for tests and benchmarks that read only the manifest."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ _SPLITS: tuple[Split, ...] = ("train", "train", "train", "train", "val", "test")
 
 
 def invented_clips(count: int) -> Iterator[Clip]:
-    """Yield so many clips, a clean and an anomalous one in turn; the same number gives the same clips."""
+    """Yield `count` clips, clean and anomalous in turn; the same number gives the same clips."""
     leaves, chance = list(LEAVES.values()), random.Random(7)
     for number in range(count):
         pair = number // 2

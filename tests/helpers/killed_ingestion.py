@@ -1,7 +1,7 @@
-"""Takes in what lies in a landing place, without Prefect, once for each step named: that run is killed after the step.
+"""Ingest the deliveries of a landing folder without Prefect, once for each named step; the run is killed after it.
 
-Arguments: the landing place, and names of functions of `flows.ingest_steps` or `Checkout`; "none" is killed nowhere. Each
-run is a process of its own, forked from one that has imported everything, and its exit code is printed last.
+Arguments: the landing folder, and names of functions of `flows.ingest_steps` or methods of `Checkout`; "none" is never
+killed. Each run is a process forked from one that has imported everything, and its exit code is printed last.
 """
 
 import os

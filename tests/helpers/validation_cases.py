@@ -1,4 +1,4 @@
-"""A small real dataset for tests of the validation, and what reads its results."""
+"""A small real dataset for tests of the validation, and readers of its results."""
 
 import hashlib
 import json

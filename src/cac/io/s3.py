@@ -133,7 +133,8 @@ class Bucket:
         size = answer["ContentLength"]
         if most is not None and size > most:
             raise BeyondLimitsError(f"{self.url(key)} has {size} bytes, of {most} allowed. Give a smaller file.")
-        return answer["Body"].read()
+        content: bytes = answer["Body"].read()
+        return content
 
     def write(self, key: str, content: bytes) -> None:
         """Write a small object, in one step."""

@@ -85,7 +85,7 @@ def _read_file(path: Path) -> Iterator[ImportedClip]:
 _TABLES = ("videos", "images", "annotations", "categories")
 
 
-def _rows(value: Any, name: str, path: Path) -> list[dict]:
+def _rows(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
     rows = as_list(value, f"`{name}`", path)
     for number, row in enumerate(rows):
         # Nothing refers to an annotation.
@@ -142,7 +142,7 @@ def _size(image: Mapping[str, Any]) -> Size | None:
 
 
 def _gather(
-    rows: Sequence[dict],
+    rows: Sequence[dict[str, Any]],
     frames: Mapping[Any, _Frame],
     labels: Mapping[Any, Any],
     videos: Mapping[str, _Video],
@@ -208,7 +208,7 @@ def _clip(name: str, video: _Video, where: str) -> ImportedClip:
 def write(clips: Sequence[Clip], path: Path) -> None:
     """Write all clips as one video COCO: every clip, every frame, and a row for each box."""
     categories = [{"id": number, "name": leaf} for number, leaf in enumerate(LEAVES, start=1)]
-    content: dict[str, list] = {"videos": [], "images": [], "annotations": [], "categories": categories}
+    content: dict[str, list[dict[str, Any]]] = {"videos": [], "images": [], "annotations": [], "categories": categories}
     for number, clip in enumerate(clips, start=1):
         content["videos"].append(_video_row(number, clip))
         first = len(content["images"]) + 1

@@ -110,5 +110,5 @@ def _anomaly(leaf: str, saliency: float, run: dict[int, Box], fps: float) -> Ano
     return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxes, saliency=saliency)
 
 
-def _order(anomaly: Anomaly) -> tuple:
+def _order(anomaly: Anomaly) -> tuple[object, ...]:
     return (anomaly.window, anomaly.leaf, anomaly.saliency, anomaly.boxes[0].box)

@@ -79,7 +79,7 @@ def _path_of(url: str) -> str:
     return url
 
 
-def _results(annotations: Sequence[Any]) -> list[dict]:
+def _results(annotations: Sequence[Any]) -> list[dict[str, Any]]:
     """Return the results of the one annotation that counts.
 
     Raises:
@@ -97,7 +97,7 @@ def _results(annotations: Sequence[Any]) -> list[dict]:
     return results
 
 
-def _read_results(results: Sequence[dict]) -> tuple[list[ImportedAnnotation], list[str]]:
+def _read_results(results: Sequence[dict[str, Any]]) -> tuple[list[ImportedAnnotation], list[str]]:
     attributes, counted = _attributes(results), _counted(results)
     annotations: list[ImportedAnnotation] = []
     refused: list[str] = []
@@ -119,7 +119,7 @@ def _read_results(results: Sequence[dict]) -> tuple[list[ImportedAnnotation], li
     return annotations, refused
 
 
-def _attributes(results: Iterable[dict]) -> dict[str, dict[str, str]]:
+def _attributes(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
     """Return region id → attributes: what the annotator chose or typed for it."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
@@ -131,7 +131,7 @@ def _attributes(results: Iterable[dict]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _counted(results: Iterable[dict]) -> int | None:
+def _counted(results: Iterable[dict[str, Any]]) -> int | None:
     """Return how many frames the tool counted in the video, if a region says so."""
     for result in results:
         value = result.get("value")

@@ -120,4 +120,5 @@ def _read_mask(path: Path) -> np.ndarray:
             colours = len([band for band in image.getbands() if band != "A"])
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UnusableError(f"a mask cannot be read: {printable(path.name)} ({printable(str(error))})") from error
-    return np.any(pixels[..., :colours], axis=2) if pixels.ndim == 3 else np.not_equal(pixels, 0)
+    mask: np.ndarray = np.any(pixels[..., :colours], axis=2) if pixels.ndim == 3 else np.not_equal(pixels, 0)
+    return mask

@@ -45,7 +45,8 @@ def mix_textures(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> n
     slow_one, slow_other = (cv2.GaussianBlur(image, (0, 0), _FINE) for image in (one, other))
     slow = slow_one + (slow_other - slow_one) * share
     fine = (one - slow_one) * (1 - share) + (other - slow_other) * share
-    return np.clip(slow + fine / np.sqrt((1 - share) ** 2 + share**2), 0, 255)
+    mixed: np.ndarray = np.clip(slow + fine / np.sqrt((1 - share) ** 2 + share**2), 0, 255)
+    return mixed
 
 
 def mix_layer(frame: np.ndarray, pixels: np.ndarray, weight: np.ndarray) -> Layer:

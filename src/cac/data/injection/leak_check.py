@@ -131,7 +131,8 @@ def _out_of_fold(model: object, values: np.ndarray, labels: np.ndarray, groups: 
     for number in range(_ROUNDS):
         folds = GroupKFold(min(_FOLDS, len(np.unique(groups))), shuffle=True, random_state=seed + number)
         rounds.append(cross_val_predict(model, values, labels, groups=groups, cv=folds, method="predict_proba")[:, 1])
-    return np.mean(rounds, axis=0)
+    chance: np.ndarray = np.mean(rounds, axis=0)
+    return chance
 
 
 def _interval(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray, seed: int) -> tuple[float, float]:

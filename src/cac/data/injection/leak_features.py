@@ -136,4 +136,5 @@ def _block_means(values: np.ndarray) -> np.ndarray:
     count, height, width = values.shape
     rows, columns = height // _BLOCK, width // _BLOCK
     cut = values[:, : rows * _BLOCK, : columns * _BLOCK]
-    return cut.reshape(count, rows, _BLOCK, columns, _BLOCK).mean(axis=(2, 4))
+    means: np.ndarray = cut.reshape(count, rows, _BLOCK, columns, _BLOCK).mean(axis=(2, 4))
+    return means

@@ -52,4 +52,5 @@ def camera_flow(field: np.ndarray) -> np.ndarray:
         missed = np.linalg.norm(moved - places @ fit, axis=1)
         use = missed <= max(0.2, 1.5 * float(np.median(missed)))
     rows, columns = np.arange(height)[:, None, None] / height, np.arange(width)[None, :, None] / width
-    return fit[0] + columns * fit[1] + rows * fit[2]
+    flow: np.ndarray = fit[0] + columns * fit[1] + rows * fit[2]
+    return flow

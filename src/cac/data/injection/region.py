@@ -119,7 +119,7 @@ def _score(frame: np.ndarray, own: np.ndarray, radii: np.ndarray) -> np.ndarray:
     texture = np.sqrt(np.maximum(0, cv2.blur(grey**2, box) - mean**2))
     score = cv2.blur(np.minimum(own, 4.0), box) * np.minimum(1, texture / 20) + 0.002 * texture
     x, y = (int(0.8 * radius) + 1 for radius in radii)
-    inner = np.zeros_like(score)
+    inner: np.ndarray = np.zeros_like(score)
     inner[y:-y, x:-x] = score[y:-y, x:-x]
     return inner
 

@@ -164,7 +164,7 @@ def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, 
     )
 
 
-def _card(params: Params) -> dict:
+def _card(params: Params) -> dict[str, object]:
     return {
         "schema_version": SCHEMA_VERSION,
         "taxonomy_version": TAXONOMY_VERSION,

@@ -22,7 +22,7 @@ from cac.schema.taxonomy import Family
 if TYPE_CHECKING:
     from great_expectations.core import ExpectationValidationResult
     from great_expectations.core.batch_definition import BatchDefinition
-    from great_expectations.data_context import AbstractDataContext
+    from great_expectations.data_context.data_context.abstract_data_context import AbstractDataContext
     from great_expectations.expectations.expectation import Expectation
 
 Suite = Literal["blocking", "warning"]
@@ -187,7 +187,7 @@ def _context(docs: Path) -> "AbstractDataContext":
 
 
 def _run_suite(
-    context: "AbstractDataContext", batch: "BatchDefinition", name: str, checks: list[Check]
+    context: "AbstractDataContext", batch: "BatchDefinition[Any]", name: str, checks: list[Check]
 ) -> dict[str, "ExpectationValidationResult"]:
     """Run one suite; return the results by the name of the check."""
     import great_expectations as gx
@@ -210,7 +210,8 @@ def _expectation(check: Check) -> "Expectation":
         where["row_condition"] = Column(column) == value
     description = f"{check.name}: {check.expected}"
     kind = getattr(gx.expectations, check.expectation)
-    return kind(**where, **check.arguments, description=description, meta={"check": check.name})
+    expectation: Expectation = kind(**where, **check.arguments, description=description, meta={"check": check.name})
+    return expectation
 
 
 def _outcome(check: Check, result: "ExpectationValidationResult", table: FactsTable) -> Outcome:

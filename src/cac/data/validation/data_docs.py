@@ -8,7 +8,7 @@ fixes. The module subclasses classes of Great Expectations and imports it at the
 from typing import Any, cast
 
 from great_expectations.core.expectation_validation_result import ExpectationSuiteValidationResult
-from great_expectations.render import RenderedDocumentContent
+from great_expectations.render.components import RenderedDocumentContent
 from great_expectations.render.renderer.page_renderer import ValidationResultsPageRenderer
 from great_expectations.render.view.view import DefaultJinjaIndexPageView, DefaultJinjaPageView
 from jinja2 import pass_context
@@ -22,7 +22,8 @@ class ValidationPage(ValidationResultsPageRenderer):
     ) -> RenderedDocumentContent:
         """Return the page's content."""
         cast("dict[str, Any]", validation_results.meta).pop("batch_markers", None)
-        return super().render(validation_results, suite_parameters)
+        content: RenderedDocumentContent = super().render(validation_results, suite_parameters)
+        return content
 
 
 class PageView(DefaultJinjaPageView):

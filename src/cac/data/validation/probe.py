@@ -134,7 +134,10 @@ def _require_size(shown: Any, max_side: int) -> None:
 
 
 def _shrink(frame: Any, shrinker: Any) -> "np.ndarray":
-    return shrinker.reformat(frame, width=WIDTH, height=HEIGHT, format="gray8", interpolation="AREA").to_ndarray()
+    small: np.ndarray = shrinker.reformat(
+        frame, width=WIDTH, height=HEIGHT, format="gray8", interpolation="AREA"
+    ).to_ndarray()
+    return small
 
 
 class FrameTiming:
