@@ -111,7 +111,7 @@ def test_the_same_again_does_nothing_and_anything_else_is_refused(folder, judge,
         score_batch(str(folder), out, MODEL, SETTINGS)
     judge.source = "models:/bright/7"
     (folder / "9.mp4").unlink()
-    with pytest.raises(CacError, match="of other videos"):
+    with pytest.raises(CacError, match="its videos differ"):
         score_batch(str(folder), out, MODEL, SETTINGS)
     assert out.read_bytes() == before
     assert score_batch(str(folder), out, MODEL, SETTINGS, restart=True).videos == COUNT - 1
@@ -205,7 +205,7 @@ def test_two_runs_do_not_make_the_same_table(folder, judge, tmp_path):
     from cac.batch.parts_folder import PartsFolder
 
     out = tmp_path / "scores.parquet"
-    with PartsFolder(out).locked(), pytest.raises(CacError, match="another run is making"):
+    with PartsFolder(out).locked(), pytest.raises(CacError, match="another run is writing"):
         score_batch(str(folder), out, MODEL, SETTINGS)
 
 

@@ -1,6 +1,6 @@
-"""What there is to score: the videos below a folder or an S3 prefix, in a fixed order, and their content.
+"""Lists the videos below a folder or an S3 prefix, in a fixed order, and reads their content.
 
-Files that are not named like videos are no part of it. Left out: anything that changes the source.
+Files without a video suffix are ignored. Nothing here changes the source.
 """
 
 import hashlib
@@ -20,9 +20,9 @@ class ListedVideo:
     """A video to score.
 
     Attributes:
-        name: its path below the source, with slashes.
+        name: its path relative to the source, with slashes.
         size: bytes.
-        stamp: what changes when the file does: its time of change, or the object's ETag.
+        stamp: changes when the content does: the modification time, or the object's ETag.
     """
 
     name: str
@@ -37,7 +37,7 @@ class Source(Protocol):
         """List them, sorted by name."""
 
     def read(self, video: ListedVideo, most_bytes: int) -> bytes:
-        """Return one's content, if it is not larger."""
+        """Return the content of a video of at most `most_bytes`."""
 
 
 @dataclass(frozen=True)
@@ -47,10 +47,10 @@ class FolderSource:
     folder: Path
 
     def videos(self) -> list[ListedVideo]:
-        """List the videos by name; only a name that is text can stand in a table.
+        """List the videos by name.
 
         Raises:
-            CacError: a name is no valid UTF-8, or a folder cannot be read.
+            CacError: a name is not valid UTF-8, or a folder cannot be read.
         """
         found = []
         for directory, _, names in os.walk(self.folder, onerror=_refuse_folder):
@@ -63,7 +63,9 @@ class FolderSource:
         try:
             name.encode()
         except UnicodeEncodeError as error:
-            raise CacError(f"the file name {name!r} is no UTF-8 and cannot stand in a table. Rename it.") from error
+            raise CacError(
+                f"the file name {name!r} is not valid UTF-8, so a table cannot hold it. Rename the file."
+            ) from error
         facts = path.stat()
         return ListedVideo(name, facts.st_size, str(facts.st_mtime_ns))
 
@@ -105,12 +107,12 @@ def open_source(source: str) -> Source:
     if source.startswith(SCHEME):
         return S3Source(Bucket(source))
     if not Path(source).is_dir():
-        raise CacError(f"no folder at {source}. Name a folder of videos, or s3://bucket/prefix.")
+        raise CacError(f"no folder at {source}. Give a folder of videos, or s3://bucket/prefix.")
     return FolderSource(Path(source))
 
 
 def sample(videos: Sequence[ListedVideo], most: int | None) -> list[ListedVideo]:
-    """Return at most so many videos, in their order. Which ones follows from a hash of their names alone."""
+    """Return at most `most` videos, in order; the choice depends on a hash of their names alone."""
     if most is None or len(videos) <= most:
         return list(videos)
     chosen = set(sorted(videos, key=lambda video: hashlib.sha256(video.name.encode()).digest())[:most])

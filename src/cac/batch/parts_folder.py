@@ -1,7 +1,7 @@
-"""The folder beside the table in which a run keeps its plan and its finished parts, until the table is whole.
+"""The folder beside the table that holds a run's plan and finished parts until the table is complete.
 
-Every file in it is there whole or not at all, and the plan is the first to be written and the first to be removed: so
-whenever a run is killed, the next one knows what is done. The lock is the kernel's and ends with its process.
+Every file is written atomically. The plan is written first and removed first, so after a crash the next run knows what
+is done. The lock is the kernel's (`flock`) and ends with its process.
 """
 
 import fcntl
@@ -26,21 +26,21 @@ class PartsFolder:
 
     @property
     def folder(self) -> Path:
-        """Where it lies."""
+        """Its path."""
         return self.out.parent / f".{self.out.name}.parts"
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Make the folder and keep other runs out of it.
+        """Create the folder and lock it against other runs.
 
         Raises:
-            CacError: the place cannot be written, or another run is at work.
+            CacError: the folder cannot be created, or another run holds the lock.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             handle = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise CacError(f"cannot write beside {self.out}: {error.strerror}. Name another --out.") from error
+            raise CacError(f"cannot write beside {self.out}: {error.strerror}. Choose another --out.") from error
         try:
             self._lock(handle)
             yield
@@ -48,37 +48,37 @@ class PartsFolder:
             os.close(handle)
 
     def _lock(self, handle: int) -> None:
-        busy = f"another run is making {self.out}, or has just made it. Wait for it, or name another --out."
+        busy = f"another run is writing {self.out}, or has just finished it. Wait for it, or choose another --out."
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise CacError(busy) from error
-        if not self.folder.is_dir():  # the other one ended between our opening and our locking it
+        if not self.folder.is_dir():  # the other run finished between our open and our lock
             raise CacError(busy)
 
     def plan(self) -> Plan | None:
-        """Return the plan of the run that was begun here; None if none was."""
+        """Return the plan of the run in this folder; None if there is none."""
         path = self.folder / _PLAN
         return Plan.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
     def begin(self, plan: Plan) -> None:
-        """Note the plan; what lay here without one is removed first."""
+        """Write the plan; files without a plan are removed first."""
         self.empty()
         unfinished = self.folder / f"{_PLAN}.unfinished"
         unfinished.write_text(json.dumps(plan.to_dict(), sort_keys=True), encoding="utf-8")
         unfinished.replace(self.folder / _PLAN)
 
     def part(self, number: int) -> Path:
-        """Return where a part's file is to be."""
+        """Return the path of a part's file."""
         return self.folder / f"part-{number:06d}.parquet"
 
     @property
     def joined(self) -> Path:
-        """Where the table is written before it takes its place."""
+        """Where the table is written before it is moved to `out`."""
         return self.folder / "joined.parquet"
 
     def empty(self) -> None:
-        """Remove what is in the folder, the plan first."""
+        """Remove the folder's content, the plan first."""
         (self.folder / _PLAN).unlink(missing_ok=True)
         for left in self.folder.iterdir():
             left.unlink()

@@ -1,12 +1,14 @@
-"""What a run scores, with what: fixed at its start, so that whoever goes on with it makes the same table.
+"""The plan of a run: source, model, settings and listing, fixed so that a resumed run writes the same table.
 
-The batches are slices of the fixed listing, so what is judged together does not depend on where a run was killed.
+Batches are slices of the fixed listing, so they do not depend on where a run was interrupted.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from cac.batch.listing import ListedVideo
 from cac.errors import CacError
@@ -32,10 +34,10 @@ class BatchSettings:
     device: str = "cpu"
 
     def check(self) -> None:
-        """Refuse what cannot work.
+        """Check the ranges.
 
         Raises:
-            CacError: a bound is out of its range.
+            CacError: a setting is out of range.
         """
         if self.batch_size < 1 or self.max_bytes < 1:
             raise CacError("--batch-size must be 1 or more, --max-mb more than 0.")
@@ -45,7 +47,7 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its source as the user named it, the version `models:/NAME/NUMBER`, settings, and the listing."""
+    """A run: the source as given, the version `models:/NAME/NUMBER`, the settings, and the listing."""
 
     source: str
     model: str
@@ -54,33 +56,35 @@ class Plan:
 
     @property
     def part_size(self) -> int:
-        """Videos a part."""
+        """Number of videos per part."""
         return self.settings.batch_size * BATCHES_IN_A_PART
 
     @property
     def parts(self) -> list[tuple[ListedVideo, ...]]:
-        """The listing in parts."""
+        """The listing, divided into parts."""
         size = self.part_size
         return [self.videos[start : start + size] for start in range(0, len(self.videos), size)]
 
     def provenance(self) -> dict[str, Any]:
-        """Return what the table's values depend on besides the videos, as JSON-ready data."""
+        """Return what the scores depend on besides the videos, as JSON-ready data."""
         return {"model": self.model, "settings": asdict(self.settings)}
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""
-        return asdict(self)
+        data: dict[str, Any] = _ADAPTER.dump_python(self)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
-        """Read what `to_dict` wrote."""
-        settings = {**data["settings"], "limits": Limits(**data["settings"]["limits"])}
-        videos = tuple(ListedVideo(**video) for video in data["videos"])
-        return cls(data["source"], data["model"], BatchSettings(**settings), videos)
+        """Read the data that `to_dict` wrote."""
+        return _ADAPTER.validate_python(data)
+
+
+_ADAPTER = TypeAdapter(Plan)
 
 
 def plan_difference(before: Plan, now: Plan) -> str | None:
-    """Say how a run that was begun differs from the one asked for; None if it does not."""
+    """Describe how an interrupted run differs from the requested one; None if it does not."""
     if before.source != now.source:
         return f"it reads {before.source}, not {now.source}"
     if before.model != now.model:

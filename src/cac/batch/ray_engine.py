@@ -1,9 +1,9 @@
-"""The rows of parts made by a pool of Ray actors, each with a model of its own: on this machine or on a cluster.
+"""Scoring the parts with a pool of Ray actors, each with its own model, on this machine or on a cluster.
 
-Ray Data hands out the parts, starts an actor anew that has died, and gives its part to another. The rows come back to
-this process, which writes them as `run.py` does: so a run may be cut off, go on, and change its engine, and the table
-has the same bytes. Left out: shuffling, Ray's own writers, and the environment of the cluster's nodes, which must have
-this package, the videos at the same place, and the keys of S3 if they are there.
+Ray Data distributes the parts, restarts an actor that died, and gives its part to another. The rows come back to this
+process, which writes them as `run.py` does. So a run may be interrupted, resumed, and change its engine, and the table
+has the same bytes. The nodes of a cluster need this package, the videos under the same path, and the keys of S3 if the
+videos are there.
 """
 
 import importlib.util
@@ -28,22 +28,24 @@ _STORE_BYTES = 200_000_000  # of Ray's object store on this machine: rows are sm
 
 
 class PartScorer:
-    """An actor: a model, and the run it makes parts of."""
+    """A Ray actor: a model, and the plan whose parts it scores."""
 
     def __init__(self, plan: Plan, tracking_uri: str, threads: int) -> None:
-        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri  # the default depends on the current folder, which is another
+        os.environ["MLFLOW_TRACKING_URI"] = (
+            tracking_uri  # the default depends on the current folder, which differs here
+        )
         import torch
 
         from cac.registry.pinned import pin
 
-        torch.set_num_threads(threads)  # sums are rounded differently by more or fewer
+        torch.set_num_threads(threads)  # sums round differently with more or fewer threads
         self._plan = plan
         self._parts = plan.parts
         self._source = open_source(plan.source)
         self._pinned = pin(plan.model, plan.settings.device)
 
     def __call__(self, batch: dict[str, "np.ndarray"]) -> dict[str, list[Any]]:
-        """Return the rows of the parts whose numbers are in `batch["part"]` as JSON, or what was wrong."""
+        """Return the rows of the parts whose numbers are in `batch["part"]` as JSON, or the error."""
         numbers = [int(number) for number in batch["part"]]
         made = [self._make(number) for number in numbers]
         return {"part": numbers, "rows": [rows for rows, _ in made], "error": [error for _, error in made]}
@@ -57,12 +59,12 @@ class PartScorer:
 
 
 def ray_engine(actors: int) -> Any:
-    """Return an engine that makes parts with so many actors.
+    """Return an engine that scores parts with this many actors.
 
-    An actor on a GPU has one to itself. RAY_ADDRESS names a cluster; without it one is started here, and ended.
+    On GPUs each actor has one of its own. RAY_ADDRESS names a cluster; without it, a local one is started and stopped.
 
     Raises:
-        CacError: Ray is not installed, or fewer than one actor is asked for.
+        CacError: Ray is not installed, or `actors` is below 1.
     """
     if importlib.util.find_spec("ray") is None:
         raise CacError("--engine ray needs Ray, which is not installed. Install it with: uv pip install -e '.[ray]'")
@@ -78,10 +80,10 @@ def ray_engine(actors: int) -> Any:
 
 @contextmanager
 def _ray(actors: int) -> Iterator[None]:
-    """Have Ray running, quietly.
+    """Run Ray, with little output.
 
-    A Ray of our own is told that there is a core for each actor and one for its own tasks: with fewer, as on a machine
-    of one core, the pool would wait for ever for its last actor.
+    A local Ray gets one core per actor and one for its own tasks, whatever the machine has: with fewer, the pool would
+    wait forever for its last actor.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -99,7 +101,7 @@ def _ray(actors: int) -> Iterator[None]:
 
 
 def _made(plan: Plan, numbers: Sequence[int], actors: int) -> Iterator[tuple[int, list[dict]]]:
-    """Yield parts as they are done.
+    """Yield finished parts.
 
     Raises:
         CacError: the source does not answer.

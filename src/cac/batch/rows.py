@@ -26,7 +26,7 @@ Judged = tuple[float, Judgement]
 
 @dataclass(frozen=True)
 class Loaded:
-    """A video as it was read: its frames, or why there are none; its content's hash if that could be read."""
+    """A read video: its frames or an error, and the hash of its content if that could be read."""
 
     listed: ListedVideo
     video: Video | None
@@ -37,7 +37,7 @@ class Loaded:
 def part_rows(
     pinned: "PinnedModel", source: Source, settings: BatchSettings, parts: Sequence[Sequence[ListedVideo]]
 ) -> Iterator[list[dict[str, Any]]]:
-    """Yield the rows of each part, a row a video in their order.
+    """Yield the rows of each part, one row per video, in order.
 
     Raises:
         StoreUnreachableError: the source does not answer.
@@ -55,7 +55,7 @@ def part_rows(
 def ahead(
     pool: ThreadPoolExecutor, items: Iterable[ListedVideo], work: Callable[[ListedVideo], Loaded], depth: int
 ) -> Iterator[Loaded]:
-    """Yield what `work` makes of each item, in order, with up to `depth` more under way or done."""
+    """Yield the result of `work` for each item, in order, with up to `depth` further items in progress or done."""
     waiting: deque[Future[Loaded]] = deque()
     for item in items:
         waiting.append(pool.submit(work, item))
@@ -66,7 +66,7 @@ def ahead(
 
 
 def load(source: Source, listed: ListedVideo, settings: BatchSettings) -> Loaded:
-    """Read and decode a video; what is wrong with this one is noted, not raised.
+    """Read and decode a video; an error of this video is recorded, not raised.
 
     Raises:
         StoreUnreachableError: the source does not answer.
@@ -93,14 +93,14 @@ def _rows(pinned: "PinnedModel", batch: Sequence[Loaded], size: int) -> list[dic
 
 
 def _judge(pinned: "PinnedModel", videos: Sequence[Video], size: int) -> list[Judged | str]:
-    """Judge a batch. If an input is refused, judge one by one, with the reason instead of a judgement for that one."""
+    """Judge a batch. If the model rejects an input, judge one by one, with the reason in place of its judgement."""
     if not videos:
         return []
     try:
         return list(pinned.judge(videos, size))
-    except ValueError as error:  # what image processors raise of frames they can do nothing with
+    except ValueError as error:  # image processors raise it for unusable frames
         if len(videos) == 1:
-            return [f"the model cannot look at this video: {error}"]
+            return [f"the model cannot process this video: {error}"]
         return [_judge(pinned, [video], size)[0] for video in videos]
 
 

@@ -1,7 +1,7 @@
-"""`cac score-batch`: every video below a place into one Parquet file, a row a video.
+"""`cac score-batch`: score every video below a source into one Parquet file, one row per video.
 
-What cannot be scored gets a row with the reason and keeps no other from its score. A store that does not answer is not
-such a reason: the run ends then, and the next one goes on. Left out: adding new files to a finished table.
+A video that cannot be scored gets a row with the reason and does not stop the run. An unreachable store does stop it;
+the next run resumes. Adding new files to a finished table is not supported.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -21,18 +21,18 @@ __all__ = ["BatchSettings", "Engine", "Summary", "score_batch"]
 # Makes the rows of the parts with these numbers, in any order: (number, rows).
 Engine = Callable[[Plan, Sequence[int]], Iterator[tuple[int, list[dict]]]]
 
-_ANEW = "Give --restart to begin anew, or name another --out."
+_HINT = "Use --restart to start over, or choose another --out."
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What came of a run.
+    """The result of a run.
 
     Attributes:
         model: the version that scored, `models:/NAME/NUMBER`.
         videos: rows of the table.
-        failures: (video, reason) of those without a score.
-        written: whether this run wrote the table; false if it was there already.
+        failures: (video, reason) of the videos without a score.
+        written: whether this run wrote the table; false if it existed already.
     """
 
     model: str
@@ -42,7 +42,7 @@ class Summary:
 
 
 def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
-    """Make the rows of parts here, one part after the other."""
+    """Compute the rows of the parts in this process, one part after the other."""
     from cac.registry.pinned import pin
 
     pinned = pin(plan.model, plan.settings.device)
@@ -60,19 +60,19 @@ def score_batch(
     most: int | None = None,
     engine: Engine = one_process,
 ) -> Summary:
-    """Score the videos below `source` into the table `out`, going on with a run that was cut off.
+    """Score the videos below `source` into the table `out`; an interrupted run is resumed.
 
     Args:
         source: a folder, or `s3://bucket/prefix`.
-        out: the Parquet file. Until it is whole, a folder beside it holds the parts.
+        out: the Parquet file. Until it is complete, a folder beside it holds the parts.
         uri: `models:/NAME/NUMBER` or `models:/NAME@ALIAS`, resolved once.
-        settings: how videos are read and judged.
-        restart: throw away what an earlier run left, the table included.
-        most: score so many of the videos, if there are more (`listing.sample`).
-        engine: what makes the rows; it may be another one when a run that was cut off goes on.
+        settings: for reading and judging.
+        restart: discard the results of an earlier run, including the table.
+        most: maximum number of videos to score (`listing.sample`).
+        engine: computes the rows; a resumed run may use another one.
 
     Raises:
-        CacError: there is nothing to score, no such version, `out` is of another run, or a store does not answer.
+        CacError: there are no videos, no such version, `out` belongs to another run, or a store does not answer.
     """
     from cac.registry.model_uri import resolve_version
 
@@ -80,7 +80,7 @@ def score_batch(
     videos = tuple(sample(open_source(source).videos(), most))
     plan = Plan(source, resolve_version(uri), settings, videos)
     if not plan.videos:
-        raise CacError(f"no videos below {source}. Name a folder of videos, or s3://bucket/prefix.")
+        raise CacError(f"no videos below {source}. Give a folder of videos, or s3://bucket/prefix.")
     work = PartsFolder(out)
     with work.locked():
         if restart:
@@ -104,16 +104,18 @@ def _begin(work: PartsFolder, begun: Plan | None, plan: Plan) -> None:
         return
     changed = plan_difference(begun, plan)
     if changed:
-        raise CacError(f"a run that was cut off is to make {work.out}, but {changed}. Ask for the same, or: {_ANEW}")
+        raise CacError(f"an interrupted run is writing {work.out}, but {changed}. Repeat its arguments, or: {_HINT}")
 
 
 def _check_finished(out: Path, plan: Plan) -> None:
-    """See that a table that is there is the one asked for. Files of the same name and size count as the same."""
+    """Check that an existing table is the requested one. Files of the same name and size count as the same."""
     if read_provenance(out) != plan.provenance():
-        raise CacError(f"{out} exists, and was made with another model or other settings, or by others. {_ANEW}")
+        raise CacError(
+            f"{out} exists, and was written with another model, with other settings, or by another program. {_HINT}"
+        )
     there = read_columns(out, "video", "size_bytes")
     if there != [(video.name, video.size) for video in plan.videos]:
-        raise CacError(f"{out} exists, and is of other videos than are below {plan.source} now. {_ANEW}")
+        raise CacError(f"{out} exists, but its videos differ from those below {plan.source} now. {_HINT}")
 
 
 def _score_missing(work: PartsFolder, plan: Plan, engine: Engine) -> None:

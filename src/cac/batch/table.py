@@ -1,4 +1,4 @@
-"""The Parquet files: one a part, and the table they are joined into. The same rows give the same bytes."""
+"""The Parquet files: one per part, and the table they are joined into. The same rows give the same bytes."""
 
 import json
 import os
@@ -16,7 +16,7 @@ _ROW_GROUP = 4096
 
 
 def schema() -> "pa.Schema":
-    """Return the table's columns; docs/how-to/score-a-folder.md says what each is."""
+    """Return the table's columns; docs/how-to/score-a-folder.md describes them."""
     import pyarrow as pa
 
     text, numbers = pa.string(), pa.list_(pa.float64())
@@ -41,19 +41,19 @@ def schema() -> "pa.Schema":
 
 
 def write_part(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write rows as a file that is there whole or not at all."""
+    """Write rows as a file, atomically."""
     import pyarrow as pa
 
     _write(path, schema(), [pa.Table.from_pylist(list(rows), schema=schema())])
 
 
 def join_parts(parts: Sequence[Path], out: Path, scratch: Path, provenance: Mapping[str, Any]) -> None:
-    """Write the parts as one table, which takes the place of `out` when it is whole.
+    """Write the parts as one table, which replaces `out` once it is complete.
 
     Args:
         parts: in the order of their rows.
         out: the table.
-        scratch: a place on the same file system to write it at.
+        scratch: a path on the same file system, where it is written first.
         provenance: kept in the file's metadata; `read_provenance` gives it back.
     """
     import pyarrow.parquet as pq
@@ -65,7 +65,7 @@ def join_parts(parts: Sequence[Path], out: Path, scratch: Path, provenance: Mapp
 
 
 def read_provenance(table: Path) -> dict[str, Any] | None:
-    """Return what a table was made with; None if it is none of ours."""
+    """Return the provenance of a table; None if `cac` did not write it."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,7 +77,7 @@ def read_provenance(table: Path) -> dict[str, Any] | None:
 
 
 def read_columns(table: Path, *columns: str) -> list[tuple[Any, ...]]:
-    """Return the values of some columns, row by row."""
+    """Return the values of some columns, as one tuple per row."""
     import pyarrow.parquet as pq
 
     read = pq.ParquetFile(table).read(columns=list(columns))
@@ -96,11 +96,11 @@ def _write(path: Path, columns: "pa.Schema", tables: Iterable["pa.Table"]) -> No
             os.fsync(written.fileno())
         unfinished.replace(path)
     except OSError as error:
-        raise CacError(f"cannot write {path}: {error.strerror or error}. Make room, and run again.") from error
+        raise CacError(f"cannot write {path}: {error.strerror or error}. Free disk space, and run again.") from error
 
 
 def _in_row_groups(tables: Iterable["pa.Table"], columns: "pa.Schema") -> Iterator["pa.Table"]:
-    """Yield the rows anew, so many at a time that readers are quick, whatever the size of the parts."""
+    """Yield the rows in row groups of a size that is fast to read, independent of the parts."""
     import pyarrow as pa
 
     held: list[pa.Table] = []

@@ -1,13 +1,15 @@
-"""What the reward model says of one video, as plain data.
+"""The reward model's judgement of one video, as plain data.
 
-A `Judgement` is what evaluation measures, the report draws, and the registered model returns. It knows no model and no
-framework; `model/reward_model.py` makes it.
+Evaluation measures judgements, the report draws them, and the registered model returns them. This module depends on no
+model and no framework; `model/reward_model.py` creates judgements.
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
+
+from pydantic import TypeAdapter
 
 from cac.schema.dialogue import Finding, Look, Scan, Verdict
 from cac.schema.geometry import Box, Window, interpolate_box, merge_windows
@@ -19,17 +21,16 @@ class Judgement:
     """The verdict on one video with its evidence.
 
     Attributes:
-        margin: log odds that the second look names no anomaly, uncalibrated. Zero if the answer could not be parsed,
-            which abstains.
-        verdict: what the answer says; "clean" if it could not be parsed.
-        windows: the windows the scan chose to concentrate on, in seconds; empty if it found nothing suspicious. They
-            may be there with a clean verdict: it looked, and found nothing.
-        findings: what turn 2 says of each dense frame, sorted by time.
-        family, leaf: the attribution; None on a clean verdict.
-        parsed: whether both turns could be read.
-        frames_seen: distinct frames shown over both turns.
+        margin: uncalibrated log odds that the second look names no anomaly; 0 (abstention) if it was not parsed.
+        verdict: the verdict of the answer; "clean" if it was not parsed.
+        windows: the time windows that the scan selected, in seconds; empty if nothing looked suspicious. A clean
+            verdict may have windows: the second look found nothing in them.
+        findings: the finding for each dense frame of turn 2, sorted by time.
+        family, leaf: the attribution; None for a clean verdict.
+        parsed: whether both answers were parsed.
+        frames_seen: number of distinct frames shown in both turns.
         scan_text, look_text: the two answers as generated.
-        unaided: whether the model wrote both so by itself; false where the grammar had to overrule a token.
+        unaided: whether both answers needed no help; false if constrained decoding overruled a token.
     """
 
     margin: float
@@ -45,9 +46,9 @@ class Judgement:
     unaided: bool = True
 
     def box_at(self, time: float) -> Box | None:
-        """Return the predicted box at a time: as answered, or between two answered boxes in a row interpolated.
+        """Return the predicted box at a time: as answered, or interpolated between two consecutive boxes.
 
-        A dense frame answered "none" has no box, nor has a time outside the span of the answered frames.
+        There is no box at a dense frame answered "none", and none outside the time span of the dense frames.
         """
         nearest = min(self.findings, key=lambda finding: abs(finding.time - time), default=None)
         if nearest is None:
@@ -64,7 +65,7 @@ class Judgement:
         return interpolate_box(a.box, b.box, (time - a.time) / (b.time - a.time))
 
     def without_constraint(self) -> "Judgement":
-        """Return what is left without the grammar's help: the same, or an abstention where the model needed it."""
+        """Return the judgement without constrained decoding: the same, or an abstention if the model needed help."""
         if self.unaided:
             return self
         nothing: dict[str, Any] = {"margin": 0.0, "verdict": "clean", "windows": (), "findings": ()}
@@ -72,21 +73,22 @@ class Judgement:
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""
-        return asdict(self)
+        data: dict[str, Any] = _ADAPTER.dump_python(self)
+        return data
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Judgement":
-        """Read what `to_dict` wrote, also after a JSON round trip."""
-        findings = tuple(Finding(f["time"], tuple(f["box"]) if f["box"] else None) for f in data["findings"])
-        family = Family(data["family"]) if data["family"] else None
-        windows = tuple((start, end) for start, end in data["windows"])
-        return cls(**{**data, "findings": findings, "family": family, "windows": windows})
+        """Read the data that `to_dict` wrote, also after a JSON round trip."""
+        return _ADAPTER.validate_python(data)
+
+
+_ADAPTER = TypeAdapter(Judgement)
 
 
 def windows_from_findings(findings: Sequence[Finding], duration: float) -> tuple[Window, ...]:
-    """Return the windows that frames named anomalous stand for: each reaches half way to its neighbours.
+    """Return the windows around frames with a box; each reaches half way to the neighbouring frames.
 
-    For a look without a scan before it; `findings` are of frames spread over a clip of `duration` seconds.
+    For a look without a scan. `findings` belong to frames spread over a clip of `duration` seconds.
     """
     times = [finding.time for finding in findings]
     edges = [0.0, *((a + b) / 2 for a, b in pairwise(times)), duration]
@@ -103,7 +105,7 @@ def combine_turns(
     texts: tuple[str, str],
     unaided: bool = True,
 ) -> Judgement:
-    """Combine both turns as they were read (None: outside the grammar); `texts` are the answers as generated."""
+    """Combine both parsed turns (None: not parsed) into a judgement; `texts` are the answers as generated."""
     parsed = scan is not None and look is not None
     return Judgement(
         margin=margin if parsed else 0.0,

@@ -1,7 +1,7 @@
-"""A judgement as the row that the server gives and batch scoring writes.
+"""A judgement as a row of scores: the response of the server, and a row of batch scoring.
 
-The same columns as the registered model's own (`registry/pyfunc_model.py`), which keeps its copy, so that a version's
-columns stay what they were when it was registered.
+The columns equal those of the registered model. `registry/pyfunc_model.py` keeps a copy of its own on purpose: MLflow
+copies it into each version, so the columns of a version never change.
 """
 
 from typing import Any

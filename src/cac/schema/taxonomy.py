@@ -1,8 +1,7 @@
-"""What can be wrong in a generated video: anomaly families and their leaves.
+"""The taxonomy: anomaly families and their leaves.
 
-The four families are the ones the CaC paper names; its leaves are not public, so the leaves here are our own. The file
-leaves out how a defect is made (`data/sample/defects.py` draws it, `data/injection/` makes it in real footage) and how it is
-written in an answer (`dialogue.py`).
+The four families are those of the CaC paper. Its leaves are not public, so the leaves here are our own. How a defect is
+made is in `data/sample/defects.py` and `data/injection/`; how an answer names it is in `dialogue.py`.
 """
 
 from dataclasses import dataclass
