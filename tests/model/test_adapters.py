@@ -86,7 +86,9 @@ def test_an_adapter_refuses_another_base(settings: Model, project_params: Params
         load_adapter(load_base(settings)[0], tmp_path / "adapter", base_identity(settings), trainable=False)
 
 
-def test_missing_or_mismatched_parts_are_errors_that_name_them(settings: Model, project_params: Params, tmp_path: Path) -> None:
+def test_missing_or_mismatched_parts_are_errors_that_name_them(
+    settings: Model, project_params: Params, tmp_path: Path
+) -> None:
     base, _ = load_base(settings)
     with pytest.raises(CacError, match="no adapter at"):
         load_adapter(base, tmp_path / "none", "x", trainable=False)
@@ -95,5 +97,5 @@ def test_missing_or_mismatched_parts_are_errors_that_name_them(settings: Model, 
     with pytest.raises(CacError, match=r"set model\.revision"):
         load_base(Model(base="some/hub-id", revision=None, dtype="float32"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(CacError, match=r"holds no \*\.safetensors"):
+    with pytest.raises(CacError, match=r"has no \*\.safetensors"):
         load_base(Model(base=str(tmp_path / "empty"), revision=None, dtype="float32"))
