@@ -104,7 +104,7 @@ def test_a_veto_window_is_seen_until_it_is_over(project, project_params, monkeyp
     later = datetime.now(UTC) + timedelta(seconds=601)
     assert not models.in_window(told.models.challenger, later)
     veto(params, waiting, "blurred")
-    assert models.standing(overview(project, params).models.challenger, later) == "vetoed: blurred"
+    assert models.describe_status(overview(project, params).models.challenger, later) == "vetoed: blurred"
 
 
 def test_a_store_that_was_never_made_is_not_made(project, project_params):

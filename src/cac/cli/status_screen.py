@@ -12,7 +12,7 @@ from rich.text import Text
 
 from cac.registry.gate import GATE_METRICS
 from cac.status.flow_runs import FlowRun
-from cac.status.models import standing
+from cac.status.models import describe_status
 from cac.status.overview import AT_WORK, IDLE, VETO_WINDOW, Overview
 from cac.status.stages import FRESH, Stage
 
@@ -113,7 +113,7 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     challenger = told.models.challenger
     if challenger is None:
         return table
-    return Group(table, Text(f"  version {challenger.version}: {standing(challenger, now)}", style=_WARN))
+    return Group(table, Text(f"  version {challenger.version}: {describe_status(challenger, now)}", style=_WARN))
 
 
 def _version(role: str, version: "VersionSummary", told: Overview, now: datetime) -> list[RenderableType]:

@@ -1,7 +1,7 @@
-"""Which version of the data is there: what `data.dvc` names, the commit that brought it, whether `data/` fits.
+"""The version of the data: the hash in `data.dvc`, the commit that last changed it, and whether `data/` matches it.
 
-The folder is held against `data.dvc` by the number and the size of its files, for which no clip is read; whether each
-byte is right is what `make data` and `dvc status` tell.
+The folder is compared with `data.dvc` by the number and total size of its files, so no clip is read. `make data` and
+`dvc status` compare the content.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _FIELDS = "%h%x00%cI%x00%s"
 
 
 @dataclass(frozen=True)
-class Brought:
+class DataCommit:
     """The commit that last changed `data.dvc`: short hash, time (ISO 8601), first line of its message."""
 
     commit: str
@@ -41,7 +41,7 @@ class DataVersion:
     md5: str
     size: int | None
     clips: int | None
-    brought_by: Brought | None
+    brought_by: DataCommit | None
     folder: str
 
 
@@ -66,13 +66,13 @@ def _clips(root: Path) -> int | None:
         return sum(1 for line in lines if line.strip())
 
 
-def _brought_by(root: Path) -> Brought | None:
+def _brought_by(root: Path) -> DataCommit | None:
     """Return the commit of `data.dvc` as it is; None if it was never committed, or changed since."""
     said = read_git(root, "log", "-1", f"--format={_FIELDS}", "--", str(DATA_DVC))
     if not said or read_git(root, "status", "--porcelain", "--", str(DATA_DVC)) != "":
         return None
     commit, at, subject = said.split("\0", 2)
-    return Brought(commit, at, subject)
+    return DataCommit(commit, at, subject)
 
 
 def _folder(folder: Path, named: dict) -> str:

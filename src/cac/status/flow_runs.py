@@ -1,4 +1,4 @@
-"""What became of the last flow runs, as Prefect wrote it down: in the project's own database, or on a server.
+"""The last flow runs from Prefect's records: the project's own database, or a server.
 
 Prefect itself is not imported, which takes seconds. The server that PREFECT_API_URL names is asked over HTTP and given
 up after some seconds; without one the SQLite file is read that runs of this checkout leave. There a killed run says

@@ -1,4 +1,4 @@
-"""Who is champion, who was before, who comes next, as MLflow has it; and that a store that is away is given up soon."""
+"""Champion, previous champion and challenger from MLflow; a store that does not answer is given up after seconds."""
 
 import os
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 _SQLITE = "sqlite:///"
 _SECONDS = 3.0
-# MLflow tries for minutes by itself. What the user has set stays.
-_PATIENCE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+# MLflow retries for minutes by default. Values that the user has set are kept.
+_RETRY_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Models:
         source: the store's address, without a password.
         versions: how many there are.
         champion, previous: what the aliases name.
-        challenger: the newest whole version that came after the champion.
+        challenger: the newest complete version after the champion.
     """
 
     source: str
@@ -38,8 +38,8 @@ class Models:
     challenger: "VersionSummary | None"
 
 
-def store_is_made() -> bool:
-    """Tell whether there is a store to ask; of a SQLite file that is not there yet there is none, and none is made.
+def store_exists() -> bool:
+    """Return whether the store exists; a SQLite file that does not exist is not created.
 
     Raises:
         CacError: the store's machine does not answer, or MLFLOW_TRACKING_URI names no store.
@@ -47,7 +47,7 @@ def store_is_made() -> bool:
     uri = tracking_uri()
     if uri.startswith(_SQLITE):
         return Path(uri.removeprefix(_SQLITE)).is_file()
-    for name, value in _PATIENCE.items():
+    for name, value in _RETRY_SETTINGS.items():
         os.environ.setdefault(name, value)
     if silence := connection_error(uri, _SECONDS):
         raise CacError(
@@ -64,7 +64,7 @@ def models(params: Params) -> Models:
         CacError: the store cannot be read.
     """
     source = without_password(tracking_uri())
-    if not store_is_made():
+    if not store_exists():
         return Models(source, 0, None, None, None)
     from mlflow.exceptions import MlflowException
 
@@ -86,8 +86,8 @@ def _challenger(versions: list["VersionSummary"], champion: "VersionSummary | No
     return next((one for one in newer if one.registration == "complete"), None)
 
 
-def standing(version: "VersionSummary", now: datetime) -> str:
-    """Say in some words where a version stands that is not the champion."""
+def describe_status(version: "VersionSummary", now: datetime) -> str:
+    """Describe the status of a version that is not the champion."""
     if version.rolled_back:
         return f"rolled back: {version.rolled_back}"
     if version.vetoed:
@@ -100,5 +100,5 @@ def standing(version: "VersionSummary", now: datetime) -> str:
 
 
 def in_window(version: "VersionSummary", now: datetime) -> bool:
-    """Tell whether a version waits for a veto now."""
+    """Return whether a version is in its veto window now."""
     return not version.gate and bool(version.veto_until) and datetime.fromisoformat(str(version.veto_until)) > now

@@ -11,7 +11,7 @@ from cac.io.git import read_git
 from cac.params import Params
 from cac.status.data_version import DataVersion, data_version
 from cac.status.flow_runs import FlowRuns, flow_runs
-from cac.status.models import Models, in_window, models, store_is_made
+from cac.status.models import Models, in_window, models, store_exists
 from cac.status.stages import FRESH, Stage, stage_states
 from cac.tracking.run_state import git_state
 
@@ -116,7 +116,7 @@ def _tell(part: str, ask: Callable[[], Part], unknown: dict[str, str]) -> Part |
 def _last_drift(params: Params) -> "Record | None":
     from cac.monitoring.records import last_record
 
-    return last_record(params) if store_is_made() else None
+    return last_record(params) if store_exists() else None
 
 
 def _retraining(root: Path, found: Models | None, runs: FlowRuns | None, now: datetime) -> Retraining:

@@ -1,8 +1,8 @@
-"""Which stages of dvc.yaml would run again, and why: what `dvc repro` would find, told without DVC in a moment.
+"""Which stages of dvc.yaml `dvc repro` would run again, and why, found without DVC in under a second.
 
-A stage is compared with its entry in dvc.lock: command, inputs, settings, results. The dataset is taken to be what
-`data.dvc` names, so that no clip is read. What is not there, but was made by a stage before, is no reason to run: DVC
-takes it from its cache. Left out: the cache itself, and graphs other than dvc.yaml.
+A stage is compared with its entry in dvc.lock: command, inputs, settings and outputs. The dataset is assumed to match
+`data.dvc`, so no clip is read. A missing output of an earlier stage is no reason to run, because DVC takes it from its
+cache. Out of scope: the cache itself, and graphs other than dvc.yaml.
 """
 
 from collections.abc import Mapping
