@@ -1,4 +1,4 @@
-# `make` alone lists the targets. Everything runs in .venv, which `make install` makes and every target needs.
+# `make` alone lists the targets. Everything runs in .venv, which `make install` creates.
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .PHONY: help install data run ingest monitor reproduce test test-fast coverage lint ablate improve ui stack stack-stop stack-test fault-test audit digests lock clean
@@ -12,13 +12,13 @@ FAKETIME_VERSION := 3.0.1
 STORE := $(CURDIR)/.mlflow
 BRANCH := ingested
 
-# The first of these that is Python 3.11 or newer makes the environment.
+# The first of these that is Python 3.11 or newer creates the environment.
 PYTHONS := python3.11 python3 python3.12 python3.13 python
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
 
-install: $(INSTALLED) ## make .venv and install the pinned packages
+install: $(INSTALLED) ## create .venv and install the pinned packages
 
 $(INSTALLED): requirements.lock pyproject.toml
 	@test -x $(BIN)/python || { \
@@ -33,21 +33,22 @@ $(INSTALLED): requirements.lock pyproject.toml
 	$(BIN)/uv pip install --python $(BIN)/python --no-deps -e .
 	@touch $@
 
-data: $(INSTALLED) ## make data/ ready: what data.dvc names, rendered if it is not there
-	@$(BIN)/python -m flows.data
+data: $(INSTALLED) ## check that data/ is what data.dvc names; render it if it is missing
+	@$(BIN)/python -m flows data
 
 run: $(INSTALLED) ## run the pipeline: validate, train, evaluate, register, promote
-	@$(BIN)/python -m flows.__main__
+	@$(BIN)/python -m flows run
 
-reproduce: $(INSTALLED) ## make a registered version again, and compare: make reproduce VERSION=champion
-	@$(BIN)/python -m flows.reproduce $(VERSION)
+reproduce: $(INSTALLED) ## train a registered version again and compare hashes: make reproduce VERSION=champion
+	@$(BIN)/python -m flows reproduce $(VERSION)
 
-ingest: $(INSTALLED) ## take in new clips: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=ingested]
-	@test -n "$(LANDING)" || { echo "error: say from where: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
-	@$(BIN)/python -m flows.ingest "$(LANDING)" --branch "$(BRANCH)"
+ingest: $(INSTALLED) ## add new clips to the dataset: make ingest LANDING=s3://BUCKET/FOLDER [BRANCH=ingested]
+	@test -n "$(LANDING)" || { echo "error: name the source: make ingest LANDING=s3://BUCKET/FOLDER" >&2; exit 2; }
+	@$(BIN)/python -m flows ingest "$(LANDING)" --branch "$(BRANCH)"
 
-monitor: $(INSTALLED) ## compare recent clips with what the champion was measured on: make monitor PLACE=s3://BUCKET/FOLDER
-	@$(BIN)/python -m flows.monitor $(PLACE)
+monitor: $(INSTALLED) ## compare recent clips with the champion's test clips: make monitor SOURCE=s3://BUCKET/FOLDER
+	@test -z "$(PLACE)" || { echo "error: PLACE is now SOURCE: make monitor SOURCE=$(PLACE)" >&2; exit 2; }
+	@$(BIN)/python -m flows monitor $(SOURCE)
 
 test: lint ## lint, types, and the whole test suite
 	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
@@ -66,11 +67,11 @@ lint: $(INSTALLED) ## style, formatting, types, import layers and declared depen
 	$(BIN)/deptry .
 	$(BIN)/yamllint --strict .
 
-ablate: $(INSTALLED) ## train variants of the method and tabulate what each part is worth (hours)
+ablate: $(INSTALLED) ## train variants of the method and compare them in a table (hours)
 	PATH="$(CURDIR)/$(BIN):$$PATH" dvc --cd ablations repro
 
-improve: $(INSTALLED) ## train a small generator against the champion and measure what it truly does (20 minutes)
-	@$(BIN)/python -m flows.downstream_rl
+improve: $(INSTALLED) ## train a small generator against the champion and measure the result (20 minutes)
+	@$(BIN)/python -m flows improve
 
 ui: $(INSTALLED) ## show the MLflow store on http://127.0.0.1:5000
 	@mkdir -p $(STORE)
@@ -83,7 +84,7 @@ stack: $(INSTALLED) ## start PostgreSQL, S3, MLflow, Prefect and a worker on thi
 stack-stop: $(INSTALLED) ## stop them, and everything they started
 	@$(BIN)/python -m infra.stack stop
 
-stack-test: $(INSTALLED) ## use real services, kill them, start them again (minutes)
+stack-test: $(INSTALLED) ## tests with real services that are killed and restarted (minutes)
 	$(BIN)/python -m pytest -m stack
 
 fault-test: $(INSTALLED) ## kill servers, worker and stages, fill the disk, set the clock (an hour); see docs/reference/faults.md
@@ -92,20 +93,20 @@ fault-test: $(INSTALLED) ## kill servers, worker and stages, fill the disk, set 
 	$(BIN)/python -m pytest -m fault
 	cat .scratch/fault-times.txt
 
-audit: $(INSTALLED) ## ask PyPI for known vulnerabilities of the pinned packages; fails if it cannot tell
+audit: $(INSTALLED) ## check the pinned packages for known vulnerabilities; fails if PyPI cannot be reached
 	$(BIN)/uv tool run --from pip-audit==$(AUDIT_VERSION) \
 	  pip-audit --strict --require-hashes --disable-pip --progress-spinner off -r requirements.lock
 
-digests: $(INSTALLED) ## name the images of infra/ by the digests their registry has now
+digests: $(INSTALLED) ## pin the images of infra/ to their registries' current digests
 	@$(BIN)/python -m infra.image.digests
 
-lock: $(INSTALLED) ## pin anew what pyproject.toml asks for; pins that still fit stay
+lock: $(INSTALLED) ## update requirements.lock from pyproject.toml; pins that still fit stay
 	$(BIN)/uv pip compile pyproject.toml --extra stack --extra test --universal --python-version 3.11 --generate-hashes \
 	  --no-header --no-annotate --quiet --output-file requirements.lock
 
 clean: ## remove caches and scratch files; keeps data, models, metrics, the MLflow store and .venv
 	@find .scratch -type f -name '*lock' 2>/dev/null | while read -r lock; do \
-	  flock --nonblock "$$lock" true || { echo "error: a run is at work in this checkout: it holds $$lock. Stop it first." >&2; exit 2; }; \
+	  flock --nonblock "$$lock" true || { echo "error: a run is active in this checkout: it holds $$lock. Stop it first." >&2; exit 2; }; \
 	done
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .scratch
 	find src flows infra tests -name __pycache__ -type d -prune -exec rm -rf {} +

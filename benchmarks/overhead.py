@@ -43,7 +43,7 @@ def main() -> int:
         project = _check_out(Path(scratch), args.steps)
         times = Path(scratch) / "times.jsonl"
         start = time.monotonic()
-        command = (sys.executable, "-m", "flows.__main__", "--until", args.until)
+        command = (sys.executable, "-m", "flows", "run", "--until", args.until)
         subprocess.run(command, cwd=project, env=_environment(times), check=True)
         _report(time.monotonic() - start, [json.loads(line) for line in times.read_text().splitlines()])
     return 0

@@ -1,1 +1,5 @@
-"""Scheduling only: Prefect runs the DVC stages one after another; what a stage does is in `src/cac`."""
+"""Workflows: Prefect flows that run the DVC stages and other `cac` commands in order. What a step does is in `src/cac`.
+
+A new flow is a module here, with a verb in `__main__.py` and arguments in `cac.cli.flow_arguments`. Helpers of flows are
+in `flows/support/`.
+"""

@@ -1,7 +1,7 @@
-"""The downstream experiment as a Prefect flow: one task a run, and one for the summary.
+"""The downstream experiment as a Prefect flow: one task per run, and one for the summary.
 
-The reward model is resolved to a version once, before any run. Finished runs are files in `reports/downstream/runs/`
-and are not made again; beyond that nothing is cached.
+The reward model is resolved to a version once, before all runs. Finished runs are files in `reports/downstream/runs/`
+and are not repeated; nothing else is cached.
 """
 
 import json
@@ -28,14 +28,14 @@ _SHEET_PROMPTS = 6
 
 @flow(name="downstream", persist_result=False, validate_parameters=False)
 def downstream(uri: str, setup: Setup, runs: Sequence[Run]) -> State:
-    """Make the runs that are missing with the registered model at `uri`, and sum them all up."""
+    """Do the missing runs with the registered model at `uri`, and summarise all runs."""
     try:
         pinned = pin(uri)
     except CacError as error:
         return Failed(message=str(error))
     results: dict[str, list[Result]] = {run.arm: [] for run in runs}
     for run in runs:
-        state = make.with_options(task_run_name=run.name)(run, setup, quote(pinned), return_state=True)
+        state = do_run.with_options(task_run_name=run.name)(run, setup, quote(pinned), return_state=True)
         if not state.is_completed():
             return state
         results[run.arm].append(state.result())
@@ -43,8 +43,8 @@ def downstream(uri: str, setup: Setup, runs: Sequence[Run]) -> State:
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def make(run: Run, setup: Setup, pinned: PinnedModel) -> Result:
-    """Make a run, or read it if it was made."""
+def do_run(run: Run, setup: Setup, pinned: PinnedModel) -> Result:
+    """Do a run, or read its result if it is finished."""
     return run_experiment(run, setup, pinned, RUNS, get_run_logger().info)
 
 
@@ -63,7 +63,7 @@ def sum_up(results: dict[str, list[Result]], runs: Sequence[Run], source: str) -
 
 
 def _generators(runs: Sequence[Run]) -> dict[str, ClipGenerator]:
-    """Return the generators to be seen beside each other, by title: the first of each arm."""
+    """Return the generators to show side by side, by title: the first of each arm."""
     shown = {"untrained": ClipGenerator(0)}
     for run in runs:
         title = "trained" if run.arm == WITH_MOTION else "trained without the motion term"

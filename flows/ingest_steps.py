@@ -1,9 +1,9 @@
-"""From a landing place to a new version of the data, step by step; each step may be the last before the power fails.
+"""From deliveries in S3 to a new version of the data, step by step. A run may be killed after any step.
 
-A delivery is fetched, judged, what is refused goes to quarantine, the rest is merged, named and pushed by DVC,
-committed, and only then receipted. Whatever was begun before is done again from the start, but for what has its own
-memory: fetched files, DVC's objects, the commit, which names the delivery and its content. So a second time changes
-nothing. Left out: Prefect (`ingestion.py`).
+A delivery is fetched and screened; rejected clips go to quarantine. The other clips are merged into the dataset, which
+DVC adds and pushes; then the version is committed, and only then the receipt is written. The next run repeats an
+unfinished delivery from the start, but fetched files, DVC's objects and the commit, which names the delivery and its
+content, are reused, so nothing happens twice. The Prefect flow is `ingestion.py`.
 """
 
 import json
@@ -24,8 +24,9 @@ from cac.data.versions.revisions import read_version
 from cac.errors import CacError
 from cac.io.s3 import Bucket
 from cac.params import load_params
+from cac.paths import DATASET
 from cac.schema.annotations import read_clips
-from flows.support.data_worktree import Checkout
+from flows.support.git_worktree import DataWorktree
 
 ANNOUNCED = "_announced.json"
 TRAILER = "CaC-Delivery: "
@@ -36,23 +37,23 @@ class Ingestion:
     """What a run works with.
 
     Attributes:
-        bucket: the landing place.
-        checkout: where the new version is made.
-        scratch: where deliveries are fetched to.
-        shares: of the groups of new clips that go to val and test; None for what the dataset's card says.
-        say: is told what happens.
+        bucket: where deliveries arrive.
+        worktree: where the new version is made.
+        scratch: the folder for fetched deliveries.
+        shares: of the groups of new clips that go to val and test; None for those of the dataset's card.
+        log: gets a line about each event.
     """
 
     bucket: Bucket
-    checkout: Checkout
+    worktree: DataWorktree
     scratch: Path
     shares: SplitRatios | None
-    say: Callable[[str], None]
+    log: Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What became of a delivery: the commit it came in with, None if it brought nothing new, and what was refused."""
+class IngestedDelivery:
+    """The result of a delivery: its commit, None if it had nothing new, and the quarantined clips."""
 
     name: str
     revision: str | None
@@ -62,7 +63,7 @@ class Taken:
 
 @dataclass(frozen=True)
 class Announcement:
-    """A version that nobody was told of yet: its commit, the one before, what changed, and what it was delivered as."""
+    """A version without an event yet: its commit, the previous version, what changed, and its deliveries."""
 
     branch: str
     revision: str
@@ -71,7 +72,7 @@ class Announcement:
     deliveries: tuple[str, ...]
 
     def payload(self) -> dict[str, object]:
-        """Return what the event carries."""
+        """Return the payload of the event."""
         kinds = ("added", "removed", "replaced", "relabelled")
         clips = {kind: len(getattr(self.comparison, kind)) for kind in kinds}
         return {
@@ -83,72 +84,72 @@ class Announcement:
         }
 
 
-def waiting(ingestion: Ingestion) -> list[Delivery]:
-    """Return the deliveries that are complete and not taken in, and say of the others why not.
+def pending_deliveries(ingestion: Ingestion) -> list[Delivery]:
+    """Return the complete deliveries that were not ingested yet, and log why others are skipped.
 
     Raises:
-        CacError: the landing place cannot be read.
+        CacError: the bucket cannot be read.
     """
-    bucket, say = ingestion.bucket, ingestion.say
+    bucket, log = ingestion.bucket, ingestion.log
     landing = list_deliveries(bucket)
     for name in landing.unrecognised:
-        say(f"{name!r} in {bucket.url()} is no delivery: a delivery is a folder named by letters, digits, dots, dashes")
+        log(f"skipping {name!r} in {bucket.url()}: a delivery is a folder named by letters, digits, dots, dashes")
     found = []
     for each in landing.deliveries:
         if not each.is_complete:
-            say(f"{each.name}: not complete yet, its marker is not there")
+            log(f"{each.name}: not complete yet, its marker is missing")
         elif is_ingested(bucket, each):
-            say(f"{each.name}: taken in before")
+            log(f"{each.name}: ingested before")
             shutil.rmtree(_folder(ingestion, each), ignore_errors=True)  # of a run killed after the receipt
         else:
             found.append(each)
     return found
 
 
-def take_in(ingestion: Ingestion, delivery: Delivery) -> Taken:
-    """Take one delivery in; one that was committed before is only receipted.
+def ingest_delivery(ingestion: Ingestion, delivery: Delivery) -> IngestedDelivery:
+    """Ingest one delivery. If it was committed before, only write its receipt.
 
     Raises:
-        CacError: a step failed; what was done so far is gone on with the next time.
-        KeyboardInterrupt: a signal asked the run to end.
+        CacError: a step failed; the next run resumes the delivery.
+        KeyboardInterrupt: the run was interrupted by a signal.
     """
     docs = None
     folder = _folder(ingestion, delivery)
-    revision = committed(ingestion, delivery)
+    revision = find_commit(ingestion, delivery)
     if revision:
-        ingestion.say(f"{delivery.name}: was committed before, as {revision[:8]}")
+        ingestion.log(f"{delivery.name}: committed before, as {revision[:8]}")
     else:
         fetch_delivery(ingestion.bucket, delivery, folder)
-        screening = check(ingestion, delivery, folder)
+        screening = screen(ingestion, delivery, folder)
         docs = _docs(ingestion, delivery)
         if screening.new:
-            merge(ingestion, delivery, screening, folder)
-            ingestion.checkout.add_data()
-            revision = commit(ingestion, delivery, screening)
-        ingestion.say(f"{delivery.name}: {_outcome(screening)}")
-    receipt(ingestion, delivery, revision)
+            merge_accepted(ingestion, delivery, screening, folder)
+            ingestion.worktree.add_data()
+            revision = commit_version(ingestion, delivery, screening)
+        ingestion.log(f"{delivery.name}: {_outcome(screening)}")
+    mark_ingested(ingestion, delivery, revision)
     shutil.rmtree(folder, ignore_errors=True)
-    return Taken(delivery.name, revision, list_quarantine(ingestion.bucket, delivery.name), docs)
+    return IngestedDelivery(delivery.name, revision, list_quarantine(ingestion.bucket, delivery.name), docs)
 
 
-def committed(ingestion: Ingestion, delivery: Delivery) -> str | None:
-    """Return the commit that this content of the delivery came in with, if there is one."""
-    return next(iter(ingestion.checkout.commits(_trailer(delivery))), None)
+def find_commit(ingestion: Ingestion, delivery: Delivery) -> str | None:
+    """Return the commit with this content of the delivery, if there is one."""
+    return next(iter(ingestion.worktree.find_commits(_trailer(delivery))), None)
 
 
-def check(ingestion: Ingestion, delivery: Delivery, folder: Path) -> Screening:
-    """Judge what was fetched against the newest version of the data; what is refused goes to quarantine."""
-    checkout = ingestion.checkout
-    checkout.bring_data()
-    rules = ScreeningRules(load_params(checkout.place / "params.yaml").validation, _shares(ingestion))
-    screening = screen_delivery(folder, read_clips(checkout.data), rules, _checks(ingestion, delivery))
+def screen(ingestion: Ingestion, delivery: Delivery, folder: Path) -> Screening:
+    """Screen the fetched clips against the newest version of the data; rejected clips go to quarantine."""
+    worktree = ingestion.worktree
+    worktree.restore_data()
+    rules = ScreeningRules(load_params(worktree.path / "params.yaml").validation, _shares(ingestion))
+    screening = screen_delivery(folder, read_clips(worktree.data), rules, _checks(ingestion, delivery))
     quarantine(ingestion.bucket, delivery, screening, folder)
     return screening
 
 
-def merge(ingestion: Ingestion, delivery: Delivery, screening: Screening, folder: Path) -> None:
-    """Merge what was accepted into the dataset of the checkout; the card keeps the shares."""
-    accepted, data = ingestion.scratch / "accepted" / delivery.name, ingestion.checkout.data
+def merge_accepted(ingestion: Ingestion, delivery: Delivery, screening: Screening, folder: Path) -> None:
+    """Merge the accepted clips into the dataset of the worktree; the dataset's card keeps the shares."""
+    accepted, data = ingestion.scratch / "accepted" / delivery.name, ingestion.worktree.data
     shares = _shares(ingestion)
     write_accepted(screening, folder, accepted)
     merge_datasets([data, accepted], data)
@@ -156,14 +157,14 @@ def merge(ingestion: Ingestion, delivery: Delivery, screening: Screening, folder
     shutil.rmtree(accepted)
 
 
-def commit(ingestion: Ingestion, delivery: Delivery, screening: Screening) -> str:
-    """Commit the new version and return the commit, which says what was delivered."""
-    return ingestion.checkout.commit(f"Data: {screening.new} clips of {delivery.name}\n\n{_trailer(delivery)}")
+def commit_version(ingestion: Ingestion, delivery: Delivery, screening: Screening) -> str:
+    """Commit the new version, with the delivery in the message, and return the commit."""
+    return ingestion.worktree.commit(f"Data: {screening.new} clips of {delivery.name}\n\n{_trailer(delivery)}")
 
 
-def receipt(ingestion: Ingestion, delivery: Delivery, revision: str | None) -> None:
-    """Mark the delivery as taken in."""
-    write_receipt(ingestion.bucket, delivery, {"branch": ingestion.checkout.branch, "revision": revision})
+def mark_ingested(ingestion: Ingestion, delivery: Delivery, revision: str | None) -> None:
+    """Mark the delivery as ingested."""
+    write_receipt(ingestion.bucket, delivery, {"branch": ingestion.worktree.branch, "revision": revision})
 
 
 def _trailer(delivery: Delivery) -> str:
@@ -185,53 +186,53 @@ def _docs(ingestion: Ingestion, delivery: Delivery) -> Path | None:
 
 def _outcome(screening: Screening) -> str:
     if screening.unreadable:
-        return f"all of it is in quarantine: {screening.unreadable}"
+        return f"the whole delivery is in quarantine: {screening.unreadable}"
     there = len(screening.accepted) - screening.new
-    return f"{screening.new} clips added, {there} were there already, {len(screening.rejected)} in quarantine"
+    return f"{screening.new} clips added, {there} known already, {len(screening.rejected)} in quarantine"
 
 
 def _shares(ingestion: Ingestion) -> SplitRatios:
-    """Return the shares asked for, or else those that the dataset's card remembers."""
-    if ratios := ingestion.shares or recorded_ratios(read_card(ingestion.checkout.data)):
+    """Return the requested shares, or else those of the dataset's card."""
+    if ratios := ingestion.shares or recorded_ratios(read_card(ingestion.worktree.data)):
         return ratios
     raise CacError(
-        "the dataset's card does not say which share of new clips goes to val and test. "
-        "Give --val-ratio and --test-ratio this once; the card keeps them."
+        "the dataset's card has no shares of new clips for val and test. "
+        "Set --val-ratio and --test-ratio once; the card keeps them."
     )
 
 
-def unannounced(ingestion: Ingestion) -> Announcement | None:
-    """Return the newest version that was delivered, if nobody was told of it yet.
+def next_announcement(ingestion: Ingestion) -> Announcement | None:
+    """Return the newest delivered version if its event was not sent yet.
 
     Raises:
         CacError: the bucket or one of the two versions cannot be read.
     """
-    checkout = ingestion.checkout
-    made = checkout.commits(TRAILER)
-    last = _announced(ingestion).get(checkout.branch)
+    worktree = ingestion.worktree
+    made = worktree.find_commits(TRAILER)
+    last = _announced(ingestion).get(worktree.branch)
     if not made or made[0] == last:
         return None
     new = made[: made.index(last)] if last in made else made
-    previous = last if last in made else checkout.parent(made[-1])
-    data = checkout.root / "data"
+    previous = last if last in made else worktree.parent(made[-1])
+    data = worktree.project / DATASET
     return Announcement(
-        branch=checkout.branch,
+        branch=worktree.branch,
         revision=made[0],
         previous=previous,
         comparison=diff_versions(read_version(previous, data), read_version(made[0], data)),
-        deliveries=tuple(_delivered(checkout.message(each)) for each in reversed(new)),
+        deliveries=tuple(_delivered(worktree.message(each)) for each in reversed(new)),
     )
 
 
 def _delivered(message: str) -> str:
-    """Return the name of the delivery that a commit's message tells of."""
+    """Return the delivery named in a commit's message."""
     line = next(line for line in message.splitlines() if line.startswith(TRAILER))
     return line.removeprefix(TRAILER).split()[0]
 
 
-def remember(ingestion: Ingestion, told: Announcement) -> None:
-    """Write down that the version was announced."""
-    content = _announced(ingestion) | {told.branch: told.revision}
+def mark_announced(ingestion: Ingestion, announcement: Announcement) -> None:
+    """Record that the event of the version was sent."""
+    content = _announced(ingestion) | {announcement.branch: announcement.revision}
     ingestion.bucket.write(ANNOUNCED, (json.dumps(content, indent=2, sort_keys=True) + "\n").encode())
 
 
@@ -240,6 +241,6 @@ def _announced(ingestion: Ingestion) -> dict[str, str]:
         content = json.loads(ingestion.bucket.read(ANNOUNCED, MAX_BYTES) or b"{}")
     except ValueError as error:
         raise CacError(
-            f"{ingestion.bucket.url(ANNOUNCED)} is not JSON. Delete it; the last version is announced again."
+            f"{ingestion.bucket.url(ANNOUNCED)} is not JSON. Delete it; the event of the last version is sent again."
         ) from error
     return content

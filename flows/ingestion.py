@@ -1,8 +1,8 @@
-"""Ingestion as a Prefect flow: deliveries in a landing place become a version of the data, and an event tells of it.
+"""Ingestion as a Prefect flow: deliveries in S3 become versions of the dataset, and an event announces the newest.
 
-One task a delivery and one for the event, none of them cached or retried: calls to S3 are tried again where they are
-made, and what was interrupted goes on with the next run. A delivery that fails does not keep the others out. The event
-is sent at least once and with an id that follows from the commit, so that one that comes twice can be known.
+One task per delivery and one for the event, neither cached nor retried: calls to S3 are retried where they are made,
+and the next run resumes an interrupted delivery. A failed delivery does not stop the others. The event is sent at least
+once; its id follows from the commit, so a receiver can drop duplicates.
 """
 
 from collections.abc import Iterator
@@ -22,9 +22,16 @@ from cac.data.versions.groups import SplitRatios
 from cac.errors import CacError
 from cac.io.s3 import Bucket
 from cac.paths import SCRATCH
-from flows.ingest_steps import Ingestion, Taken, remember, take_in, unannounced, waiting
-from flows.support.data_worktree import open_checkout
+from flows.ingest_steps import (
+    IngestedDelivery,
+    Ingestion,
+    ingest_delivery,
+    mark_announced,
+    next_announcement,
+    pending_deliveries,
+)
 from flows.support.events import TriggerEvent, send_event
+from flows.support.git_worktree import open_data_worktree
 from flows.support.run_lock import run_lock
 from flows.support.subprocesses import RUNNER
 
@@ -40,122 +47,130 @@ def ingestion(
     branch: str = DEFAULT_BRANCH,
     val_ratio: float | None = None,
     test_ratio: float | None = None,
-    tell: bool = True,
+    send_events: bool = True,
 ) -> State:
-    """Take in every delivery at `landing` (`s3://BUCKET/FOLDER`), each as a version on `branch` of the project here.
+    """Ingest every delivery at `landing` (`s3://BUCKET/FOLDER`), each as a version on `branch` of the current project.
 
-    Shares are of the groups of new clips that go to val and test; without them the dataset's card says. Without `tell`
-    the event waits for a run that has it.
+    Args:
+        landing: where deliveries arrive.
+        branch: the git branch for the new versions.
+        val_ratio: share of the groups of new clips for val; None: as in the dataset's card.
+        test_ratio: share for test, likewise.
+        send_events: whether to send the event; if not, a later run sends it.
     """
     try:
         with _opened(landing, branch, _shares(val_ratio, test_ratio)) as work:
-            return _run(work, tell)
+            return _run(work, send_events)
     except CacError as error:
         return Failed(message=str(error))
     except KeyboardInterrupt:
-        return Cancelled(message="interrupted; the next run goes on")
+        return Cancelled(message="interrupted; the next run resumes")
 
 
 def _shares(val: float | None, test: float | None) -> SplitRatios | None:
     if (val is None) != (test is None):
-        raise CacError("val_ratio and test_ratio go together. Give both, or none to keep those of the dataset's card.")
+        raise CacError("set both val_ratio and test_ratio, or neither to use those of the dataset's card.")
     return None if val is None or test is None else SplitRatios(val, test)
 
 
 @contextmanager
 def _opened(landing: str, branch: str, shares: SplitRatios | None) -> Iterator[Ingestion]:
-    """Yield what a run works with, while no other ingestion works in this project."""
+    """Yield what a run works with, while no other ingestion runs in this project."""
     root, scratch = Path.cwd(), Path.cwd() / SCRATCH / "ingestion"
-    say = get_run_logger().info
+    log = get_run_logger().info
     with run_lock(scratch / "lock") as lock:
         RUNNER.lock = lock
         try:
-            bucket = Bucket(landing, tick=_tick)
-            bucket.folders()  # before anything is made: are address and keys right?
-            yield Ingestion(bucket, open_checkout(root, scratch, branch, say), scratch, shares, say)
+            bucket = Bucket(landing, tick=_stop_if_interrupted)
+            bucket.folders()  # fails early if the address or the keys are wrong
+            yield Ingestion(bucket, open_data_worktree(root, scratch, branch, log), scratch, shares, log)
         finally:
             RUNNER.lock = None
 
 
-def _tick() -> None:
+def _stop_if_interrupted() -> None:
     if RUNNER.interrupted:
         raise KeyboardInterrupt
 
 
-def _run(work: Ingestion, tell: bool) -> State:
-    found = waiting(work)  # `quote` keeps Prefect from looking for futures in all that a delivery holds
+def _run(work: Ingestion, send_events: bool) -> State:
+    deliveries = pending_deliveries(work)  # `quote` keeps Prefect from searching the objects for futures
     states = []
-    for delivery in found:
-        _tick()
-        named = take.with_options(task_run_name=f"take in {delivery.name}")
+    for delivery in deliveries:
+        _stop_if_interrupted()
+        named = ingest.with_options(task_run_name=f"ingest {delivery.name}")
         states.append(named(quote(work), quote(delivery), return_state=True))
         if states[-1].is_cancelled():
             return states[-1]
-    told = announce(quote(work), tell, return_state=True)
-    failed = [state for state in (*states, told) if not state.is_completed()]
+    announced = announce(quote(work), send_events, return_state=True)
+    failed = [state for state in (*states, announced) if not state.is_completed()]
     if failed:
         return Failed(message="\n".join(str(state.message) for state in failed))
-    return Completed(message=str(told.message) if found else f"nothing new in {work.bucket.url()}; {told.message}")
+    message = str(announced.message)
+    return Completed(message=message if deliveries else f"nothing new in {work.bucket.url()}; {message}")
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
-def take(work: Ingestion, delivery: Delivery) -> State:
-    """Take one delivery in and show what was refused."""
+def ingest(work: Ingestion, delivery: Delivery) -> State:
+    """Ingest one delivery and show its quarantined clips."""
     try:
-        taken = take_in(work, delivery)
+        ingested = ingest_delivery(work, delivery)
     except CacError as error:
         return Failed(message=f"{delivery.name}: {error}")
     except KeyboardInterrupt:
-        return Cancelled(message=f"{delivery.name}: interrupted; the next run goes on")
-    _show_taken(taken)
-    outcome = f"came in as {taken.revision[:8]}" if taken.revision else "brought nothing new"
+        return Cancelled(message=f"{delivery.name}: interrupted; the next run resumes")
+    _show_ingested(ingested)
+    outcome = f"committed as {ingested.revision[:8]}" if ingested.revision else "nothing new"
     return Completed(message=f"{delivery.name}: {outcome}")
 
 
-def _show_taken(taken: Taken) -> None:
-    key = f"quarantined-{''.join(c if c.isalnum() else '-' for c in taken.name.lower())}"
-    if taken.refused:
-        rows = _cut(taken.refused)
-        create_table_artifact(rows, key=key, description=f"What {taken.name} brought and may not join the dataset")
-    if taken.docs:
-        key = key.replace("quarantined", "checks", 1)
-        create_link_artifact(taken.docs.as_uri(), key=key, link_text=f"Data checks of {taken.name}")
+def _show_ingested(ingested: IngestedDelivery) -> None:
+    suffix = "".join(c if c.isalnum() else "-" for c in ingested.name.lower())
+    if ingested.refused:
+        description = f"Clips of {ingested.name} in quarantine"
+        create_table_artifact(_cut(ingested.refused), key=f"quarantined-{suffix}", description=description)
+    if ingested.docs:
+        link_text = f"Data checks of {ingested.name}"
+        create_link_artifact(ingested.docs.as_uri(), key=f"checks-{suffix}", link_text=link_text)
 
 
 @task(task_run_name="announce", cache_policy=NO_CACHE, persist_result=False)
-def announce(work: Ingestion, tell: bool) -> State:
-    """Tell Prefect of the newest version, unless it was told already; retraining listens to this event."""
+def announce(work: Ingestion, send_events: bool) -> State:
+    """Send the event of the newest version, unless it was sent already; retraining listens to it."""
     try:
-        told = unannounced(work)
-        if told is None:
+        new = next_announcement(work)
+        if new is None:
             return Completed(message="no new version")
-        show_comparison(told.comparison)
-        if tell:
-            send_event(TriggerEvent(EVENT, RESOURCE, told.branch, told.revision, told.payload()))
-            remember(work, told)
+        show_comparison(new.comparison)
+        if send_events:
+            send_event(TriggerEvent(EVENT, RESOURCE, new.branch, new.revision, new.payload()))
+            mark_announced(work, new)
     except CacError as error:
         return Failed(message=str(error))
-    untold = "" if tell else "; the event waits for a run with a Prefect server (PREFECT_API_URL)"
-    return Completed(message=f"the branch {told.branch} is now {told.revision[:8]}{untold}")
+    pending = "" if send_events else "; the event waits for a run with a Prefect server (PREFECT_API_URL)"
+    return Completed(message=f"the branch {new.branch} is now {new.revision[:8]}{pending}")
 
 
 def show_comparison(found: VersionDiff) -> None:
-    """Make an artifact of what changed, a row a clip."""
+    """Show what changed, one row per clip."""
     rows = [_diff_row(one.clip_id, "added", f"{one.split}, {', '.join(one.leaves) or 'clean'}") for one in found.added]
     rows += [_diff_row(one.clip_id, "removed", one.split) for one in found.removed]
     rows += [_diff_row(one.clip_id, "replaced", ", ".join(one.changes)) for one in found.replaced]
     rows += [_diff_row(one.clip_id, "relabelled", ", ".join(one.changes)) for one in found.relabelled]
-    said = f"From {found.before} to {found.after}: {len(found.added)} clips added, {len(found.removed)} removed, "
-    said += f"{len(found.replaced)} replaced, {len(found.relabelled)} relabelled, {found.unchanged} unchanged"
-    create_table_artifact(_cut(rows), key="dataset-diff", description=said)
+    description = (
+        f"From {found.before} to {found.after}: {len(found.added)} clips added, {len(found.removed)} removed, "
+    )
+    description += f"{len(found.replaced)} replaced, {len(found.relabelled)} relabelled, "
+    description += f"{found.unchanged} unchanged"
+    create_table_artifact(_cut(rows), key="dataset-diff", description=description)
 
 
-def _diff_row(clip: str, change: str, what: str) -> Row:
-    return {"clip": clip, "change": change, "what": what}
+def _diff_row(clip: str, change: str, details: str) -> Row:
+    return {"clip": clip, "change": change, "what": details}
 
 
 def _cut(rows: list[Row]) -> list[Row]:
-    """Return the first rows, and how many more there are."""
+    """Return the first rows, and a row with the number of the others."""
     if len(rows) <= _MOST_ROWS:
         return rows
     return [*rows[:_MOST_ROWS], {next(iter(rows[0])): f"and {len(rows) - _MOST_ROWS} more"}]

@@ -1,8 +1,8 @@
-"""The pipeline as a Prefect flow: one task a DVC stage, then register and promote.
+"""The pipeline as a Prefect flow: one task per DVC stage, then register and promote.
 
-DVC is the only cache and `dvc.yaml` the only graph, so tasks are neither cached nor retried here: a stage that was
-interrupted goes on from its checkpoint when it is run again. A step that fails ends the flow without an exception,
-because the step's own message, which is in the log already, is what a person needs to see.
+DVC is the only cache and `dvc.yaml` the only graph, so tasks are neither cached nor retried here: an interrupted stage
+resumes from its checkpoint when it runs again. A failed step ends the flow without an exception, because its message is
+in the log already.
 """
 
 import json
@@ -12,8 +12,6 @@ from pathlib import Path
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.events.worker import EventsWorker
-from prefect.logging.handlers import APILogWorker
 from prefect.states import Cancelled, Completed, Failed, State
 
 from cac.errors import EXIT_REFUSED
@@ -21,14 +19,19 @@ from cac.params import PARAMS_FILE, load_params
 from cac.paths import DATA_DVC, DATASET, DECISION, DVC_LOCK, SCRATCH, STAGES, STEPS
 from cac.tracking.dvc_files import read_locked_stages, stage_inputs
 from cac.tracking.lineage import changed_keys, join_names
-from flows.support.artifacts import rivals, show_decision, show_evaluation, show_validation, show_versions
-from flows.support.dataset_artifact import show_dataset_diff
+from flows.support.artifacts import (
+    challenger_and_champion,
+    show_dataset_diff,
+    show_decision,
+    show_evaluation,
+    show_validation,
+    show_versions,
+)
 from flows.support.run_context import run_context
 from flows.support.subprocesses import RUNNER
 
 REGISTERED_FILE = SCRATCH / "registered.json"
-_SEND_SECONDS = 30
-_DVC_ADVICE = (
+_DVC_HINTS = (
     "To track the changes",
     "git add",
     "To enable auto staging",
@@ -41,7 +44,7 @@ _DVC_ADVICE = (
 
 @flow(name="pipeline", persist_result=False)
 def pipeline(until: str = STEPS[-1]) -> State:
-    """Run the steps in order, to the one named and no further, in the current folder."""
+    """Run the steps in order, up to and including `until`, in the current folder."""
     with run_context(Path.cwd()):
         _show_new_data(Path.cwd())
         return _run_steps(until)
@@ -63,9 +66,9 @@ def _run_steps(until: str) -> State:
 
 
 def _show_versions() -> None:
-    """Show what was registered beside the champion, before the gate moves the alias."""
+    """Show the registered version beside the champion, before the gate moves the alias."""
     params, registered = load_params(PARAMS_FILE), json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))
-    show_versions(params, *rivals(params, registered["version"]))
+    show_versions(params, *challenger_and_champion(params, registered["version"]))
 
 
 def _start(step: str) -> State:
@@ -75,26 +78,20 @@ def _start(step: str) -> State:
 
 
 def as_flow_state(state: State) -> State:
-    """Return how a step ended as how the flow ends; of the step's own state Prefect would make "1/1 states failed"."""
+    """Return a step's state as the flow's; Prefect would turn the task's own state into "1/1 states failed"."""
     return State(type=state.type, name=state.name, message=state.message)
-
-
-def flush_logs_and_events() -> None:
-    """Send the logs and events Prefect still holds back, for a server that is about to be stopped."""
-    for worker in (APILogWorker, EventsWorker):
-        worker.drain_all(timeout=_SEND_SECONDS)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False)
 def run_stage(stage: str, limit_seconds: float | None = None) -> State:
-    """Bring one DVC stage up to date; nothing runs if nothing changed. It is stopped after `limit_seconds`, if any."""
+    """Bring one DVC stage up to date; nothing runs if nothing changed. `limit_seconds` is its time limit, if any."""
     root = Path.cwd()
     before = stage_inputs(root, stage)
     command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--single-item", stage)
     state = run_command(stage, command, limit=limit_seconds)
     if state.is_completed() and (changed := changed_keys(before, read_locked_stages(root)[stage].inputs)):
-        false = f"{join_names(changed)} changed while {stage} ran, so dvc.lock may name what it did not read"
-        return Failed(message=f"{false}. Run `dvc repro --force {stage}`")
+        reason = f"{join_names(changed)} changed while {stage} ran, so dvc.lock may not name what the stage read"
+        return Failed(message=f"{reason}. Run `dvc repro --force {stage}`")
     if stage == "evaluate" and state.is_completed():
         show_evaluation(root)
     if stage == "validate":
@@ -104,39 +101,39 @@ def run_stage(stage: str, limit_seconds: float | None = None) -> State:
 
 @task(task_run_name="register", cache_policy=NO_CACHE, persist_result=False)
 def register() -> State:
-    """Register the trained model; a model that is registered already stays as it is."""
+    """Register the trained model, unless it is registered already."""
     return run_command("register", (sys.executable, "-m", "cac", "register", "--out", str(REGISTERED_FILE)))
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
 def promote(remeasure_champion: bool = False) -> State:
-    """Put the version that was registered to the gate; a refusal is an outcome, not a failure."""
+    """Run the gate on the registered version; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac", "promote", "--version", version, "--out", str(DECISION))
     more = ("--remeasure-champion",) if remeasure_champion else ()
-    state = run_command("promote", (*command, *more), also_fine=EXIT_REFUSED)
+    state = run_command("promote", (*command, *more), accepted_code=EXIT_REFUSED)
     if state.is_completed():
         show_decision(json.loads(DECISION.read_text(encoding="utf-8")))
     return state
 
 
-def run_command(step: str, command: tuple[str, ...], also_fine: int = 0, limit: float | None = None) -> State:
-    """Run a step's command in the current folder, its lines in the log.
+def run_command(step: str, command: tuple[str, ...], accepted_code: int = 0, limit: float | None = None) -> State:
+    """Run a step's command in the current folder and log its output.
 
-    The exit code `also_fine` is no failure; after `limit` seconds the command is stopped.
+    The exit code `accepted_code` is no failure, either; after `limit` seconds the command is stopped.
     """
     finished = RUNNER.run(command, _log_line, Path.cwd(), limit)
     if RUNNER.interrupted:
         return Cancelled(message=f"{step} was interrupted")
     if finished.timed_out:
-        return Failed(name="TimedOut", message=f"{step} was stopped: it had not ended after {limit:g} s")
-    if finished.code in (0, also_fine):
+        return Failed(name="TimedOut", message=f"{step} was stopped after its time limit of {limit:g} s")
+    if finished.code in (0, accepted_code):
         return Completed(message=f"{step} is done")
-    ended = f"exit code {finished.code}" if finished.code > 0 else signal.Signals(-finished.code).name
-    return Failed(message=f"{step} failed ({ended})")
+    how = f"exit code {finished.code}" if finished.code > 0 else signal.Signals(-finished.code).name
+    return Failed(message=f"{step} failed ({how})")
 
 
 def _log_line(line: str) -> None:
-    """Log a line of a command's output, unless it is DVC's advice on committing by hand."""
-    if line.strip() and not line.strip().startswith(_DVC_ADVICE):
+    """Log a line of a command's output, except DVC's hints on committing by hand."""
+    if line.strip() and not line.strip().startswith(_DVC_HINTS):
         get_run_logger().info(line)

@@ -1,10 +1,9 @@
 """Retraining as a Prefect flow, for a schedule or an event; `prefect.yaml` deploys it.
 
-It takes one commit into a worktree of its own (`worktree.py`). If any stage is out of date there, it runs the steps of
-the pipeline: data, stages, `dvc push`, results on a branch, registration, a window for a veto, the gate. Each may be
-done again: a retraining that was killed is gone on with by the next one of the same commit. What happened is told by
-events named `cac.retraining.…`, which automations turn into messages (`infra/automations.py`). Left out: making data,
-finding drift, merging the branch.
+It checks one commit out in a git worktree. If any stage is out of date there, it runs the steps of the pipeline: data,
+stages, `dvc push`, results on a branch, registration, a veto window, the gate. Each step can be repeated, so the next
+retraining of the same commit resumes a killed one. Events named `cac.retraining.…` report the outcome; automations turn
+them into messages (`infra/automations.py`). Out of scope: new data, drift detection, merging the branch.
 """
 
 import json
@@ -12,10 +11,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.concurrency._asyncio import ConcurrencySlotAcquisitionError
 from prefect.concurrency.sync import concurrency
@@ -24,26 +25,25 @@ from prefect.states import Completed, Failed, State
 from pydantic import BaseModel, ConfigDict, Field
 
 from cac.errors import CacError
+from cac.io.git import read_git
 from cac.params import PARAMS_FILE, Params, load_params
-from cac.paths import DECISION, SCRATCH, STAGES
+from cac.paths import DATA_DVC, DECISION, DVC_LOCK, SCRATCH, STAGES
 from cac.registry.gate import Decision
 from cac.registry.overrides import open_veto_window
 from flows.data import ensure_data
 from flows.pipeline import REGISTERED_FILE, as_flow_state, promote, register, run_stage
+from flows.support.artifacts import challenger_and_champion, show_dataset_diff, show_versions
 from flows.support.detached_output import ignore_broken_output
+from flows.support.dvc_sharing import default_remote
 from flows.support.environment import prepare, stay_offline
 from flows.support.git_worktree import (
-    Worktree,
-    branch_of,
-    close,
-    commit_results,
-    default_remote,
-    git,
-    is_done,
-    open_worktree,
-    resolve,
+    RetrainingWorktree,
+    is_retrained,
+    open_retraining_worktree,
+    resolve_commit,
+    results_branch,
+    run_git_as_retraining,
 )
-from flows.support.retraining_artifacts import Rivals, show_new_data, show_outcome, show_rivals
 from flows.support.run_context import run_context
 from flows.support.run_lock import run_lock
 from flows.support.s3_hints import with_s3_hints
@@ -54,17 +54,17 @@ EVENTS = "cac.retraining"
 NOTHING_NEW, PROMOTED, REFUSED = "NothingNew", "Promoted", "Refused"
 _LONGEST_WINDOW = 7 * 24 * 3600
 _LONGEST_STAGE = 28 * 24 * 3600
-_DELAYS = [2.0, 5.0, 15.0]  # seconds, before a transfer is tried again
+_DELAYS = [2.0, 5.0, 15.0]  # seconds between the tries of a transfer
 
 
 class Settings(BaseModel):
     """How to retrain.
 
     Attributes:
-        veto_seconds: how long a registered version waits for `cac veto` before it is put to the gate.
-        stage_seconds: how long a stage may take before it is taken to hang and stopped; None for as long as it likes.
-        push: whether what the stages made goes to the default DVC remote before it is committed.
-        git_remote: where commits are fetched from and the results' branch is pushed to; None for neither.
+        veto_seconds: how long a registered version waits for `cac veto` before the gate.
+        stage_seconds: time limit of a stage, which is then stopped; None for no limit.
+        push: whether the stages' outputs are pushed to the default DVC remote before the commit.
+        git_remote: the git remote to fetch commits from and push the results' branch to; None for neither.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
@@ -80,17 +80,17 @@ DEFAULTS = Settings()
 
 @flow(name="retraining", persist_result=False, log_prints=True)
 def retraining(revision: str = "main", reason: str = "by hand", settings: Settings = DEFAULTS) -> State:
-    """Retrain what `revision` names now, if anything has changed, in a worktree of the checkout in the current folder.
+    """Retrain the commit that `revision` names now, if anything has changed, in a worktree of the current checkout.
 
     Args:
         revision: a branch, tag or hash of git.
-        reason: who or what asked for it, for the log.
-        settings: how.
+        reason: why it runs, for the log.
+        settings: how to retrain.
     """
     project = Path.cwd()
     prepare(project)
     ignore_broken_output()
-    get_run_logger().info("retraining of %s, asked for: %s", revision, reason)
+    get_run_logger().info("retraining of %s, reason: %s", revision, reason)
     try:
         with run_lock(project / LOCK) as lock:
             RUNNER.lock = lock
@@ -103,82 +103,82 @@ def retraining(revision: str = "main", reason: str = "by hand", settings: Settin
 
 def _retrain(project: Path, revision: str, settings: Settings) -> State:
     if settings.git_remote:
-        git(project, "fetch", "--quiet", settings.git_remote)
-    commit = resolve(project, revision)
-    branch = branch_of(project, commit)
-    if is_done(project, branch):
+        run_git_as_retraining(project, "fetch", "--quiet", settings.git_remote)
+    commit = resolve_commit(project, revision)
+    branch = results_branch(project, commit)
+    if is_retrained(project, branch):
         return _nothing_new(f"{revision} ({commit[:8]}) was retrained before: the results are on {branch}")
     if settings.push and default_remote(project) is None:
         raise CacError(
-            f"{project} has no default DVC remote, so nobody else could get the results. Name one with "
+            f"{project} has no default DVC remote, so the results cannot be shared. Add one with "
             "`dvc remote add --default`, or set `push: false`."
         )
-    tree = open_worktree(project, commit, branch)
-    with tree.entered():
-        state = _work(tree, settings)
+    worktree = open_retraining_worktree(project, commit, branch)
+    with worktree.entered():
+        state = _work(worktree, settings)
     if not state.is_completed():
         return as_flow_state(state)
-    close(tree)
+    worktree.close()
     return state
 
 
-def _work(tree: Worktree, settings: Settings) -> State:
+def _work(worktree: RetrainingWorktree, settings: Settings) -> State:
     """Do all steps in the worktree, which is the current folder."""
     stale = first_stale_stage()
-    if stale is None and not tree.has_progress:
-        return _nothing_new(f"every stage of {tree.commit[:8]} is up to date with its data, settings and code")
-    get_run_logger().info("to be done: %s", f"{stale} and what follows" if stale else "what follows the stages")
+    if stale is None and not worktree.has_progress:
+        return _nothing_new(f"every stage of {worktree.commit[:8]} is up to date with its data, settings and code")
+    get_run_logger().info("to do: %s", f"{stale} and all later steps" if stale else "the steps after the stages")
     if load_params(PARAMS_FILE).model.base == "nano":
         stay_offline()
-    with run_context(tree.path):
-        return _retrain_in(tree, settings)
+    with run_context(worktree.path):
+        return _retrain_in(worktree, settings)
 
 
-def _retrain_in(tree: Worktree, settings: Settings) -> State:
-    fetch(default_remote(tree.project) is not None)
+def _retrain_in(worktree: RetrainingWorktree, settings: Settings) -> State:
+    fetch(default_remote(worktree.project) is not None)
     ensure_data(Path.cwd())
-    show_new_data(tree)
+    _show_new_data(worktree)
     state = _run_stages(settings.stage_seconds)
     if not state.is_completed():
         return state
     if settings.push:
         push_results()
-    commit = commit_results(tree)
+    commit = worktree.commit_results()
     if settings.git_remote:
-        git(tree.project, "push", "--quiet", settings.git_remote, f"refs/heads/{tree.branch}")
-    get_run_logger().info("the results are commit %s on %s", commit, tree.branch)
+        worktree.git_in_project("push", "--quiet", settings.git_remote, f"refs/heads/{worktree.branch}")
+    get_run_logger().info("the results are commit %s on %s", commit, worktree.branch)
     state = register(return_state=True)
-    return _decide(tree, settings) if state.is_completed() else state
+    return _decide(worktree, settings) if state.is_completed() else state
 
 
 def first_stale_stage() -> str | None:
     """Return the first stage of the current folder that is out of date; None if all are up to date.
 
-    Data and models need not be there: hashes are compared. DVC gives up at a stale stage whose inputs are missing, so
-    its exit code says nothing; what is really wrong shows when the stages are run.
+    Data and models may be missing: hashes are compared. DVC stops at a stale stage with missing inputs, so its exit
+    code is ignored; real errors show when the stages run.
     """
     command = (sys.executable, "-m", "dvc", "--wait-for-lock", "repro", "--dry", "--allow-missing")
-    said = RUNNER.run(command, lambda line: None, Path.cwd()).tail
-    return next((stage for stage in STAGES if f"Stage '{stage}' didn't change, skipping" not in said), None)
+    output = RUNNER.run(command, lambda line: None, Path.cwd()).tail
+    return next((stage for stage in STAGES if f"Stage '{stage}' didn't change, skipping" not in output), None)
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS)
 def fetch(from_remote: bool) -> None:
-    """Get the dataset, and what stages that are up to date have made, from the cache or else the remote.
+    """Fetch the dataset and the outputs of up-to-date stages from the cache or else the remote.
 
-    What is in neither is passed over: a stale stage makes its outputs anew, and `ensure_data` asks for the dataset.
+    Skips what is in neither: stale stages write their outputs again, and `ensure_data` checks the dataset.
     """
     _dvc(("pull" if from_remote else "checkout", "--allow-missing", "--force"))
 
 
 @task(cache_policy=NO_CACHE, persist_result=False, retries=len(_DELAYS), retry_delay_seconds=_DELAYS)
 def push_results() -> None:
-    """Push the dataset and what the stages made to the default remote."""
+    """Push the dataset and the stages' outputs to the default remote."""
     _dvc(("push",))
 
 
 def _dvc(command: tuple[str, ...]) -> None:
-    """Run a command of DVC, never with its `--quiet`: that would keep the reason of a failure to itself."""
+    """Run a DVC command; without `--quiet`, which would hide the reason of a failure."""
     finished = RUNNER.run((sys.executable, "-m", "dvc", "--wait-for-lock", *command), print, Path.cwd())
     if finished.code:
         raise CacError(f"`dvc {' '.join(command)}` failed: " + with_s3_hints("\n".join(finished.tail[-5:])))
@@ -195,50 +195,91 @@ def _run_stages(limit_seconds: int | None) -> State:
 
 @contextmanager
 def _slot(limit: str) -> Iterator[None]:
-    """Hold a slot of the server's concurrency limit; one that cannot be renewed for a while ends nothing."""
+    """Hold a slot of the server's concurrency limit; a failure to renew it does not stop the run."""
     try:
         with concurrency(limit, strict=True, raise_on_lease_renewal_failure=False):
             yield
     except ConcurrencySlotAcquisitionError as error:
         raise CacError(
-            f"Prefect's server gives no slot of the limit {limit!r}: {error}. Make it: python -m infra.automations"
+            f"Prefect's server gives no slot of the limit {limit!r}: {error}. Create it: python -m infra.automations"
         ) from error
 
 
-def _decide(tree: Worktree, settings: Settings) -> State:
-    """Give people time for a veto, put the registered version to the gate, and tell the outcome."""
+def _decide(worktree: RetrainingWorktree, settings: Settings) -> State:
+    """Wait for a veto, run the gate on the registered version, and report the outcome."""
     registered = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))
     params = load_params(PARAMS_FILE)
-    rivals = show_rivals(params, registered["version"])
-    if not rivals.is_decided:
-        _wait_for_veto(params, rivals, settings.veto_seconds)
+    candidates = _show_candidates(params, registered["version"])
+    if not candidates.is_decided:
+        _wait_for_veto(params, candidates, settings.veto_seconds)
     with _slot("promotion"):
-        state = promote(remeasure_champion=rivals.on_other_clips, return_state=True)
+        state = promote(remeasure_champion=candidates.on_other_clips, return_state=True)
     if not state.is_completed():
         return state
     decision = Decision.from_dict(json.loads(DECISION.read_text(encoding="utf-8")))
     text = f"{decision.model_name} version {decision.version} "
     text += "is the champion" if decision.passed else f"is refused, the champion stays: {decision.reasons()}"
-    show_outcome(tree, text)
+    _show_outcome(worktree, text)
     name = PROMOTED if decision.passed else REFUSED
-    _tell(name.lower(), text, version=decision.version, branch=tree.branch)
+    _emit(name.lower(), text, version=decision.version, branch=worktree.branch)
     return Completed(name=name, message=text)
 
 
-def _wait_for_veto(params: Params, rivals: Rivals, seconds: int) -> None:
-    open_veto_window(params, rivals.challenger, seconds)
-    text = f"version {rivals.challenger} is registered. It is put to the gate in {seconds} s; to keep it from that: "
-    text += f"cac veto --version {rivals.challenger} --reason TEXT"
+@dataclass(frozen=True)
+class Candidates:
+    """A registered version, the challenger, and the champion, by number; `champion` is None if there is none.
+
+    Attributes:
+        on_other_clips: whether the champion was evaluated on other clips than the challenger.
+    """
+
+    challenger: str
+    champion: str | None
+    on_other_clips: bool
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the challenger is the champion already, so a veto has no effect."""
+        return self.challenger == self.champion
+
+
+def _show_candidates(params: Params, challenger: str) -> Candidates:
+    """Show a registered version beside the champion, and return both."""
+    new, old = challenger_and_champion(params, challenger)
+    show_versions(params, new, old)
+    return Candidates(challenger, old.version if old else None, bool(old and old.evaluation_set != new.evaluation_set))
+
+
+def _show_new_data(worktree: RetrainingWorktree) -> None:
+    """Show how the commit's dataset differs from the one in its dvc.lock."""
+    project, commit = worktree.project, worktree.commit
+    lock, pointer = (read_git(project, "show", f"{commit}:{path}") for path in (DVC_LOCK, DATA_DVC))
+    show_dataset_diff(project, lock, pointer or "", commit, commit)
+
+
+def _show_outcome(worktree: RetrainingWorktree, outcome: str) -> None:
+    """Show the outcome of a retraining and where its results are."""
+    text = (
+        f"{outcome}.\n\nTrained: commit `{worktree.commit}`. Results: `{worktree.head}` on the branch "
+        f"`{worktree.branch}`.\n\nTo merge them into the current folder: `git merge {worktree.branch} && dvc pull`"
+    )
+    create_markdown_artifact(text, key="retraining", description="Outcome of the retraining")
+
+
+def _wait_for_veto(params: Params, candidates: Candidates, seconds: int) -> None:
+    open_veto_window(params, candidates.challenger, seconds)
+    text = f"version {candidates.challenger} is registered. The gate runs in {seconds} s. To veto the version: "
+    text += f"cac veto --version {candidates.challenger} --reason TEXT"
     get_run_logger().info(text)
-    _tell("registered", text, version=rivals.challenger)
+    _emit("registered", text, version=candidates.challenger)
     time.sleep(seconds)
 
 
-def _nothing_new(why: str) -> State:
-    get_run_logger().info("nothing to do: %s", why)
-    return Completed(name=NOTHING_NEW, message=why)
+def _nothing_new(reason: str) -> State:
+    get_run_logger().info("nothing to do: %s", reason)
+    return Completed(name=NOTHING_NEW, message=reason)
 
 
-def _tell(what: str, text: str, **facts: str) -> None:
+def _emit(event: str, text: str, **facts: str) -> None:
     """Emit an event that automations can turn into a message."""
-    emit_event(f"{EVENTS}.{what}", resource={"prefect.resource.id": EVENTS}, payload={"message": text, **facts})
+    emit_event(f"{EVENTS}.{event}", resource={"prefect.resource.id": EVENTS}, payload={"message": text, **facts})

@@ -1,1 +1,4 @@
-"""What the flows share: subprocesses, locks, git worktrees, a local Prefect server, artifacts, exit codes."""
+"""Helpers of the flows: the Prefect server, subprocesses, locks, git worktrees, events and artifacts.
+
+They may import `cac` and each other, but no flow. Code that needs neither Prefect nor DVC belongs in `cac`.
+"""

@@ -1,26 +1,34 @@
-"""What the steps of the pipeline show in Prefect, whichever flow runs them. All of it is for people."""
+"""Artifacts of the pipeline's steps in Prefect: what people see of a run. No flow reads them."""
 
 import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
 from cac.cli.summary import REPORT_FILE, metric_rows
+from cac.data.versions.diff import VersionDiff, count_changes, diff_versions
+from cac.errors import CacError
+from cac.io.git import read_git
 from cac.params import Params
-from cac.paths import DATA_DOCS, EVALUATION_METRICS, VALIDATION_RESULT
+from cac.paths import DATA_DOCS, DATA_DVC, DATASET, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.gate import Decision
 from cac.registry.versions import CHAMPION
+from flows.support.dvc_sharing import parse_data_md5
 
 if TYPE_CHECKING:
+    from cac.data.versions.diff import ListedClip
     from cac.registry.listing import VersionSummary
+
+_MOST_CLIPS = 20  # of a kind, by name
 
 
 def show_validation(root: Path) -> None:
-    """Show what the dataset holds and which checks failed: also, and above all, if the data was refused."""
+    """Show the dataset's summary and the failed checks, also if the checks block training."""
     if not (root / VALIDATION_RESULT).is_file():
-        return  # interrupted, or no dataset to check
+        return  # interrupted, or there was no dataset
     result = json.loads((root / VALIDATION_RESULT).read_text(encoding="utf-8"))
     checks = result["checks"]
     failed = [
@@ -30,20 +38,20 @@ def show_validation(root: Path) -> None:
     ]
     create_table_artifact(failed, key="validation", description=f"Data checks that failed, of {len(checks)}")
     summary = _summary(result, len(failed))
-    create_markdown_artifact(summary, key="validation-summary", description="What was validated, and the outcome")
+    create_markdown_artifact(summary, key="validation-summary", description="Summary of the data validation")
     if (root / DATA_DOCS).is_file():
         create_link_artifact((root / DATA_DOCS).as_uri(), key="data-docs", link_text="Data Docs")
 
 
 def _summary(result: dict[str, Any], failed: int) -> str:
-    """Return the validated dataset in words and a table of its splits."""
+    """Return a summary of the validated dataset with a table of its splits."""
     checks = result["checks"]
     blocking = sum(1 for check in checks if not check["passed"] and check["suite"] == "blocking")
-    lines = [f"{len(checks) - failed} of {len(checks)} checks passed; {blocking} that failed block training."]
+    lines = [f"{len(checks) - failed} of {len(checks)} checks passed; {blocking} of the failed checks block training."]
     dataset = result.get("dataset", {})
     if dataset:
         lines += [
-            f"{dataset['clips']} clips, {dataset['invalid_lines']} lines that are none.",
+            f"{dataset['clips']} clips, {dataset['invalid_lines']} invalid lines.",
             _splits(dataset["splits"]),
         ]
     drift = result.get("drift", {})
@@ -71,7 +79,7 @@ def show_evaluation(root: Path) -> None:
 
 
 def show_decision(data: dict[str, Any]) -> None:
-    """Show what the gate decided, check by check."""
+    """Show the gate's decision, check by check."""
     decision = Decision.from_dict(data)
     outcome = "is the champion" if decision.passed else "is refused"
     text = f"{decision.model_name} version {decision.version} {outcome}.\n\n{decision.table()}"
@@ -79,17 +87,17 @@ def show_decision(data: dict[str, Any]) -> None:
 
 
 def show_versions(params: Params, challenger: "VersionSummary", champion: "VersionSummary | None") -> None:
-    """Show the numbers of a registered version beside the champion's, and a link to it."""
+    """Show the metrics of a registered version beside the champion's, and a link to the version."""
     description = f"Version {challenger.version} beside the champion, each on the test split it was measured on"
     create_table_artifact(_rows(challenger, champion), key="champion-challenger", description=description)
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
-    if server.startswith("http"):  # a server that has pages
+    if server.startswith("http"):  # a server with web pages
         page = f"{server}/#/models/{params.registry.model_name}/versions/{challenger.version}"
         create_link_artifact(page, key="version", link_text="In MLflow")
 
 
-def rivals(params: Params, challenger: str) -> "tuple[VersionSummary, VersionSummary | None]":
-    """Return a registered version and the champion, which may be the same one, or none."""
+def challenger_and_champion(params: Params, challenger: str) -> "tuple[VersionSummary, VersionSummary | None]":
+    """Return a registered version and the champion: the same version, another one, or None."""
     from cac.registry.listing import list_versions
 
     versions = list_versions(params)
@@ -108,3 +116,64 @@ def _rows(new: "VersionSummary", old: "VersionSummary | None") -> list[dict[str,
 
 def _number(value: float | None) -> str:
     return "–" if value is None else f"{value:.4f}"
+
+
+def show_dataset_diff(root: Path, lock: str | None, pointer: str, after: str, head: str = "HEAD") -> None:
+    """Show how the dataset differs from the one of the last training.
+
+    Args:
+        root: the repository.
+        lock: the text of the last training's dvc.lock; None if there is none.
+        pointer: the text of the present data.dvc.
+        after: the present version, as `read_version` takes it: a commit, or a folder.
+        head: the commit whose history is searched for the earlier version.
+    """
+    trained_on = _locked_data_md5(lock)
+    if trained_on == parse_data_md5(pointer):
+        text = f"The data is that of the last training, `{trained_on}`."
+    else:
+        text = _describe_difference(root, trained_on, after, head)
+    create_markdown_artifact(text, key="dataset-diff", description="What changed in the data since the last training")
+
+
+def _locked_data_md5(lock: str | None) -> str | None:
+    """Return the hash of the dataset in the text of a dvc.lock."""
+    deps = (yaml.safe_load(lock) or {}).get("stages", {}).get("validate", {}).get("deps", []) if lock else []
+    return next((dep["md5"] for dep in deps if dep["path"] == DATASET.as_posix()), None)
+
+
+def _describe_difference(root: Path, trained_on: str | None, after: str, head: str) -> str:
+    from cac.data.versions.revisions import read_version
+
+    before = _find_commit(root, trained_on, head)
+    if before is None:
+        return "No earlier commit has the data of the last training."
+    try:
+        return _describe(diff_versions(*(read_version(name, root / DATASET) for name in (before, after))))
+    except CacError as error:
+        return f"The versions cannot be compared: {error}"
+
+
+def _find_commit(root: Path, md5: str | None, head: str) -> str | None:
+    """Return the newest commit up to `head` whose data.dvc names this data."""
+    commits = read_git(root, "log", "--format=%H", head, "--", str(DATA_DVC)) or ""
+    pointers = ((commit, read_git(root, "show", f"{commit}:{DATA_DVC}")) for commit in commits.split())
+    return next((commit for commit, pointer in pointers if pointer and parse_data_md5(pointer) == md5), None)
+
+
+def _describe(found: VersionDiff) -> str:
+    changed = (*found.replaced, *found.relabelled)
+    lines = [
+        f"From {found.before} to {found.after}: {len(found.added)} added, {len(found.removed)} removed, "
+        f"{len(found.replaced)} replaced, {len(found.relabelled)} relabelled, {found.unchanged} unchanged.",
+        *_named("added", found.added),
+        *_named("removed", found.removed),
+        *(f"- {name}: changed in {count} clips" for name, count in count_changes(changed).items()),
+    ]
+    return "\n".join(lines)
+
+
+def _named(change: str, clips: tuple["ListedClip", ...]) -> list[str]:
+    shown = clips[:_MOST_CLIPS]
+    lines = [f"- {change}: {one.clip_id} ({one.split}, {', '.join(one.leaves) or 'clean'})" for one in shown]
+    return lines + ([f"- {change}: {len(clips) - _MOST_CLIPS} more"] if len(clips) > _MOST_CLIPS else [])

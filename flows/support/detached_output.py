@@ -1,7 +1,7 @@
-"""A flow run goes on when the worker that started it has died.
+"""A flow run continues after the worker that started it has died.
 
-The worker reads what its flow runs print. Once it is gone a write fails, and Rich, through which Prefect prints its
-log, ends the process then. The log reaches Prefect's server by another way, so nothing needs to end.
+The worker reads the output of its flow runs. When it is gone, a write fails, and Rich, which prints Prefect's log,
+would end the process. The log reaches Prefect's server separately, so the run can continue.
 """
 
 import os
@@ -10,12 +10,12 @@ from rich.console import Console
 
 
 def ignore_broken_output() -> None:
-    """Let this process print into nothing, from the first time on that nobody reads what it prints."""
-    Console.on_broken_pipe = _print_into_nothing  # type: ignore[assignment, method-assign]  # Rich's own place for this
+    """Discard this process's output once its reader is gone."""
+    Console.on_broken_pipe = _discard_output  # type: ignore[assignment, method-assign]  # Rich documents the override
 
 
-def _print_into_nothing(console: Console) -> None:
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def _discard_output(console: Console) -> None:
+    null = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(nothing, stream)
-    os.close(nothing)
+        os.dup2(null, stream)
+    os.close(null)

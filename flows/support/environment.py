@@ -1,6 +1,6 @@
-"""The environment a run and every process under it has; to be set before Prefect is imported, which reads it then.
+"""The environment variables of a run and its child processes. Set them before importing Prefect, which reads them then.
 
-What the user set already stays, but for PATH: the stages' commands must be those of the environment that runs the flow.
+Variables that the user has set stay, except PATH: stages must run the commands of this Python environment.
 """
 
 import os
@@ -16,11 +16,11 @@ _DEFAULTS = {
     "DVC_NO_ANALYTICS": "1",
     "GX_ANALYTICS_ENABLED": "False",
     "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true",  # of the machine, every 10 s: 0.15 % of a core
+    "MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING": "true",  # of the machine, every 10 s; costs 0.15 % of a core
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s %(levelname)-5s pipeline | %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s %(levelname)-5s %(task_run_name)s | %(message)s",
-    "PYTHONUNBUFFERED": "1",  # a stage's lines are shown as they come, not when its buffer is full
+    "PYTHONUNBUFFERED": "1",  # show a stage's output line by line
     "TOKENIZERS_PARALLELISM": "false",
 }
 

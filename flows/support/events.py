@@ -1,7 +1,7 @@
-"""Sending an event that a trigger in `prefect.yaml` listens to, and knowing that the server has it.
+"""Sending events that triggers in `prefect.yaml` listen to, with confirmation by the server.
 
-`prefect.events.emit_event` hands an event to a thread and forgets it; here the server's answer is waited for. The id
-follows from what the event is about, so one that is sent twice can be known.
+`prefect.events.emit_event` only queues an event; here the server's answer is awaited. The id follows from the event's
+subject, so a receiver can recognise an event that is sent twice.
 """
 
 from collections.abc import Mapping
@@ -16,14 +16,14 @@ from prefect.events import Event
 
 @dataclass(frozen=True)
 class TriggerEvent:
-    """An event to be.
+    """An event to send.
 
     Attributes:
         event: its name, such as "cac.drift.found".
-        resource: what it is of; triggers match it.
-        label: what people call the resource.
-        key: what it is about, which makes its id.
-        payload: what a trigger's parameters are made of.
+        resource: the id of its resource; triggers match it.
+        label: the resource's name for people.
+        key: the subject, from which the event's id is derived.
+        payload: values for the parameters of a trigger.
     """
 
     event: str
@@ -34,7 +34,7 @@ class TriggerEvent:
 
 
 def send_event(trigger: TriggerEvent) -> None:
-    """Send an event, and return only when the server has taken it."""
+    """Send an event and return when the server has accepted it."""
     run = {"prefect.resource.id": f"prefect.flow-run.{runtime.flow_run.id}", "prefect.resource.role": "flow-run"}
     event = Event.model_validate({
         "id": uuid5(NAMESPACE_URL, f"{trigger.resource}:{trigger.key}"),

@@ -1,65 +1,206 @@
-"""The clean git worktree a retraining works in: one commit's files, this checkout's DVC cache and remotes.
+"""Git worktrees of the checkout: one for new data, one for a retraining, one for each reproduction.
 
-It is `.retraining/` of the checkout and stays until a retraining is complete, so an interrupted one is gone on with:
-finished stages stand in its dvc.lock, a stage's checkpoints in its scratch folder. The results of a commit go to a
-branch that is named after the commit and its data; a ref of that name in `refs/cac/retrained/`, written when all is
-over, tells that the commit is done. Left out: merging that branch, which people do.
+None of them touches the checkout's own files. They share its git objects; `dvc_sharing.py` shares DVC's cache.
+Every worktree survives a kill: the next run resumes in it, or creates it again if it is incomplete.
 """
 
 import os
 import shutil
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
+from urllib.parse import quote
 
 from cac.errors import CacError
-from cac.io.git import read_git
-from cac.paths import COMPARISONS, EVALUATION_METRICS
+from cac.io.git import read_git, run_git
+from cac.paths import COMPARISONS, DATA_DVC, DATASET, DVC_LOCK, EVALUATION_METRICS
 from cac.tracking.mlflow_runs import default_tracking_uri
 from cac.tracking.run_state import data_md5, stage_hashes
+from flows.support.dvc_sharing import DataTransfer, copy_settings, default_remote, parse_data_md5, share_remotes
 
-PLACE = Path(".retraining")
-LOCK_FILE = "dvc.lock"
-RESULTS = (LOCK_FILE, EVALUATION_METRICS.as_posix(), COMPARISONS.as_posix())  # what a retraining changes of git's files
+RETRAINING_FOLDER = Path(".retraining")
+RESULTS = tuple(path.as_posix() for path in (DVC_LOCK, EVALUATION_METRICS, COMPARISONS))  # a retraining commits these
 
 _REQUIREMENTS = "requirements.lock"
-_NAME_LENGTH = 8
-# A machine's commits are not a person's, and hooks are for people's.
-_IDENTITY = ("user.name=CaC retraining", "user.email=retraining@cac.invalid", "core.hooksPath=/dev/null")
-_GIT = ("git", *(word for setting in _IDENTITY for word in ("-c", setting)))
+_HASH_LENGTH = 8
+# Commits of a machine carry no person's name and run no person's hooks.
+_RETRAINING = ("user.name=CaC retraining", "user.email=retraining@cac.invalid", "core.hooksPath=/dev/null")
 
 
 @dataclass(frozen=True)
-class Worktree:
-    """A worktree at `path` of the checkout `project`, for the retraining of `commit`, whose results go to `branch`."""
+class GitWorktree:
+    """A git worktree at `path` of the repository that contains the folder `project`."""
 
     project: Path
     path: Path
+    git_settings: ClassVar[Sequence[str]] = ()  # of every git command
+
+    def git(self, *arguments: str) -> str:
+        """Run a git command in the worktree and return its output."""
+        return run_git(self.path, *arguments, settings=self.git_settings)
+
+    def git_in_project(self, *arguments: str) -> str:
+        """Run a git command in the checkout and return its output."""
+        return run_git(self.project, *arguments, settings=self.git_settings)
+
+    def find_head(self) -> str | None:
+        """Return the commit that is checked out; None if there is no worktree at `path`."""
+        return read_git(self.path, "rev-parse", "HEAD") if (self.path / ".git").is_file() else None
+
+    def create(self, *arguments: str) -> None:
+        """Create the worktree: `git worktree add` with these arguments, after removing the rest of a killed one."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.git_in_project("worktree", "prune")
+        self.git_in_project("worktree", "add", "--quiet", *arguments)
+
+    def create_detached(self, commit: str) -> None:
+        """Create the worktree at a commit, on no branch."""
+        self.create("--force", "--detach", str(self.path), commit)
+
+    def remove(self) -> None:
+        """Remove the worktree with all its files."""
+        self.git_in_project("worktree", "remove", "--force", "--force", str(self.path))
+
+
+# New data
+
+
+@dataclass(frozen=True)
+class DataWorktree(GitWorktree):
+    """A worktree of `branch`, in which a new version of the dataset is made; `log` gets the output of DVC."""
+
+    branch: str
+    log: Callable[[str], None]
+
+    @property
+    def data(self) -> Path:
+        """The dataset's folder."""
+        return self.path / DATASET
+
+    def find_commits(self, text: str) -> list[str]:
+        """Return the branch's commits with this text in their message, newest first."""
+        return self.git("log", "--format=%H", "--fixed-strings", f"--grep={text}").split()
+
+    def parent(self, commit: str) -> str:
+        """Return the commit before this one."""
+        return self.git("rev-parse", f"{commit}~1")
+
+    def message(self, commit: str) -> str:
+        """Return a commit's message."""
+        return self.git("log", "-1", "--format=%B", commit)
+
+    def restore_data(self) -> None:
+        """Check out the dataset of the branch's newest commit, from DVC's cache or else the remote.
+
+        Raises:
+            CacError: there is no `data.dvc`, or its data is neither in the cache nor on the remote.
+        """
+        self.git("reset", "--hard", "--quiet")
+        DataTransfer(self.path, self.branch, self.log).restore()
+
+    def add_data(self) -> None:
+        """Add the dataset as it is now to DVC and push it to the remote.
+
+        Raises:
+            CacError: DVC fails, for example because the remote cannot be reached.
+        """
+        DataTransfer(self.path, self.branch, self.log).add_and_push()
+
+    def commit(self, message: str) -> str:
+        """Commit `data.dvc` on the branch and return the commit.
+
+        Raises:
+            CacError: git fails.
+        """
+        self.git("commit", "--quiet", "--message", message, "--", str(DATA_DVC))
+        return self.git("rev-parse", "HEAD")
+
+
+def open_data_worktree(project: Path, scratch: Path, branch: str, log: Callable[[str], None]) -> DataWorktree:
+    """Return a clean worktree of `branch`. A new branch starts at the checkout's current commit.
+
+    Raises:
+        CacError: the folder is no git repository, has no author or no DVC remote, or another worktree has the branch.
+    """
+    _check_data_prerequisites(project, branch)
+    worktree = DataWorktree(project, scratch / "checkouts" / quote(branch, safe=""), branch, log)
+    if not _has_branch(worktree):
+        _create_on_branch(worktree)
+    copy_settings(project, worktree.path)
+    return worktree
+
+
+def _check_data_prerequisites(project: Path, branch: str) -> None:
+    """Check first what would otherwise fail after the deliveries were fetched."""
+    run_git(project, "rev-parse", "HEAD")
+    run_git(project, "check-ref-format", "--branch", branch)
+    for identity in ("GIT_AUTHOR_IDENT", "GIT_COMMITTER_IDENT"):
+        run_git(project, "-c", "user.useConfigOnly=true", "var", identity)
+    if not default_remote(project):
+        raise CacError("DVC has no default remote for new data. Add one: dvc remote add --default store URL")
+
+
+def _has_branch(worktree: DataWorktree) -> bool:
+    """Whether the worktree exists, has its branch checked out, and is not locked by a killed git command."""
+    if not (worktree.path / ".git").is_file():
+        return False
+    try:
+        if worktree.git("symbolic-ref", "--short", "HEAD") != worktree.branch:
+            return False
+        worktree.git("reset", "--hard", "--quiet")
+    except CacError:
+        return False
+    return True
+
+
+def _create_on_branch(worktree: DataWorktree) -> None:
+    branch, path = worktree.branch, str(worktree.path)
+    exists = read_git(worktree.project, "for-each-ref", f"refs/heads/{branch}")
+    try:
+        worktree.create(*((path, branch) if exists else ("-b", branch, path)))
+    except CacError as error:
+        raise CacError(f"{error} If {branch} is checked out elsewhere: use another branch (--branch).") from error
+
+
+# Retraining
+
+
+@dataclass(frozen=True)
+class RetrainingWorktree(GitWorktree):
+    """The worktree `.retraining/`: for the retraining of `commit`, whose results go to `branch`.
+
+    It exists until a retraining is complete. Until then finished stages are in its dvc.lock, and checkpoints in its
+    scratch folder. A ref in `refs/cac/retrained/` marks a commit as done; people merge the branch.
+    """
+
     commit: str
     branch: str
+    git_settings: ClassVar[Sequence[str]] = _RETRAINING
 
     @property
     def head(self) -> str:
-        """The commit it stands on: `commit`, or the one with its results."""
-        return git(self.path, "rev-parse", "HEAD")
+        """The commit that is checked out: `commit`, or the one with its results."""
+        return self.git("rev-parse", "HEAD")
 
     def changed(self) -> list[str]:
-        """Return the paths of all files that differ from those of `head`, or are not among them."""
-        lines = git(self.path, "status", "--porcelain", "--untracked-files=all", "--no-renames").splitlines()
+        """Return the paths of all files that differ from those of `head`, untracked ones included."""
+        lines = self.git("status", "--porcelain", "--untracked-files=all", "--no-renames").splitlines()
         return [line.split(maxsplit=1)[1] for line in lines]
 
     @property
     def has_progress(self) -> bool:
-        """Whether a retraining of this commit was begun here before."""
-        return self.head != self.commit or LOCK_FILE in self.changed()
+        """Whether an earlier run began to retrain this commit here."""
+        return self.head != self.commit or str(DVC_LOCK) in self.changed()
 
     @contextmanager
     def entered(self) -> Iterator[None]:
-        """Be in the worktree: as current folder, with its code before the installed one, with the checkout's MLflow."""
+        """Make the worktree the current folder, put its code before the installed one, use the checkout's MLflow."""
         before = {name: os.environ.get(name) for name in ("MLFLOW_TRACKING_URI", "PYTHONPATH")}
-        os.environ.setdefault("MLFLOW_TRACKING_URI", _checkouts_mlflow(self.project))
+        with chdir(self.project):
+            os.environ.setdefault("MLFLOW_TRACKING_URI", default_tracking_uri())
         inherited = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
         os.environ["PYTHONPATH"] = os.pathsep.join((str(self.path / "src"), *inherited))
         try:
@@ -69,20 +210,89 @@ class Worktree:
             for name, value in before.items():
                 os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
+    def commit_results(self) -> str:
+        """Commit the results, point the branch to the commit, and return the commit.
 
-def git(folder: Path, *arguments: str) -> str:
-    """Run a git command in `folder` and return what it prints.
+        Raises:
+            CacError: another file has changed, so the code that trained is not the commit's.
+        """
+        changed = self.changed()
+        if foreign := sorted(set(changed) - set(RESULTS)):
+            raise CacError(
+                f"files in {self.path} changed while the stages ran: {', '.join(foreign)}. What was trained is not "
+                f"commit {self.commit}. Do not edit that folder: git worktree remove --force {RETRAINING_FOLDER}, and "
+                "run again."
+            )
+        if changed:
+            self.git("add", "--", *changed)
+            text = f"Retraining of {self.commit[:_HASH_LENGTH]} on data {data_md5(self.path)[:_HASH_LENGTH]}"
+            self.git("commit", "--quiet", "--no-verify", "-m", text)
+        self.git("branch", "--force", self.branch, "HEAD")
+        return self.head
+
+    def close(self) -> None:
+        """Mark the commit as retrained and remove the worktree; git and DVC's cache keep the results."""
+        if tip := _find_ref(self.project, f"refs/heads/{self.branch}"):
+            self.git_in_project("update-ref", _done_ref(self.branch), tip)
+        self.remove()
+
+    def restore(self) -> None:
+        """Restore every tracked file except the results, which record how far the last retraining got."""
+        self.remove_index_lock()
+        others = (".", *(f":(exclude){name}" for name in RESULTS))
+        self.git("checkout", "--quiet", "--force", "HEAD", "--", *others)
+        self.git("clean", "--quiet", "--force", "-d", "--", *others)
+        try:
+            stage_hashes(self.path)
+        except CacError:  # killed while DVC wrote it; finished stages come back from DVC's run cache
+            self.git("checkout", "--quiet", "--force", "HEAD", "--", str(DVC_LOCK))
+
+    def move_to_commit(self) -> None:
+        """Check out `commit` in a worktree of another commit. Ignored files, such as checkpoints, stay."""
+        self.remove_index_lock()
+        self.git("checkout", "--quiet", "--force", "--detach", self.commit)
+        self.git("clean", "--quiet", "--force", "-d")
+
+    def remove_index_lock(self) -> None:
+        """Remove the lock of a killed git command. The retraining's own lock keeps all other runs away."""
+        (self.path / self.git("rev-parse", "--git-path", "index.lock")).unlink(missing_ok=True)
+
+
+def open_retraining_worktree(project: Path, commit: str, branch: str) -> RetrainingWorktree:
+    """Return the worktree at `commit`, created or moved there. One with progress on the commit keeps its results.
 
     Raises:
-        CacError: git refuses.
+        CacError: git or DVC fails, or the commit needs other packages than the checkout's.
     """
-    done = subprocess.run((*_GIT, *arguments), cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CacError(f"`git {' '.join(arguments)}` failed in {folder}: {done.stderr.strip()}")
-    return done.stdout.rstrip("\n")
+    worktree = RetrainingWorktree(project, project / RETRAINING_FOLDER, commit, branch)
+    head = worktree.find_head()
+    if head is None:
+        worktree.create_detached(commit)
+    elif head in (commit, _find_ref(project, f"refs/heads/{branch}")):
+        worktree.restore()
+    else:
+        worktree.move_to_commit()
+    _check_environment(worktree)
+    share_remotes(project, worktree.path)
+    return worktree
 
 
-def resolve(project: Path, revision: str) -> str:
+def _check_environment(worktree: RetrainingWorktree) -> None:
+    pins = [folder / _REQUIREMENTS for folder in (worktree.project, worktree.path)]
+    installed, wanted = (path.read_bytes() if path.is_file() else None for path in pins)
+    if installed != wanted:
+        raise CacError(
+            f"commit {worktree.commit} pins other packages than {pins[0]}, whose environment would run it. "
+            "Check that commit out here, run `make install`, and retrain again."
+        )
+
+
+def run_git_as_retraining(project: Path, *arguments: str) -> str:
+    """Run a git command in the checkout, without a person's hooks, and return its output."""
+    return run_git(project, *arguments, settings=_RETRAINING)
+
+
+def resolve_commit(project: Path, revision: str) -> str:
     """Return the full hash of the commit that `revision` names now.
 
     Raises:
@@ -92,165 +302,33 @@ def resolve(project: Path, revision: str) -> str:
     commit = read_git(project, "rev-parse", "--verify", "--quiet", "--end-of-options", name)
     if commit is None:
         raise CacError(
-            f"{revision!r} names no commit of {project}. Name a branch, a tag or a hash that is there; one of a remote "
-            "needs `git_remote` in the settings, and its name, such as origin/main."
+            f"{revision!r} names no commit of {project}. Name an existing branch, tag or hash. A branch of a remote "
+            "needs `git_remote` in the settings and the remote's name, such as origin/main."
         )
     return commit
 
 
-def branch_of(project: Path, commit: str) -> str:
-    """Return the name of the branch for a commit's results, such as "retraining/039b1aba-4290389a": data, then code.
+def results_branch(project: Path, commit: str) -> str:
+    """Return the branch for a commit's results, such as "retraining/039b1aba-4290389a": hash of the data, of the code.
 
     Raises:
         CacError: the commit has no data.dvc.
     """
-    pointer = read_git(project, "show", f"{commit}:data.dvc")
-    if pointer is None:
-        raise CacError(f"commit {commit} has no data.dvc. A dataset is named by `dvc add data`; commit data.dvc.")
-    return f"retraining/{md5_in(pointer)[:_NAME_LENGTH]}-{commit[:_NAME_LENGTH]}"
+    text = read_git(project, "show", f"{commit}:{DATA_DVC}")
+    if text is None:
+        raise CacError(f"commit {commit} has no {DATA_DVC}. Add a dataset: `dvc add {DATASET}`, and commit {DATA_DVC}.")
+    return f"retraining/{parse_data_md5(text)[:_HASH_LENGTH]}-{commit[:_HASH_LENGTH]}"
 
 
-def md5_in(pointer: str) -> str:
-    """Return the dataset's hash in the text of a data.dvc.
-
-    Raises:
-        CacError: it names none.
-    """
-    import yaml
-
-    try:
-        return str(yaml.safe_load(pointer)["outs"][0]["md5"])
-    except (yaml.YAMLError, KeyError, IndexError, TypeError) as error:
-        raise CacError("data.dvc does not name one output with its md5. Write it anew with `dvc add data`.") from error
-
-
-def is_done(project: Path, branch: str) -> bool:
-    """Tell whether the branch with a commit's results is there, and marked as what a whole retraining came to."""
-    tip, done = (_commit_of(project, name) for name in (f"refs/heads/{branch}", _done_mark(branch)))
+def is_retrained(project: Path, branch: str) -> bool:
+    """Whether the branch exists and is marked as the result of a complete retraining."""
+    tip, done = (_find_ref(project, name) for name in (f"refs/heads/{branch}", _done_ref(branch)))
     return tip is not None and tip == done
 
 
-def _done_mark(branch: str) -> str:
+def _done_ref(branch: str) -> str:
     return f"refs/cac/{branch.replace('retraining', 'retrained', 1)}"
 
 
-def _commit_of(project: Path, ref: str) -> str | None:
+def _find_ref(project: Path, ref: str) -> str | None:
     return read_git(project, "rev-parse", "--verify", "--quiet", ref)
-
-
-def open_worktree(project: Path, commit: str, branch: str) -> Worktree:
-    """Return the worktree, made or moved to `commit`; one that stands there, or on its results, stays as it is.
-
-    Raises:
-        CacError: git or DVC refuses, or the commit needs another environment than the checkout's.
-    """
-    tree = Worktree(project, project / PLACE, commit, branch)
-    tip = _commit_of(project, f"refs/heads/{branch}")
-    head = _head(tree.path)
-    if head is None:
-        _make(tree)
-    elif head in (commit, tip):
-        _restore(tree)
-    else:
-        _unlock(tree)
-        git(tree.path, "checkout", "--quiet", "--force", "--detach", commit)
-        git(tree.path, "clean", "--quiet", "--force", "-d")
-    _check_environment(tree)
-    _share_dvc(tree)
-    return tree
-
-
-def default_remote(project: Path) -> str | None:
-    """Return the name of the checkout's default DVC remote; None if it has none."""
-    from dvc.repo import Repo
-
-    with Repo(str(project)) as repo:
-        return repo.config["core"].get("remote")
-
-
-def close(tree: Worktree) -> None:
-    """Note that the retraining is over, and remove the worktree; what is in git and in DVC's cache stays."""
-    tip = _commit_of(tree.project, f"refs/heads/{tree.branch}")
-    if tip is not None:
-        git(tree.project, "update-ref", _done_mark(tree.branch), tip)
-    git(tree.project, "worktree", "remove", "--force", "--force", str(tree.path))
-
-
-def commit_results(tree: Worktree) -> str:
-    """Commit what the stages have changed, put the branch there, and return the commit's hash.
-
-    Raises:
-        CacError: something else than results has changed: the code that trained is not the commit's.
-    """
-    changed = tree.changed()
-    if foreign := sorted(set(changed) - set(RESULTS)):
-        raise CacError(
-            f"files in {tree.path} changed while the stages ran: {', '.join(foreign)}. What was trained is not what "
-            f"commit {tree.commit} says. Leave that folder alone: git worktree remove --force {PLACE}, and run again."
-        )
-    if changed:
-        git(tree.path, "add", "--", *changed)
-        git(tree.path, "commit", "--quiet", "--no-verify", "-m", _message(tree))
-    git(tree.path, "branch", "--force", tree.branch, "HEAD")
-    return tree.head
-
-
-def _message(tree: Worktree) -> str:
-    return f"Retraining of {tree.commit[:_NAME_LENGTH]} on data {data_md5(tree.path)[:_NAME_LENGTH]}"
-
-
-def _head(path: Path) -> str | None:
-    """Return the commit a worktree stands on; None if there is no worktree at `path`."""
-    return read_git(path, "rev-parse", "HEAD") if (path / ".git").is_file() else None
-
-
-def _make(tree: Worktree) -> None:
-    shutil.rmtree(tree.path, ignore_errors=True)  # what a killed `git worktree add` or `remove` may have left
-    git(tree.project, "worktree", "prune")
-    git(tree.project, "worktree", "add", "--quiet", "--force", "--detach", str(tree.path), tree.commit)
-
-
-def _restore(tree: Worktree) -> None:
-    """Put back every file of git's but the results, which tell how far the last retraining came."""
-    _unlock(tree)
-    others = (".", *(f":(exclude){name}" for name in RESULTS))
-    git(tree.path, "checkout", "--quiet", "--force", "HEAD", "--", *others)
-    git(tree.path, "clean", "--quiet", "--force", "-d", "--", *others)
-    try:
-        stage_hashes(tree.path)
-    except CacError:  # killed while DVC wrote it; finished stages come back from DVC's run cache
-        git(tree.path, "checkout", "--quiet", "--force", "HEAD", "--", LOCK_FILE)
-
-
-def _unlock(tree: Worktree) -> None:
-    """Remove the lock of a git command that was killed; nobody else works here, or this retraining would not run."""
-    (tree.path / git(tree.path, "rev-parse", "--git-path", "index.lock")).unlink(missing_ok=True)
-
-
-def _check_environment(tree: Worktree) -> None:
-    pins = [folder / _REQUIREMENTS for folder in (tree.project, tree.path)]
-    installed, wanted = (path.read_bytes() if path.is_file() else None for path in pins)
-    if installed != wanted:
-        raise CacError(
-            f"commit {tree.commit} pins other packages than {pins[0]}, whose environment would run it. "
-            "Check that commit out here, run `make install`, and retrain again."
-        )
-
-
-def _share_dvc(tree: Worktree) -> None:
-    """Let the worktree use the cache, the remotes and the default remote of the checkout, whatever its commit says."""
-    from dvc.repo import Repo
-
-    local = tree.path / ".dvc" / "config.local"
-    local.touch(mode=0o600)
-    local.chmod(0o600)  # the remotes' keys may be among what is written there
-    with Repo(str(tree.project)) as source, Repo(str(tree.path)) as target, target.config.edit("local") as settings:
-        settings["cache"]["dir"] = source.cache.local_cache_dir
-        settings["remote"] = source.config["remote"]
-        if "remote" in source.config["core"]:
-            settings["core"]["remote"] = source.config["core"]["remote"]
-
-
-def _checkouts_mlflow(project: Path) -> str:
-    with chdir(project):
-        return default_tracking_uri()

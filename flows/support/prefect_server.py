@@ -1,8 +1,8 @@
-"""Prefect's server for the time of one run, where no PREFECT_API_URL names a real one.
+"""A temporary Prefect server for one run, if PREFECT_API_URL names no permanent one.
 
-It is the same temporary server Prefect starts by itself, but in a process group of its own: a Ctrl-C in the terminal
-would end Prefect's along with the run, and the run could not even say that it was interrupted. Schedules, workers and
-automations need a real server.
+It is the server that Prefect would start by itself, but in its own process group: otherwise a Ctrl-C in the terminal
+would stop it before the run could record that it was interrupted. Schedules, workers and automations need a permanent
+server.
 """
 
 import ctypes
@@ -20,7 +20,7 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.io.urls import connection_error, without_password
 
-_START_SECONDS = 300  # the first start makes the database: 20 seconds, minutes where the cores are busy
+_START_SECONDS = 300  # the first start creates the database: 20 seconds, minutes on busy cores
 _STOP_SECONDS = 10
 _ANSWER_SECONDS = 10
 _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
@@ -28,17 +28,17 @@ _PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 @contextmanager
 def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iterator[None]:
-    """Serve Prefect's API to this process and its children; what the server says goes to the file `log`.
+    """Serve Prefect's API to this process and its children; the server's output goes to the file `log`.
 
-    `meanwhile` is done while the server starts, which the first time takes as long as it takes to make a database.
+    `meanwhile` runs while the server starts, which takes long the first time.
 
     Raises:
-        CacError: the server did not start, or the one that PREFECT_API_URL names does not answer.
+        CacError: the server did not start, or the server at PREFECT_API_URL does not answer.
     """
     if named := os.environ.get("PREFECT_API_URL"):
         if silence := connection_error(named, _ANSWER_SECONDS):
             raise CacError(
-                f"nothing answers at {without_password(named)}, which PREFECT_API_URL names ({silence}). Start that "
+                f"no Prefect server answers at PREFECT_API_URL={without_password(named)} ({silence}). Start the "
                 "server, `make stack` for the local one, or unset PREFECT_API_URL."
             ) from silence
         if meanwhile:
@@ -62,7 +62,7 @@ def local_server(log: Path, meanwhile: Callable[[], None] | None = None) -> Iter
 def _process(port: int, output: int) -> Iterator[subprocess.Popen[bytes]]:
     command = (sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app")
     options = ("--host", "127.0.0.1", "--port", str(port), "--log-level", "error", "--lifespan", "on")
-    # What Prefect sets for its own temporary server: no user interface, no background services.
+    # As Prefect sets them for its own temporary server: no user interface, no background services.
     environment = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
     process = subprocess.Popen(
         (*command, *options),
@@ -84,7 +84,7 @@ def _process(port: int, output: int) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end this process when its parent is gone, even by `kill -9`; elsewhere it would be left running."""
+    """Ask Linux to end this process with its parent, even after `kill -9`. On other systems it keeps running."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -101,7 +101,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
         if _is_healthy(port):
             return
         time.sleep(0.1)
-    raise CacError(f"Prefect's temporary server did not start on port {port}. What it said is in {log}.")
+    raise CacError(f"Prefect's temporary server did not start on port {port}. Its output is in {log}.")
 
 
 def _is_healthy(port: int) -> bool:

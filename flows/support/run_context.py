@@ -1,7 +1,7 @@
-"""Who is who in the logs: the flow run, the commit and the data on one line, and in every MLflow run under it.
+"""Links between logs and runs: a flow run logs its commit and data, and tags every MLflow run below it.
 
-MLflow gives each run the tags that MLFLOW_RUN_CONTEXT holds, so a stage, which knows no Prefect, is found by its flow
-run and the other way round; the stage itself says its MLflow run (`tracking/mlflow_runs.py`).
+MLflow gives each run the tags in MLFLOW_RUN_CONTEXT. So a stage, which does not import Prefect, can be found by its
+flow run and vice versa; the stage logs its MLflow run (`cac/tracking/mlflow_runs.py`).
 """
 
 import json
@@ -19,7 +19,7 @@ _CONTEXT = "MLFLOW_RUN_CONTEXT"
 
 @contextmanager
 def run_context(root: Path) -> Iterator[None]:
-    """Log what this flow run is and works on, and tag what is logged to MLflow meanwhile with it."""
+    """Log this flow run's name, commit and data, and tag all MLflow runs inside the context with the flow run."""
     run = {"prefect.flow_run_id": str(runtime.flow_run.id), "prefect.flow_run_name": str(runtime.flow_run.name)}
     commit, dirty = git_state(root)
     facts = {**run, "git_commit": commit, "git_dirty": dirty, "data_md5": data_md5(root)}

@@ -1,8 +1,7 @@
 """One run at a time in a checkout.
 
-The lock is the kernel's (`flock`) on a file in the scratch folder, so it ends with the processes that hold it, even if
-they are killed. Commands of a run inherit it: while a stage is still at work after its run was killed, the checkout
-stays locked.
+The lock is a kernel lock (`flock`) on a file in the scratch folder, so it ends with the processes that hold it, even if
+they are killed. A run's commands inherit it: the checkout stays locked while a stage outlives its killed run.
 """
 
 import fcntl
@@ -16,18 +15,18 @@ from cac.errors import CacError
 
 
 class RunLock:
-    """A lock that is held; its file says by whom, for the message the next one gets."""
+    """A lock that is held. Its file names the holders, for the error of a second run."""
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
 
     @property
     def descriptor(self) -> int:
-        """The file descriptor a child process must inherit to hold the lock, too."""
+        """The file descriptor that a child process must inherit to hold the lock, too."""
         return self._file.fileno()
 
     def name_command(self, group: int) -> None:
-        """Write down the process group of the command now at work, beside this process."""
+        """Record the process group of the running command, beside this process."""
         self._write(f"{os.getpid()} {group}")
 
     def _write(self, holders: str) -> None:
@@ -61,15 +60,15 @@ def run_lock(path: Path) -> Iterator[RunLock]:
 
 
 def _refusal(holders: list[str]) -> str:
-    """Say who is at work and how to stop it; `holders` is the run's process and its command's group, if known."""
+    """Return the error message; `holders` is the run's process and its command's process group, if known."""
     if not holders:
-        return "another run is just starting in this checkout. Wait until it is done."
+        return "another run is starting in this checkout. Wait until it is done."
     run = holders[0]
     if _is_alive(int(run)):
-        return f"another run is at work in this checkout: process {run}. Wait for it, or stop it: kill -INT {run}"
+        return f"another run is active in this checkout: process {run}. Wait for it, or stop it: kill -INT {run}"
     group = holders[-1]
     return (
-        f"the last run, process {run}, was killed, but what it had started is still at work in this checkout: process "
+        f"the last run, process {run}, was killed, but its command is still running in this checkout: process "
         f"group {group}. Wait for it, or stop it: kill -INT -- -{group}"
     )
 
@@ -79,6 +78,6 @@ def _is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's, so it is there
+    except PermissionError:  # another user's, so it exists
         return True
     return True

@@ -1,11 +1,11 @@
-"""What to look at when DVC's words for a failure say too little. Left out: failures whose words are enough."""
+"""Hints for S3 errors that DVC reports without a reason."""
 
 
-def with_s3_hints(said: str) -> str:
-    """Return what DVC said, and where S3 refused without a reason, what may be behind it."""
-    if "when calling the HeadObject operation" not in said:
-        return said
+def with_s3_hints(output: str) -> str:
+    """Return DVC's output; where S3 refused without a reason, add what to check."""
+    if "when calling the HeadObject operation" not in output:
+        return output
     return (
-        f"{said}\nS3 gives no reason here: look at the keys (AWS_ACCESS_KEY_ID, AWS_PROFILE), and at the clocks of this"
-        " machine and of the server, which must not be more than fifteen minutes apart."
+        f"{output}\nS3 gives no reason here. Check the keys (AWS_ACCESS_KEY_ID, AWS_PROFILE) and the clocks of this "
+        "machine and of the server, which may differ by at most fifteen minutes."
     )

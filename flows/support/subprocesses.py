@@ -1,8 +1,7 @@
-"""Running one command at a time, its output passed on line by line, and stopping it on Ctrl-C.
+"""Run one command at a time, show its output line by line, and stop it on Ctrl-C or after a time limit.
 
-A command gets a process group of its own, so that a Ctrl-C in the terminal reaches it once, through us, whoever the
-terminal sends it to. The first one asks it to end (SIGINT), the second one kills it. A time limit, for a command that
-hangs, does the one and a minute later the other.
+Each command has its own process group, so that a Ctrl-C in the terminal reaches it exactly once, through this process.
+The first Ctrl-C sends SIGINT, the second one SIGKILL. A time limit does the same, a minute apart.
 """
 
 import os
@@ -20,8 +19,8 @@ from typing import Any
 
 from flows.support.run_lock import RunLock
 
-_TAIL = 200  # lines kept for the message at the end
-_GRACE_SECONDS = 60.0  # for a command whose time is over to end by itself
+_TAIL = 200  # lines kept for error messages
+_GRACE_SECONDS = 60.0  # after SIGINT, before SIGKILL
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -32,7 +31,7 @@ class Finished:
     Attributes:
         code: its exit code; negative: the signal that killed it.
         tail: its last lines.
-        timed_out: whether it was stopped because its time was over.
+        timed_out: whether it was stopped after its time limit.
     """
 
     code: int
@@ -41,11 +40,11 @@ class Finished:
 
 
 class SubprocessRunner:
-    """Runs commands for one run of the pipeline.
+    """Runs the commands of one run.
 
     Attributes:
-        interrupted: whether a signal asked the run to end; no further command is started then.
-        lock: the run's lock, which every command holds, too.
+        interrupted: whether a signal interrupted the run; no further command is started then.
+        lock: the run's lock, which every command inherits.
         last: how the last command ended.
     """
 
@@ -58,10 +57,10 @@ class SubprocessRunner:
     def run(
         self, command: Sequence[str], show: Callable[[str], Any], cwd: Path, limit: float | None = None
     ) -> Finished:
-        """Run a command to its end, showing each line of its output, errors included, as it comes.
+        """Run a command and pass each line of its output, stderr included, to `show`.
 
-        A progress bar that overwrites its line is shown as it stands when the line ends. After `limit` seconds the
-        command is stopped; None lets it take what it takes.
+        Of a progress bar, which overwrites its line, only the final state is shown. After `limit` seconds the command
+        is stopped; None means no limit.
         """
         if self.interrupted:
             return Finished(-signal.SIGINT, ())
@@ -102,7 +101,7 @@ class SubprocessRunner:
 
     @contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """Let SIGINT, SIGTERM and SIGHUP end the running command instead of this process."""
+        """Let SIGINT, SIGTERM and SIGHUP stop the running command instead of this process."""
         before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
         try:
             yield
@@ -121,7 +120,7 @@ class SubprocessRunner:
 
 @contextmanager
 def _limited(process: subprocess.Popen[bytes], limit: float | None) -> Iterator[threading.Event]:
-    """Stop the process when `limit` seconds are over; yield the event that tells that they were."""
+    """Stop the process after `limit` seconds; yield an event that is set if that happened."""
     over, ended = threading.Event(), threading.Event()
 
     def stop() -> None:
@@ -141,7 +140,7 @@ def _limited(process: subprocess.Popen[bytes], limit: float | None) -> Iterator[
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    """Signal whoever is left of a command, which may outlive its first process and hold its output open."""
+    """Signal a command's process group, which may outlive its first process and keep the output open."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, number)
 

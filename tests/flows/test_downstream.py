@@ -42,7 +42,7 @@ def registered(tmp_path: Path, store_of, fresh_base: Path, project_params) -> Pa
 
 def test_the_flow_makes_runs_a_table_and_pictures_and_makes_nothing_twice(registered: Path, environment):
     def run() -> str:
-        command = (sys.executable, "-m", "flows.downstream_rl", *ARGUMENTS)
+        command = (sys.executable, "-m", "flows", "improve", *ARGUMENTS)
         done = subprocess.run(command, cwd=registered, env=environment, capture_output=True, text=True, timeout=600)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr

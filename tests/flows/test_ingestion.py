@@ -24,7 +24,15 @@ from cac.schema.annotations import read_clips
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parents[1] / "helpers" / "killed_ingestion.py"
 URL = "s3://team/landing"
-STEPS = ("fetch", "check", "merge", "add_data", "commit", "receipt", "unannounced")
+STEPS = (
+    "fetch_delivery",
+    "screen",
+    "merge_accepted",
+    "add_data",
+    "commit_version",
+    "mark_ingested",
+    "next_announcement",
+)
 
 
 @dataclass(frozen=True)
@@ -105,7 +113,7 @@ def test_killed_after_any_step_it_ends_in_the_same_state(team, s3, tmp_path):
     interrupted = outcome(team, s3)
     assert (team.git("rev-parse", "main"), team.git("status", "--porcelain"), files(team.root / "data")) == before
 
-    assert team.take_in("none") == ["monday: taken in before", "none 0"]
+    assert team.take_in("none") == ["monday: ingested before", "none 0"]
     assert outcome(team, s3) == interrupted
 
     s3.kill()  # it would not notice that its folder is another
@@ -177,10 +185,10 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
     (s3.folder / "team" / "landing" / "wednesday").mkdir()
     team.env["PREFECT_API_URL"] = prefect_server
 
-    refused = team.run("-m", "flows.ingest", URL)
+    refused = team.run("-m", "flows", "ingest", URL)
     assert refused.returncode == 1
     assert "Give --val-ratio and --test-ratio this once" in refused.stderr
-    done = team.run("-m", "flows.ingest", URL, "--val-ratio", "0.2", "--test-ratio", "0.2")
+    done = team.run("-m", "flows", "ingest", URL, "--val-ratio", "0.2", "--test-ratio", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
     revision = team.git("rev-parse", "ingested")
     [event] = told_events(prefect_server)
@@ -200,7 +208,7 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
     assert "landing/_quarantine/tuesday/reason.json" in s3.files()
     assert "landing/_quarantine/tuesday/clips/lost-bad.mp4" in s3.files()
 
-    again = team.run("-m", "flows.ingest", URL)
+    again = team.run("-m", "flows", "ingest", URL)
     assert again.returncode == 0
     assert again.stdout.splitlines()[-1].startswith("nothing new in s3://team/landing/")
     assert team.git("rev-parse", "ingested") == revision

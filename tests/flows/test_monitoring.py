@@ -26,7 +26,7 @@ from cac.status.flow_runs import flow_runs
 from cac.status.overview import overview
 from cac.tracking.mlflow_runs import connect
 from cac.video.encode import encode
-from flows.monitoring import dated
+from flows.monitoring import with_date
 from flows.support.prefect_server import local_server
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ class Watched:
     env: dict[str, str]
 
     def start(self, place: Path) -> subprocess.CompletedProcess[str]:
-        command = (sys.executable, "-m", "flows.monitor", str(place))
+        command = (sys.executable, "-m", "flows", "monitor", str(place))
         return subprocess.run(command, cwd=self.root, env=self.env, capture_output=True, text=True, timeout=900)
 
     def monitor(self, place: Path) -> str:
@@ -136,7 +136,7 @@ def test_the_same_clips_are_one_alarm(watched: Watched, tmp_path: Path, project_
     assert alarm["resource"]["prefect.resource.id"] == "cac.drift"
     assert alarm["payload"]["place"] == str(place)
     assert "drift in" in alarm["payload"]["message"]
-    assert "told before" in watched.monitor(place)
+    assert "reported before" in watched.monitor(place)
     assert watched.alarms() == [alarm]
     assert watched.states() == ["Failed", "Drift", "Known"]
     assert {one["key"] for one in watched.ask("/artifacts/filter")} >= {"drift", "monitoring"}
@@ -160,7 +160,7 @@ def _status_sees_it(watched: Watched, alarm: dict[str, Any], params: Params) -> 
     assert f"prefect.flow-run.{tags['prefect.flow_run_id']}" == alarm["related"][0]["prefect.resource.id"]
 
 
-def test_a_place_may_name_the_day_before() -> None:
+def test_a_source_may_contain_the_day_before() -> None:
     yesterday = datetime.now(UTC) - timedelta(days=1)
-    assert dated("s3://production/{date}/clips") == f"s3://production/{yesterday:%Y-%m-%d}/clips"
-    assert dated("clips") == "clips"
+    assert with_date("s3://production/{date}/clips") == f"s3://production/{yesterday:%Y-%m-%d}/clips"
+    assert with_date("clips") == "clips"

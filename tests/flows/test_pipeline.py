@@ -9,15 +9,15 @@ import sys
 
 import pytest
 
-from flows.__main__ import extract_error
+from flows.support.exits import extract_error
 
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 
 
 @pytest.mark.timeout(1800)
-def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
+def test_an_interrupted_run_resumes_where_it_stopped(project, prefect_home):
     (project.root / "hang-multi_frame_sft").touch()
-    command = (sys.executable, "-m", "flows.__main__", "--until", "evaluate")
+    command = (sys.executable, "-m", "flows", "run", "--until", "evaluate")
     run = subprocess.Popen(
         command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -25,11 +25,11 @@ def test_an_interrupted_run_goes_on_where_it_was(project, prefect_home):
     seen = [line for line in iter(run.stdout.readline, "") if not _interrupt_at("hanging", line, run)]
     assert run.wait() == 130, "".join(seen)
     assert any("checkpoint kept" in line for line in seen), "the stage was not asked to end"
-    assert "`make run` goes on from there" in seen[-1]
+    assert "`make run` resumes from there" in seen[-1]
     assert project.ran() == ["validate", "single_frame_sft"]
 
     (project.root / "hang-multi_frame_sft").unlink()
-    done = project.command("flows.__main__", "--until", "evaluate")
+    done = project.command("flows", "run", "--until", "evaluate")
     assert done.returncode == 0, done.stdout + done.stderr
     assert project.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"]
     assert "0.75 [0.70, 0.80]" in done.stdout
@@ -69,7 +69,7 @@ def _states(home) -> list[str]:
 
 def test_a_failing_stage_ends_the_run_with_its_own_message(project):
     (project.root / "fail-single_frame_sft").touch()
-    done = project.command("flows.__main__", "--until", "evaluate")
+    done = project.command("flows", "run", "--until", "evaluate")
     assert done.returncode == 1
     *_, which, why = done.stderr.rstrip().splitlines()
     assert "single_frame_sft failed" in which
@@ -81,14 +81,14 @@ def test_a_failing_stage_ends_the_run_with_its_own_message(project):
 def test_a_misspelt_setting_stops_the_run_before_anything_starts(project):
     params = project.root / "params.yaml"
     params.write_text(params.read_text().replace("learning_rate", "lerning_rate"))
-    done = project.command("flows.__main__")
+    done = project.command("flows", "run")
     assert done.returncode == 2
     assert "lerning_rate: unknown key" in done.stderr
     assert project.ran() == []
 
 
 def test_an_unknown_step_is_a_clear_error(project):
-    done = project.command("flows.__main__", "--until", "evaluation")
+    done = project.command("flows", "run", "--until", "evaluation")
     assert done.returncode == 2
     assert "evaluate" in done.stderr
 
@@ -96,12 +96,12 @@ def test_an_unknown_step_is_a_clear_error(project):
 def test_a_missing_data_dvc_stops_the_run(project):
     shutil.rmtree(project.root / "data")
     (project.root / "data.dvc").unlink()
-    done = project.command("flows.__main__")
+    done = project.command("flows", "run")
     assert done.returncode == 2
     assert "no data.dvc" in done.stderr
 
 
-def test_own_error_is_the_message_without_what_dvc_adds():
+def test_the_extracted_error_is_the_message_without_what_dvc_adds():
     tail = [
         "step 10",
         "error: no adapter at x.",
@@ -111,7 +111,7 @@ def test_own_error_is_the_message_without_what_dvc_adds():
     assert extract_error(tail) == ["error: no adapter at x.", "Train it."]
 
 
-def test_own_error_of_a_bug_is_the_end_of_its_traceback():
+def test_the_extracted_error_of_a_bug_is_the_end_of_its_traceback():
     tail = [*(f"line {number}" for number in range(50)), "ValueError: boom", "ERROR: failed to reproduce 'x'"]
     assert extract_error(tail)[-1] == "ValueError: boom"
     assert len(extract_error(tail)) == 12

@@ -14,7 +14,7 @@ from cac.tracking.dvc_files import LockedStage, read_locked_stages
 from cac.tracking.lineage import outputs_from_tags, stage_tags
 from cac.tracking.mlflow_runs import connect
 from cac.tracking.run_state import read_run_state
-from flows.reproduce import in_order
+from flows.reproduce import sort_stages
 
 ROOT = Path(__file__).parents[2]
 
@@ -49,7 +49,7 @@ def test_a_version_is_made_anew_goes_on_after_an_interruption_and_a_difference_i
     assert _interrupted(registered) == 130
     (worktree / "hang-multi_frame_sft").unlink()
 
-    done = registered.command("flows.reproduce", "--keep", "champion")
+    done = registered.command("flows", "reproduce", "--keep", "champion")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "single_frame_sft: done before" in done.stdout
     assert "version 1 is reproduced" in done.stdout
@@ -63,7 +63,7 @@ def test_a_version_is_made_anew_goes_on_after_an_interruption_and_a_difference_i
     made = outputs_from_tags(_tags())["two_turn_grpo"] | {"models/two_turn_grpo": "0" * 32 + ".dir"}
     for key, value in stage_tags({"two_turn_grpo": LockedStage({}, made)}).items():
         connect().set_model_version_tag(NAME, "1", key, value)
-    other = registered.command("flows.reproduce", "1", "--use-cache")
+    other = registered.command("flows", "reproduce", "1", "--use-cache")
     assert other.returncode == 1, other.stdout + other.stderr
     assert "version 1 is NOT reproduced" in other.stdout
     (row,) = [line.split() for line in other.stdout.splitlines() if line.rstrip().endswith(" NO")]
@@ -73,7 +73,7 @@ def test_a_version_is_made_anew_goes_on_after_an_interruption_and_a_difference_i
 
 def _interrupted(project) -> int:
     """Reproduce, and press Ctrl-C once the stage hangs."""
-    command = (sys.executable, "-m", "flows.reproduce", "champion")
+    command = (sys.executable, "-m", "flows", "reproduce", "champion")
     run = subprocess.Popen(
         command, cwd=project.root, env=project.env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -96,16 +96,16 @@ def test_stages_run_after_those_they_read_from():
     graph = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     outputs = outputs_from_tags(stage_tags(read_locked_stages(ROOT)))
     assert list(outputs) != list(STAGES)
-    assert in_order(graph, outputs) == list(STAGES)
-    assert in_order(graph, outputs | {"gone": {"data": "1"}}) == list(STAGES)
+    assert sort_stages(graph, outputs) == list(STAGES)
+    assert sort_stages(graph, outputs | {"gone": {"data": "1"}}) == list(STAGES)
 
 
 def test_what_cannot_be_reproduced_is_one_line(registered):
     connect().set_model_version_tag(NAME, "1", "git_dirty", "true")
     done = registered.command("cac", "reproduce", "1")
     assert done.returncode == 2
-    assert "no flows/reproduce.py" in done.stderr
-    done = registered.command("flows.reproduce", "1")
+    assert "no flows/__main__.py" in done.stderr
+    done = registered.command("flows", "reproduce", "1")
     assert done.returncode == 2
     assert done.stderr.startswith("error: cac-reward-model version 1 was registered from a checkout with changes")
     assert "Traceback" not in done.stderr

@@ -159,7 +159,7 @@ def _killed_in_a_stage_it_goes_on(checkout: Checkout) -> None:
     assert process.stdout is not None
     for line in process.stdout:
         said.append(line)
-        if "It is put to the gate in 3600 s" in line:
+        if "The gate runs in 3600 s" in line:
             break
     assert checkout.ran() == ["multi_frame_sft", "two_turn_grpo", "evaluate"], "".join(said)
     assert (checkout.root / ".retraining" / ".scratch" / "checkpoint").exists(), "checkpoints would be lost"

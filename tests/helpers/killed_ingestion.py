@@ -1,7 +1,7 @@
-"""Ingest the deliveries of a landing folder without Prefect, once for each named step; the run is killed after it.
+"""Ingests the deliveries of a bucket, without Prefect, once for each named step: the run is killed after that step.
 
-Arguments: the landing folder, and names of functions of `flows.ingest_steps` or methods of `Checkout`; "none" is never
-killed. Each run is a process forked from one that has imported everything, and its exit code is printed last.
+Arguments: the s3:// address, and names of functions of `flows.ingest_steps` or methods of `DataWorktree`; "none" kills
+no run. Each run is a process of its own, forked from one with all imports; its exit code is printed last.
 """
 
 import os
@@ -17,8 +17,8 @@ import great_expectations  # noqa: F401
 
 from cac.data.versions.groups import SplitRatios
 from cac.io.s3 import Bucket
-from flows import ingest_steps as landing
-from flows.support.data_worktree import Checkout, open_checkout
+from flows import ingest_steps
+from flows.support.git_worktree import DataWorktree, open_data_worktree
 
 
 def killing(step: Callable[..., Any]) -> Callable[..., Any]:
@@ -30,18 +30,18 @@ def killing(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def take_in(url: str, step: str) -> None:
-    for place in (landing, Checkout):
-        if hasattr(place, step):
-            setattr(place, step, killing(getattr(place, step)))
+    for owner in (ingest_steps, DataWorktree):
+        if hasattr(owner, step):
+            setattr(owner, step, killing(getattr(owner, step)))
     scratch = Path.cwd() / ".scratch" / "ingestion"
-    checkout = open_checkout(Path.cwd(), scratch, "ingested", print)
-    work = landing.Ingestion(Bucket(url), checkout, scratch, SplitRatios(0.2, 0.2), print)
-    for delivery in landing.waiting(work):
-        landing.take_in(work, delivery)
-    told = landing.unannounced(work)
-    if told:
-        print("announce", told.payload())
-        landing.remember(work, told)
+    worktree = open_data_worktree(Path.cwd(), scratch, "ingested", print)
+    work = ingest_steps.Ingestion(Bucket(url), worktree, scratch, SplitRatios(0.2, 0.2), print)
+    for delivery in ingest_steps.pending_deliveries(work):
+        ingest_steps.ingest_delivery(work, delivery)
+    announcement = ingest_steps.next_announcement(work)
+    if announcement:
+        print("announce", announcement.payload())
+        ingest_steps.mark_announced(work, announcement)
 
 
 def main(url: str, *steps: str) -> None:

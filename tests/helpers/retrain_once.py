@@ -12,8 +12,8 @@ def main(parameters: str) -> None:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 
-    from flows.pipeline import flush_logs_and_events
     from flows.retraining import retraining
+    from flows.support.flow_run import flush_logs_and_events
     from infra.automations import LIMITS
 
     with get_client(sync_client=True) as client:

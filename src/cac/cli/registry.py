@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from cac.cli.flow_arguments import add_reproduce_arguments
 from cac.errors import EXIT_REFUSED, CacError
 
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -39,9 +40,7 @@ def add_registry_verbs(add: AddVerb) -> None:
     card = add("model-card", _model_card, "write the model card of the trained model")
     card.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder to make")
     again = add("reproduce", _reproduce, "reproduce a registered version and compare hashes")
-    again.add_argument("version", metavar="VERSION", help="a version's number, or an alias such as champion")
-    again.add_argument("--use-cache", action="store_true", help="let DVC reuse results from this checkout's cache")
-    again.add_argument("--keep", action="store_true", help="keep the worktree even if all hashes match")
+    add_reproduce_arguments(again)
 
 
 def _register(args: argparse.Namespace) -> int:
@@ -114,10 +113,10 @@ def _model_card(args: argparse.Namespace) -> int:
 
 
 def _reproduce(args: argparse.Namespace) -> int:
-    """Become `flows.reproduce`, which runs DVC; nothing of it is known here but its name."""
+    """Replace this process by `python -m flows reproduce`, which runs DVC; `cac` does not import `flows`."""
     import os
 
-    if not Path("flows", "reproduce.py").is_file():
-        raise CacError(f"no flows/reproduce.py in {Path.cwd()}. Run from the project's root.")
+    if not Path("flows", "__main__.py").is_file():
+        raise CacError(f"no flows/__main__.py in {Path.cwd()}. Run from the project's root.")
     options = [option for option, given in (("--use-cache", args.use_cache), ("--keep", args.keep)) if given]
-    os.execv(sys.executable, [sys.executable, "-m", "flows.reproduce", *options, "--", args.version])
+    os.execv(sys.executable, [sys.executable, "-m", "flows", "reproduce", *options, "--", args.version])

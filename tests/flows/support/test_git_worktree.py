@@ -7,20 +7,18 @@ import pytest
 from helpers.flow_project import Project
 
 from cac.errors import CacError
+from cac.io.git import run_git
+from flows.support.dvc_sharing import default_remote
 from flows.support.git_worktree import (
-    PLACE,
-    Worktree,
-    branch_of,
-    close,
-    commit_results,
-    default_remote,
-    git,
-    is_done,
-    open_worktree,
-    resolve,
+    RETRAINING_FOLDER,
+    RetrainingWorktree,
+    is_retrained,
+    open_retraining_worktree,
+    resolve_commit,
+    results_branch,
 )
 
-IDENTITY = ("-c", "user.name=Test", "-c", "user.email=test@example.invalid")
+IDENTITY = ("user.name=Test", "user.email=test@example.invalid")
 LOCK = "schema: '2.0'\nstages:\n  validate:\n    cmd: python cheap_stage.py validate\n"
 
 
@@ -29,30 +27,30 @@ def checkout(project: Project) -> Path:
     """A repository with one commit on main, and a remote whose path is relative to the checkout."""
     (project.root / ".gitignore").write_text("/data\n/.retraining/\n/.scratch/\n")
     project.dvc("remote", "add", "--quiet", "--default", "store", "../store")
-    git(project.root, "checkout", "--quiet", "-b", "main")
+    run_git(project.root, "checkout", "--quiet", "-b", "main")
     _commit(project.root, "First")
     return project.root
 
 
 def _commit(root: Path, message: str) -> str:
-    git(root, "add", "--all")
-    git(root, *IDENTITY, "commit", "--quiet", "--message", message)
-    return git(root, "rev-parse", "HEAD")
+    run_git(root, "add", "--all")
+    run_git(root, "commit", "--quiet", "--message", message, settings=IDENTITY)
+    return run_git(root, "rev-parse", "HEAD")
 
 
-def _open(root: Path, revision: str = "main") -> Worktree:
-    commit = resolve(root, revision)
-    return open_worktree(root, commit, branch_of(root, commit))
+def _open(root: Path, revision: str = "main") -> RetrainingWorktree:
+    commit = resolve_commit(root, revision)
+    return open_retraining_worktree(root, commit, results_branch(root, commit))
 
 
 def test_a_commit_is_fixed_once_and_its_branch_names_data_and_code(checkout: Path) -> None:
-    first = resolve(checkout, "main")
-    assert branch_of(checkout, first) == f"retraining/{_md5(checkout)[:8]}-{first[:8]}"
+    first = resolve_commit(checkout, "main")
+    assert results_branch(checkout, first) == f"retraining/{_md5(checkout)[:8]}-{first[:8]}"
     (checkout / "note").write_text("x")
-    assert resolve(checkout, "main") == first != _commit(checkout, "Second")
+    assert resolve_commit(checkout, "main") == first != _commit(checkout, "Second")
     for unknown in ("nowhere", "--all", "", "main:data.dvc"):
         with pytest.raises(CacError, match="names no commit"):
-            resolve(checkout, unknown)
+            resolve_commit(checkout, unknown)
 
 
 def _md5(root: Path) -> str:
@@ -85,25 +83,25 @@ def test_results_are_committed_on_the_branch_and_nothing_else_moves(checkout: Pa
     assert not tree.has_progress
     (tree.path / "dvc.lock").write_text(LOCK)
     assert tree.has_progress
-    assert not is_done(checkout, tree.branch)
-    results = commit_results(tree)
-    assert not is_done(checkout, tree.branch), "registration is still to come"
-    assert commit_results(_open(checkout)) == results, "again nothing new"
-    close(tree)
-    assert is_done(checkout, tree.branch)
-    assert git(checkout, "rev-parse", f"{tree.branch}^", "main").split() == [tree.commit] * 2
-    assert git(checkout, "status", "--porcelain") == ""
-    assert not (checkout / PLACE).exists()
+    assert not is_retrained(checkout, tree.branch)
+    results = tree.commit_results()
+    assert not is_retrained(checkout, tree.branch), "registration is still to come"
+    assert _open(checkout).commit_results() == results, "again nothing new"
+    tree.close()
+    assert is_retrained(checkout, tree.branch)
+    assert run_git(checkout, "rev-parse", f"{tree.branch}^", "main").split() == [tree.commit] * 2
+    assert run_git(checkout, "status", "--porcelain") == ""
+    assert not (checkout / RETRAINING_FOLDER).exists()
 
 
 def test_a_retraining_that_never_came_to_its_end_is_not_done_when_another_commit_takes_the_worktree(checkout: Path):
     tree = _open(checkout)
     (tree.path / "dvc.lock").write_text(LOCK)
-    commit_results(tree)  # and killed in the window for a veto
+    tree.commit_results()  # and killed in the window for a veto
     (checkout / "note").write_text("x")
     _commit(checkout, "Second")
-    close(_open(checkout))
-    assert not is_done(checkout, tree.branch)
+    _open(checkout).close()
+    assert not is_retrained(checkout, tree.branch)
 
 
 def test_the_remotes_keys_are_nobody_elses_to_read(checkout: Path, project: Project) -> None:
@@ -122,7 +120,7 @@ def test_an_interrupted_one_keeps_results_and_checkpoints_and_puts_back_the_rest
     (tree.path / "params.yaml").write_text("seed: 0\n")
     (tree.path / "cheap_stage.py").unlink()
     (tree.path / "stray").touch()
-    lock = Path(git(tree.path, "rev-parse", "--git-path", "index.lock"))
+    lock = Path(run_git(tree.path, "rev-parse", "--git-path", "index.lock"))
     (tree.path / lock).touch()  # of a git command that was killed
     again = _open(checkout)
     assert again.changed() == ["dvc.lock"]
@@ -160,8 +158,8 @@ def test_code_that_changed_while_it_trained_is_refused(checkout: Path) -> None:
     (tree.path / "dvc.lock").write_text(LOCK)
     (tree.path / "params.yaml").write_text("seed: 0\n")
     with pytest.raises(CacError, match=r"params\.yaml"):
-        commit_results(tree)
-    assert git(checkout, "for-each-ref", "refs/heads/retraining") == ""
+        tree.commit_results()
+    assert run_git(checkout, "for-each-ref", "refs/heads/retraining") == ""
 
 
 def test_a_commit_for_other_packages_is_refused(checkout: Path) -> None:
@@ -176,7 +174,7 @@ def test_a_commit_without_data_is_refused(checkout: Path) -> None:
     (checkout / "data.dvc").unlink()
     commit = _commit(checkout, "No data")
     with pytest.raises(CacError, match=r"no data\.dvc"):
-        branch_of(checkout, commit)
+        results_branch(checkout, commit)
 
 
 def test_in_it_code_comes_from_it_and_the_store_is_the_checkouts(
