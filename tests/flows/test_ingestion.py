@@ -176,7 +176,7 @@ def told_events(server: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.timeout(1800)
-def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team, s3, prefect_server, tmp_path):
+def test_the_flow_announces_a_new_version_once_and_shows_the_quarantined_clips(team, s3, prefect_server, tmp_path):
     team.deliver(spoiled(tmp_path / "delivery"), "monday")
     unreadable = make_dataset(tmp_path / "unreadable", "lost")
     team.deliver(unreadable, "tuesday")
@@ -187,7 +187,7 @@ def test_the_flow_tells_of_the_new_version_once_and_shows_what_was_refused(team,
 
     refused = team.run("-m", "flows", "ingest", URL)
     assert refused.returncode == 1
-    assert "Give --val-ratio and --test-ratio this once" in refused.stderr
+    assert "Set --val-ratio and --test-ratio once" in refused.stderr
     done = team.run("-m", "flows", "ingest", URL, "--val-ratio", "0.2", "--test-ratio", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
     revision = team.git("rev-parse", "ingested")
