@@ -16,8 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from cac.cli.summary import print_summary
 from cac.cli.flow_arguments import parse_flow_arguments
+from cac.cli.summary import print_summary
 from cac.params import load_params
 from cac.paths import SCRATCH
 from flows.data import ensure_data
