@@ -11,6 +11,7 @@ import pytest
 from helpers.command_check import all_verbs, cac_parser, find_problem, module_path
 from helpers.markdown import anchors, blocks, commands, links, read, spans, split_commands
 
+from cac.cli.flow_arguments import parse_flow_arguments
 from cac.params import Params
 
 ROOT = Path(__file__).parents[1]
@@ -149,6 +150,14 @@ def test_every_verb_is_in_the_reference() -> None:
     assert set(_sections()) == set(all_verbs(cac_parser()))
 
 
+def test_every_verb_of_the_flows_is_in_the_reference(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse_flow_arguments(["no-such-verb"])
+    verbs = re.findall(r"'([a-z]+)'", capsys.readouterr().err.partition("choose from")[2])
+    assert verbs
+    assert set(re.findall(r"`python -m flows ([a-z]+)", read(COMMANDS))) == set(verbs)
+
+
 def test_the_reference_has_the_options_that_the_parser_has() -> None:
     for verb, parser in all_verbs(cac_parser()).items():
         there = {option for action in parser._actions for option in action.option_strings} - COMMON
@@ -178,6 +187,7 @@ def test_the_reference_has_the_defaults_that_the_parser_has() -> None:
         ("python -m flows.no_such_module", "no such module"),
         ("make no-such-target", "no such target"),
         ("make reproduce MODEL=1", "no such variable"),
+        ("python -m flows monitr", "invalid choice"),
         ("ls --no-such-option", None),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from helpers.markdown import Command
 
+from cac.cli.flow_arguments import parse_flow_arguments
 from cac.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
@@ -50,6 +51,8 @@ def _make_problem(words: list[str]) -> str | None:
 def _module_problem(module: str, words: list[str], whole: bool) -> str | None:
     if module == "cac":
         return _cac_problem(Command(("cac", *words)), words, whole)
+    if module == "flows" and words:
+        return _flow_problem(Command(tuple(words)), whole)
     if module.split(".")[0] in ("flows", "infra", "benchmarks", "scripts") and not module_path(module):
         return "no such module"
     return None
@@ -69,6 +72,13 @@ def _cac_problem(command: Command, words: list[str], whole: bool) -> str | None:
     known = {*parser._option_string_actions, *verb._option_string_actions}
     unknown = [option for option in command.options if option not in known]
     return f"no option {', '.join(unknown)}" if unknown else None
+
+
+def _flow_problem(command: Command, whole: bool) -> str | None:
+    """Return what is wrong with a command of `python -m flows`; of a partial one, verb and options are checked."""
+    words = list(command.words) if whole else [command.words[0], "--help"]
+    error, output = _run_parser(parse_flow_arguments, words)
+    return error or next((f"no option {one}" for one in command.options if not whole and one not in output), None)
 
 
 def _run_parser(parse: Callable[[list[str]], object], words: list[str]) -> tuple[str | None, str]:
