@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from cac.data.injection.fill import fill_hole
-from cac.data.injection.layers import Layer, blend, layer_box, mix_textures, shift_image, shift_mask
+from cac.data.injection.effects.fill import fill_hole
+from cac.data.injection.effects.layers import Layer, blend, layer_box, mix_textures, shift_image, shift_mask
 
 RNG = np.random.default_rng(0)
 FRAME = RNG.integers(0, 256, (40, 60, 3), dtype=np.uint8)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from cac.data.injection.catalogue import INJECTABLE, REGION_DEFECTS, TEXT_DEFECTS
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.layers import blend, layer_box
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.layers import blend, layer_box
 from cac.data.injection.motion import measure_motion
 from cac.data.injection.pair import DefectRequest, Pair, make_pair
 from cac.data.injection.region import NoRegionError, choose_region

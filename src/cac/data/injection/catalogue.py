@@ -5,16 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cac.data.injection import (
-    effects_colour,
-    effects_copy,
-    effects_motion,
-    effects_shape,
-    effects_text,
-    effects_time,
-)
-from cac.data.injection.effect import Effect
-from cac.data.injection.effects_text import Caption, CaptionFrames
+from cac.data.injection.effects import colour as effects_colour
+from cac.data.injection.effects import copy as effects_copy
+from cac.data.injection.effects import motion as effects_motion
+from cac.data.injection.effects import shape as effects_shape
+from cac.data.injection.effects import text as effects_text
+from cac.data.injection.effects import time as effects_time
+from cac.data.injection.effects.effect import Effect
+from cac.data.injection.effects.text import Caption, CaptionFrames
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from cac.data.injection.catalogue import REGION_DEFECTS, TEXT_DEFECTS, EffectSpec
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.effects_text import caption_layer, draw_caption, render_caption
-from cac.data.injection.layers import Layer, blend, layer_box
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.layers import Layer, blend, layer_box
+from cac.data.injection.effects.text import caption_layer, draw_caption, render_caption
 from cac.data.injection.motion import Motion
 from cac.data.injection.region import NoRegionError, choose_region
 from cac.schema.annotations import Anomaly, FrameBox

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.fill import fill_hole, find_donor
-from cac.data.injection.layers import Layer, mix_textures
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.fill import fill_hole, find_donor
+from cac.data.injection.effects.layers import Layer, mix_textures
 
 FASTEST = 2.5  # times the normal speed, of a speed jump at full severity
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cac.data.injection.layers import Layer
+from cac.data.injection.effects.layers import Layer
 from cac.data.injection.region import Region
 
 

@@ -5,9 +5,9 @@ The background behind it is filled in (`fill.py`).
 
 import numpy as np
 
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.fill import fill_hole, find_donor
-from cac.data.injection.layers import Layer, mix_layer, mix_textures, shift_image, shift_mask
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.fill import fill_hole, find_donor
+from cac.data.injection.effects.layers import Layer, mix_layer, mix_textures, shift_image, shift_mask
 
 Offset = tuple[int, int]  # x and y, in pixels
 

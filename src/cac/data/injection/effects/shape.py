@@ -6,8 +6,8 @@ The warp fades out towards the region's edge, so there is no seam. Pixels are on
 import cv2
 import numpy as np
 
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.layers import Layer, warp_image
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.layers import Layer, warp_image
 
 
 def stretched_part(inputs: EffectInput) -> list[Layer]:

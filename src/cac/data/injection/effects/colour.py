@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.layers import Layer
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.layers import Layer
 
 
 def colour_swap(inputs: EffectInput) -> list[Layer]:

@@ -6,8 +6,8 @@ Pixels are copied by whole pixels, so that a copy is as sharp as the original.
 import cv2
 import numpy as np
 
-from cac.data.injection.effect import EffectInput
-from cac.data.injection.layers import Layer, mix_layer, shift_image, shift_mask
+from cac.data.injection.effects.effect import EffectInput
+from cac.data.injection.effects.layers import Layer, mix_layer, shift_image, shift_mask
 
 _DIRECTIONS = 16
 

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from cac.data.injection.layers import Layer
+from cac.data.injection.effects.layers import Layer
 
 # Words whose mirror image reads as no word.
 WORDS = (
