@@ -243,7 +243,7 @@ def test_the_verb_names_failures_and_exits_2(folder, judge, tmp_path, capsys):
 
 @pytest.mark.parametrize(
     ("source", "message"),
-    [("nowhere", "no folder at nowhere"), (".", "no videos below"), ("s3://", "no S3 address")],
+    [("nowhere", "no folder at nowhere"), (".", "no videos below"), ("s3://", "is not an S3 URL")],
 )
 def test_a_source_without_videos_is_a_clear_error(judge, tmp_path, monkeypatch, source, message):
     monkeypatch.chdir(tmp_path)

@@ -57,6 +57,6 @@ def test_the_flow_makes_runs_a_table_and_pictures_and_makes_nothing_twice(regist
         "runs/no_motion-0.safetensors", "summary.json", "table.md",
     ]  # fmt: skip
     said = run()
-    assert "motion-0: made before" in said
+    assert "motion-0: already finished" in said
     assert ": update" not in said
     assert all((folder / name).read_bytes() == content for name, content in files.items())

@@ -76,9 +76,9 @@ def test_an_anomaly_without_a_victim_is_none():
 def test_adherence_is_what_is_there_in_its_colour_and_at_its_pace():
     prompt = Prompt(BALL, CREATURE, "slow")
     whole = made(prompt, as_asked(prompt))
-    assert (whole.things_there, whole.keeps_pace) == (1.0, True)
+    assert (whole.prompted_share, whole.keeps_pace) == (1.0, True)
     half = made(prompt, as_asked(prompt, colour_1="green", tempo="fast"))
-    assert (half.things_there, half.keeps_pace) == (0.5, False)
+    assert (half.prompted_share, half.keeps_pace) == (0.5, False)
 
 
 def test_a_slow_clip_goes_half_as_fast():

@@ -38,7 +38,7 @@ def test_a_finished_run_is_kept_until_what_it_follows_from_changes(folder, pinne
     file = folder / "motion-0.json"
     before = file.read_bytes()
     result = run_experiment(RUN, TINY, pinned, folder, said.append)
-    assert said == ["motion-0: made before"]
+    assert said == ["motion-0: already finished"]
     assert result == json.loads(before)
     file.write_text(file.read_text().replace(pinned.source, "models:/another/7"))
     run_experiment(RUN, TINY, pinned, folder, said.append)

@@ -70,5 +70,5 @@ def test_the_same_seed_gives_the_same_training_and_nothing_to_learn_changes_noth
 
 
 def test_a_group_of_one_has_nothing_to_compare():
-    with pytest.raises(CacError, match="a group of two"):
+    with pytest.raises(CacError, match="two clips per group"):
         Training(group=1)
