@@ -361,7 +361,8 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         CacError: the file is missing or not YAML, or a key is unknown, missing, given twice, of the wrong type or out
             of range.
     """
-    from ruamel.yaml import YAML, YAMLError
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
 
     if not path.is_file():
         raise CacError(f"no settings at {path}. Run from the project's root, or name the file with --params.")
@@ -375,7 +376,7 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
         raise CacError(f"{path}: " + "; ".join(_explain(dict(problem)) for problem in error.errors())) from error
 
 
-def _explain(problem: dict) -> str:
+def _explain(problem: dict[str, Any]) -> str:
     """Explain the problem with one key; for an unknown key give its new name or the allowed keys."""
     key = ".".join(map(str, problem["loc"])) or "the file"
     if problem["type"] == "missing":

@@ -52,7 +52,7 @@ def _editor() -> Any:
 
 
 def _read(file: Path) -> Any:
-    from ruamel.yaml import YAMLError
+    from ruamel.yaml.error import YAMLError
 
     try:
         return _editor().load(file.read_text(encoding="utf-8"))
