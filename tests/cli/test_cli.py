@@ -190,7 +190,7 @@ def test_an_interrupted_verb_says_so_and_exits_130(tmp_path):
     os.kill(build.pid, signal.SIGINT)
     _, stderr = build.communicate()
     assert build.returncode == 130, stderr
-    assert stderr.startswith("Interrupted.")
+    assert stderr.splitlines()[-1].startswith("Interrupted."), "the message follows the progress bar"
     assert "Traceback" not in stderr
     assert not (tmp_path / "data").exists()
 
