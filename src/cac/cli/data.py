@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cac.cli.options import add_ratio_options
 from cac.cli.versions import add_version_verbs
 from cac.errors import EXIT_REFUSED
 from cac.paths import VALIDATION
@@ -21,6 +22,7 @@ AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.Arg
 # Named here as well as in data/exchange, so that `--help` need not import it.
 IMPORT_FORMATS = ("cvat", "label-studio", "coco", "skyra", "masks")
 EXPORT_FORMATS = ("cvat", "label-studio", "coco")
+_DEFAULT_RATIOS = (0.15, 0.2)  # of val and test
 
 
 def add_data_verbs(add: AddVerb) -> None:
@@ -56,8 +58,7 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
     get.add_argument("--labels", type=Path, metavar="YAML", help="label map: the leaf of each of the tool's labels")
     get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
-    get.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="ratio of pairs (default: 0.15)")
-    get.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="ratio of pairs (default: 0.2)")
+    add_ratio_options(get, "ratio of pairs", defaults=_DEFAULT_RATIOS)
     get.add_argument(
         "--rest-is-clean", action="store_true", help="import videos that the source does not name as clean"
     )
@@ -76,8 +77,7 @@ def _add_injection_verbs(add: AddVerb) -> None:
         "--pairs-per-clip", type=int, default=2, metavar="N", help="pairs to try of each segment (default: 2)"
     )
     inject.add_argument("--leaves", metavar="A,B,…", help="the defects to make (default: all)")
-    inject.add_argument("--val-ratio", type=float, default=0.15, metavar="X", help="ratio of videos (default: 0.15)")
-    inject.add_argument("--test-ratio", type=float, default=0.2, metavar="X", help="ratio of videos (default: 0.2)")
+    add_ratio_options(inject, "ratio of videos", defaults=_DEFAULT_RATIOS)
     inject.add_argument("--segment-seconds", type=float, default=3.0, metavar="S", help="maximum (default: 3)")
     inject.add_argument("--size", type=int, default=256, metavar="N", help="the longer side in pixels (default: 256)")
     leaks = add("leak-check", _data_leak_check, "check whether compression or seams reveal the defects")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cac.cli.options import add_ratio_options
 from cac.paths import STEPS
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
@@ -48,8 +49,7 @@ def _add_ingest_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--branch", default="ingested", metavar="NAME", help="git branch for the new versions; default: %(default)s"
     )
-    for option in ("--val-ratio", "--test-ratio"):
-        parser.add_argument(option, type=float, metavar="X", help="of new clips; default: as in the dataset's card")
+    add_ratio_options(parser, "ratio of new clips; default: as in the dataset's card")
 
 
 def _add_monitor_arguments(parser: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from cac.cli.options import add_ratio_options
 from cac.errors import CacError
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ def add_version_verbs(add: AddVerb) -> None:
     merge.add_argument("first", type=Path, metavar="DATASET")
     merge.add_argument("others", type=Path, nargs="+", metavar="DATASET")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="may be one of the datasets")
-    _add_ratio_options(merge, "split all clips again; give both or neither")
+    add_ratio_options(merge, "split all clips again; give both or neither")
     split = add("split", _split, "assign every group of clips the split that follows from its name")
     split.add_argument("dataset", type=Path, metavar="DATASET")
-    _add_ratio_options(split, "ratio of the groups", required=True)
+    add_ratio_options(split, "ratio of the groups", required=True)
     split.add_argument("--out", type=Path, metavar="DIR", help="a new dataset (default: split in place)")
     stats = add("stats", _stats, "count a dataset, as JSON and as a picture")
     stats.add_argument("dataset", type=Path, metavar="DATASET")
@@ -44,11 +45,6 @@ def add_version_verbs(add: AddVerb) -> None:
     diff.add_argument("after", metavar="B", help="as A")
     diff.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     diff.add_argument("--json", action="store_true", help="print everything as one JSON object")
-
-
-def _add_ratio_options(verb: argparse.ArgumentParser, what: str, required: bool = False) -> None:
-    for option in ("--val-ratio", "--test-ratio"):
-        verb.add_argument(option, type=float, required=required, metavar="X", help=what)
 
 
 def _ratios(args: argparse.Namespace) -> "SplitRatios | None":

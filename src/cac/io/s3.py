@@ -20,8 +20,8 @@ from cac.errors import BeyondLimitsError, CacError, printable
 SCHEME = "s3://"
 PART_SIZE = 16 * 1024**2  # bytes; S3 requires at least 5 MiB for all parts but the last, and at most 10,000 parts
 _COPY_AT_ONCE = 4 * 1024**3  # bytes; S3 copies objects of up to 5 GB in one call
-_ATTEMPTS = 8  # of a call, over about a minute; AWS_MAX_ATTEMPTS overrides it
-_ATTEMPTS_FOR_ONE_OBJECT = 4  # of a call, a few seconds: somebody may be waiting for this one object
+_ATTEMPTS = 8  # attempts per call, over about a minute; AWS_MAX_ATTEMPTS overrides it
+_ATTEMPTS_FOR_ONE_OBJECT = 4  # attempts per call; fewer, because a user may be waiting for the object
 _URL = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?P<prefix>.*))?")
 _ADVICE = {
     "NoSuchKey": "It does not exist.",
