@@ -27,8 +27,8 @@ from cac.errors import CacError
 from cac.params import Params, load_params
 from cac.paths import DATASET
 from cac.schema.annotations import read_clips
-from cac.training.advantages import turn_weights
-from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+from cac.training.grpo.advantages import turn_weights
+from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 from cac.training.progress import report_progress
 from cac.training.rewards import reward_functions
 from cac.training.train_partition import grpo_clips

@@ -106,7 +106,8 @@ def _box(name: str, row: int) -> Iterator[str]:
         f"{escape(title)}</text>"
     )
     yield (
-        f"<text x='{_TEXT_LEFT}' y='{_y(row) + 22}' {_FONT} font-size='12' fill='{_SOFT}'>{escape(summary(name))}</text>"
+        f"<text x='{_TEXT_LEFT}' y='{_y(row) + 22}' {_FONT} font-size='12' fill='{_SOFT}'>"
+        f"{escape(summary(name))}</text>"
     )
 
 

@@ -12,7 +12,7 @@ from cac.errors import CacError
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params
-from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
 PARTS, CLIPS = 3, 3
 

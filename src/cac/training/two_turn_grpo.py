@@ -21,17 +21,18 @@ from cac.paths import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip, read_clips
 from cac.schema.dialogue import look_content, tool_reply
 from cac.schema.judgement import Judgement
-from cac.training import checkpoints, rejection_sampling
-from cac.training.advantages import turn_weights
-from cac.training.constrained_rollouts import constrain_generation
-from cac.training.environment import environment_factory, judge_rollouts
+from cac.training import checkpoints
+from cac.training.grpo import rejection_sampling
+from cac.training.grpo.advantages import turn_weights
+from cac.training.grpo.constrained_rollouts import constrain_generation
+from cac.training.grpo.environment import environment_factory, judge_rollouts
 from cac.training.rewards import Reward, reward_functions
 from cac.training.train_partition import grpo_clips
 from cac.training.trainer_arguments import TrainerInputs, trainer_arguments
 from cac.video.clip_store import ClipStore
 
 if TYPE_CHECKING:
-    from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+    from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
 DISPLAYED_METRICS = ("reward", "rewards/accuracy/mean", "rewards/temporal_iou/mean", "rewards/spatial_iou/mean")
 SAMPLED_ROLLOUTS = 4  # logged as text
@@ -125,7 +126,7 @@ def build_trainer(
     from datasets import Dataset
     from trl import GRPOConfig
 
-    from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+    from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
     settings = params.two_turn_grpo
     clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)

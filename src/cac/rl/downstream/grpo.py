@@ -107,7 +107,7 @@ def _update(
     """Take one step and return the divergence before it."""
     import torch
 
-    from cac.training.advantages import group_advantages
+    from cac.training.grpo.advantages import group_advantages
 
     prompts = [clip.prompt for clip in clips]
     advantages = group_advantages(torch.tensor(rewards), training.group, "batch")

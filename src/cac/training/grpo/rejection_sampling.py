@@ -25,7 +25,7 @@ from cac.schema.dialogue import look_content, scan_prompt, tool_reply, verbatim_
 from cac.schema.judgement import Judgement
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
-from cac.training.rollouts import ClipRollouts, rollout_clips, sample_all_rollouts
+from cac.training.grpo.rollouts import ClipRollouts, rollout_clips, sample_all_rollouts
 from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
 from cac.video.views import coarse_view, dense_view

@@ -24,7 +24,7 @@ from cac.schema.dialogue import (
     tool_reply,
 )
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
-from cac.training.constrained_rollouts import answer_grammar, constrain_generation
+from cac.training.grpo.constrained_rollouts import answer_grammar, constrain_generation
 
 COARSE, DENSE = [0.0, 0.5, 1.0, 10.3], [0.4, 0.6]
 CALL = '0.0 odd\n<tool_call>\n{"name": "concentrate", "arguments": {"windows": [[0.3, 0.7]]}}\n</tool_call>'

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from trl import GRPOTrainer
 
-from cac.training.advantages import group_advantages, token_advantages
+from cac.training.grpo.advantages import group_advantages, token_advantages
 
 
 class TwoTurnGRPOTrainer(GRPOTrainer):

@@ -18,11 +18,11 @@ from cac.schema.annotations import Clip, read_clips
 from cac.schema.dialogue import Scan
 from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
-from cac.training import rejection_sampling, rollouts
 from cac.training.collator import collate, training_template
-from cac.training.rejection_sampling import NAME, rollout_to_dialogue, train_on_best_rollouts
+from cac.training.grpo import rejection_sampling, rollouts
+from cac.training.grpo.rejection_sampling import NAME, rollout_to_dialogue, train_on_best_rollouts
+from cac.training.grpo.rollouts import ClipRollouts, sample_rollouts
 from cac.training.rewards import total_reward
-from cac.training.rollouts import ClipRollouts, sample_rollouts
 from cac.video.clip_store import ClipStore
 
 CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3

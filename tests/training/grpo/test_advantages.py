@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cac.training.advantages import group_advantages, token_advantages, turn_weights
+from cac.training.grpo.advantages import group_advantages, token_advantages, turn_weights
 
 rewards = st.lists(st.floats(-2, 5), min_size=8, max_size=8).map(torch.tensor)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cac.training.grpo_trainer import TwoTurnGRPOTrainer
+from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
 COMPLETIONS = {"completion_ids": torch.zeros(2, 4), "tool_mask": torch.tensor([[1, 0, 1, 1], [1, 0, 1, 1]])}
 

@@ -10,7 +10,7 @@ from cac.params import Params
 from cac.schema.annotations import read_clips
 from cac.schema.dialogue import CONCENTRATE_TOOL, tool_reply
 from cac.training.collator import collate, training_template
-from cac.training.environment import ConcentrateEnvironment, judge_rollouts
+from cac.training.grpo.environment import ConcentrateEnvironment, judge_rollouts
 from cac.training.samples import SampleSpec, build_dialogue
 from cac.video.clip_store import ClipStore
 

@@ -1,0 +1,1 @@
+"""What the GRPO stage is made of: rollouts, their environment, advantages, rejection sampling, and the trainer."""
