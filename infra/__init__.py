@@ -1,1 +1,1 @@
-"""Where the system runs: the local stack, containers, clusters, and what Prefect's server must know."""
+"""Deployment: the local stack, the container image, Kubernetes, and the configuration of the Prefect server."""

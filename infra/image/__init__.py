@@ -1,1 +1,1 @@
-"""Programs the image's build runs."""
+"""Scripts for building the container image."""

@@ -1,9 +1,8 @@
-"""`make digests`: names the images of infra/ by digest as well, as their registries have them now.
+"""`make digests`: pins the images of infra/ to the digests that Docker Hub reports now.
 
-A tag can be moved to another image, a digest cannot. Asks Docker Hub for the digest of each tag and writes
-`NAME:TAG@sha256:…` in its place (in a kustomization `digest:` beside `newTag:`). Run it where the registry can be
-reached, read the difference, commit it; run again, it asks anew. Left out: images of one's own, whose digest `docker
-push` tells.
+A tag can move to another image, a digest cannot. The script asks Docker Hub for the digest of each tag and writes
+`NAME:TAG@sha256:…` (in a kustomization `digest:` beside `newTag:`). Run it with access to the registry, review the
+diff and commit it. Each run asks the registry again. Out of scope: your own images; `docker push` prints their digest.
 """
 
 import json
@@ -16,11 +15,10 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 from cac.cli.console import print_error
-from cac.cli.main import EXIT_MISTAKE
-from cac.errors import CacError
+from cac.errors import EXIT_MISTAKE, CacError
 
 _INFRA = Path(__file__).parents[1]
-_SECONDS = 30
+_TIMEOUT_SECONDS = 30
 _DIGEST = r"(?:@sha256:[0-9a-f]{64})?"
 _INDEX = "application/vnd.oci.image.index.v1+json, application/vnd.docker.distribution.manifest.list.v2+json"
 _AUTH = "https://auth.docker.io/token?service=registry.docker.io&scope=repository:{name}:pull"
@@ -29,7 +27,7 @@ _MANIFEST = "https://registry-1.docker.io/v2/{name}/manifests/{tag}"
 
 @dataclass(frozen=True)
 class Image:
-    """An image others make: the file in infra/ that names it, its repository on Docker Hub, its tag."""
+    """A third-party image: the file in infra/ that uses it, its repository on Docker Hub, and its tag."""
 
     file: str
     name: str
@@ -37,7 +35,7 @@ class Image:
 
     @property
     def repository(self) -> str:
-        """The name in full: an official image's begins with library/."""
+        """The full name; Docker Hub stores official images under library/."""
         return self.name if "/" in self.name else f"library/{self.name}"
 
 
@@ -49,52 +47,52 @@ IMAGES = (
 )
 
 
-def pinned(text: str, image: Image, digest: str) -> str:
-    """Return a file's text with the digest at each place that names the image.
+def pin_digest(text: str, image: Image, digest: str) -> str:
+    """Return `text` with the digest added to each reference to the image.
 
     Raises:
-        CacError: none does.
+        CacError: the text has no reference to the image.
     """
     name, tag = re.escape(image.name), re.escape(image.tag)
-    place, new = rf"(?m)^([^#\n]*(?<![\w/]){name}:{tag})(?![\w.-]){_DIGEST}", rf"\g<1>@{digest}"
+    pattern, replacement = rf"(?m)^([^#\n]*(?<![\w/]){name}:{tag})(?![\w.-]){_DIGEST}", rf"\g<1>@{digest}"
     if image.file.endswith("kustomization.yaml"):
-        place = rf"(newName: {name}\n(\s+)newTag: {tag}\n)(?:\s+digest: \S+\n)?"
-        new = rf"\g<1>\g<2>digest: {digest}\n"
-    changed, count = re.subn(place, new, text)
+        pattern = rf"(newName: {name}\n(\s+)newTag: {tag}\n)(?:\s+digest: \S+\n)?"
+        replacement = rf"\g<1>\g<2>digest: {digest}\n"
+    changed, count = re.subn(pattern, replacement, text)
     if not count:
-        raise CacError(f"{image.file} does not name {image.name}:{image.tag}. Bring the list in {__file__} up to date.")
+        raise CacError(f"{image.file} does not name {image.name}:{image.tag}. Update IMAGES in {__file__}.")
     return changed
 
 
-def digest_of(image: Image, auth: str = _AUTH, manifest: str = _MANIFEST) -> str:
-    """Ask the registry for the digest of an image of all platforms.
+def fetch_digest(image: Image, auth: str = _AUTH, manifest: str = _MANIFEST) -> str:
+    """Ask the registry for the digest of the multi-platform image.
 
     Raises:
-        CacError: it cannot be reached, or knows no such image.
+        CacError: the registry cannot be reached or does not have the image.
     """
     try:
-        with urlopen(auth.format(name=image.repository), timeout=_SECONDS) as answer:
-            token = json.load(answer)["token"]
+        with urlopen(auth.format(name=image.repository), timeout=_TIMEOUT_SECONDS) as response:
+            token = json.load(response)["token"]
         address = manifest.format(name=image.repository, tag=image.tag)
         request = Request(address, headers={"Authorization": f"Bearer {token}", "Accept": _INDEX}, method="HEAD")
-        with urlopen(request, timeout=_SECONDS) as answer:
-            digest = answer.headers.get("Docker-Content-Digest", "")
+        with urlopen(request, timeout=_TIMEOUT_SECONDS) as response:
+            digest = response.headers.get("Docker-Content-Digest", "")
     except (URLError, HTTPException, OSError, KeyError, ValueError) as error:
         raise CacError(
-            f"no digest of {image.name}:{image.tag}: {error}. Run `make digests` where Docker Hub can be reached."
+            f"no digest of {image.name}:{image.tag}: {error}. Run `make digests` with access to Docker Hub."
         ) from error
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise CacError(f"the registry names no digest of {image.name}:{image.tag}, but {digest!r}. Try again later.")
+        raise CacError(f"the registry returned {digest!r} as the digest of {image.name}:{image.tag}. Try again later.")
     return digest
 
 
 def main() -> int:
-    """Pin all images, or none if one of them cannot be had, and return the exit code."""
+    """Pin all images, or none if one request fails, and return the exit code."""
     try:
-        digests = {image: digest_of(image) for image in IMAGES}
+        digests = {image: fetch_digest(image) for image in IMAGES}
         for image, digest in digests.items():
             path = _INFRA / image.file
-            path.write_text(pinned(path.read_text(encoding="utf-8"), image, digest), encoding="utf-8")
+            path.write_text(pin_digest(path.read_text(encoding="utf-8"), image, digest), encoding="utf-8")
             print(f"{image.file}: {image.name}:{image.tag}@{digest}")
     except CacError as error:
         print_error(str(error))

@@ -1,8 +1,8 @@
-"""What of requirements.lock an image installs, from standard input to standard output; the Dockerfile's helper.
+"""Selects the requirements of requirements.lock for an image, from standard input to standard output.
 
-`cuda`: everything. `cpu`: everything but PyTorch and what only its CUDA build needs. `torch`: PyTorch's packages
-alone, by version and without hashes, for another index's builds of them. Standard library only, for it runs
-before anything is installed.
+`cuda`: all. `cpu`: all except PyTorch and the packages that only its CUDA build needs. `torch`: only PyTorch's
+packages, by version and without hashes, to install them from another index. The Dockerfile runs this script before it
+installs anything, so it uses the standard library only.
 """
 
 import re
@@ -14,27 +14,27 @@ _ONLY_CUDA = re.compile(r"nvidia-|cuda-|triton$")
 _NAME = re.compile(r"([A-Za-z0-9._-]+)==(\S+)")
 
 
-def split(lines: Sequence[str], what: str) -> list[str]:
-    """Return the lines of a lock that are wanted.
+def split(lines: Sequence[str], part: str) -> list[str]:
+    """Return the lines of the lock file for one part of the image.
 
     Args:
-        lines: of the lock, with line ends.
-        what: `cuda`, `cpu` or `torch`.
+        lines: the lines of the lock file, with line ends.
+        part: `cuda`, `cpu` or `torch`.
 
     Raises:
-        ValueError: `what` is none of these, or a line is of no requirement.
+        ValueError: unknown `part`, or a line belongs to no requirement.
     """
-    if what == "cuda":
+    if part == "cuda":
         return list(lines)
-    if what == "cpu":
+    if part == "cpu":
         return [line for name, block in _blocks(lines) if not _is_cuda(name) for line in block]
-    if what == "torch":
+    if part == "torch":
         return [f"{name}=={_version(block)}\n" for name, block in _blocks(lines) if name in TORCH]
-    raise ValueError(f"{what}: cpu, cuda or torch is meant")
+    raise ValueError(f"{part}: expected cpu, cuda or torch")
 
 
 def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Give each requirement's name and its lines: its own and those with its hashes."""
+    """Yield the name of each requirement and its lines: the requirement and its hashes."""
     block: list[str] = []
     for line in lines:
         if block and not line.startswith((" ", "\t")):
@@ -48,7 +48,7 @@ def _blocks(lines: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
 def _match(block: list[str]) -> re.Match[str]:
     match = _NAME.match(block[0])
     if match is None:
-        raise ValueError(f"no requirement: {block[0]!r}")
+        raise ValueError(f"not a requirement: {block[0]!r}")
     return match
 
 

@@ -1,4 +1,4 @@
-"""The real services as processes of this machine: PostgreSQL, an S3 server, MLflow, Prefect and a worker; no Docker.
+"""The local stack: PostgreSQL, an S3 server, MLflow, Prefect and a worker as local processes, without Docker.
 
-Everything listens on 127.0.0.1 alone. Left out: TLS, replication, backups; a stack is for one machine and its users.
+All services listen on 127.0.0.1 only; a stack serves the users of one machine. Out of scope: TLS, replication, backups.
 """

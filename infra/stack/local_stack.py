@@ -1,4 +1,4 @@
-"""Where a stack is: its settings, its folders, its addresses, and the environment of programs that use it."""
+"""`Stack`: the settings, folders and addresses of a stack, and the environment for its clients."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ PREFECT_USER = "cac"
 WORK_POOL = "cac"
 MLFLOW_BUCKET = "mlflow"
 DVC_BUCKET = "dvc"
-_REGION = "us-east-1"  # clients insist on one; the server does not care
+_REGION = "us-east-1"  # clients require a region; the server ignores it
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -34,40 +34,40 @@ class Stack:
 
     @property
     def state(self) -> Path:
-        """The folder that outlives a stop: databases, buckets, Prefect's own files, the lock."""
+        """The folder of the data that persist after a stop: databases, buckets, Prefect's files, the lock."""
         return self.settings.state or self.root / ".stack"
 
     @property
     def logs(self) -> Path:
-        """The folder with a log a service."""
+        """The folder with one log per service."""
         return self.root / ".scratch" / "stack"
 
     @property
     def lock_file(self) -> Path:
-        """The file that the running supervisor holds locked; its number stands in it."""
+        """The file that the running supervisor locks; it contains the supervisor's process id."""
         return self.state / "lock"
 
     @property
     def s3_url(self) -> str:
-        """The S3 server's address."""
+        """The address of the S3 server."""
         return f"http://{HOST}:{self.settings.s3_port}"
 
     @property
     def mlflow_url(self) -> str:
-        """The MLflow server's address."""
+        """The address of the MLflow server."""
         return f"http://{HOST}:{self.settings.mlflow_port}"
 
     @property
     def prefect_url(self) -> str:
-        """The Prefect server's address, without `/api`."""
+        """The address of the Prefect server, without `/api`."""
         return f"http://{HOST}:{self.settings.prefect_port}"
 
     def database(self, user: str, password: str, driver: str) -> str:
-        """Return the address of the user's own database, of the same name."""
+        """Return the SQLAlchemy address of the database that has the name of `user`."""
         return f"postgresql+{driver}://{user}:{password}@{HOST}:{self.settings.postgres_port}/{user}"
 
     def s3_environment(self) -> dict[str, str]:
-        """Return what boto3, DVC and MLflow need to reach the S3 server."""
+        """Return the environment variables that boto3, DVC and MLflow need to use the S3 server."""
         return {
             "AWS_ENDPOINT_URL_S3": self.s3_url,
             "MLFLOW_S3_ENDPOINT_URL": self.s3_url,
@@ -77,7 +77,7 @@ class Stack:
         }
 
     def client_environment(self) -> dict[str, str]:
-        """Return what a program needs to use the stack; it holds passwords."""
+        """Return the environment variables that a client of the stack needs, passwords included."""
         return {
             **self.s3_environment(),
             "MLFLOW_TRACKING_URI": self.mlflow_url,
@@ -86,22 +86,22 @@ class Stack:
         }
 
     def service_environment(self) -> dict[str, str]:
-        """Return the environment every service starts from: this process's, its own programs first, no telemetry."""
+        """Return the base environment of every service: our programs first in PATH, no telemetry."""
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)))
         return {**os.environ, **QUIET, "PATH": path, "PREFECT_HOME": str(self.state / "prefect")}
 
 
 def open_stack(root: Path) -> Stack:
-    """Return the stack of the project in `root`, its settings made if there are none.
+    """Return the stack of the project in `root`, and create its settings if there are none.
 
     Raises:
-        CacError: the settings are wrong, or gone while the databases that know their passwords are still there.
+        CacError: the settings are invalid, or they are missing while databases with their passwords exist.
     """
     path = root / "infra" / ".env"
     if not path.exists():
         if (root / ".stack" / "postgres").exists():
             raise CacError(
-                f"{path} is gone, and with it the passwords of the data in .stack: restore it or delete .stack."
+                f"{path} is missing, and with it the passwords of the data in .stack: restore it or delete .stack."
             )
         write_settings(make_settings(), path)
     return Stack(root.resolve(), load_settings(path))

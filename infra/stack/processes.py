@@ -1,8 +1,8 @@
-"""Finding and ending every process of a stack, whoever its parent is by now.
+"""Finds and ends all processes of a stack, also those that have lost their parent.
 
-Each process a stack starts has a mark in its environment, and children inherit it: a server's workers, a flow run, a
-training stage. So what a killed supervisor left behind can be found and ended, and nothing else. PostgreSQL's own
-children hide their environment; they end by themselves when their parent does.
+A stack sets an environment variable, the mark, in each process it starts. Children inherit it: the workers of a server,
+a flow run, a training stage. With it we can end exactly the processes of a killed supervisor. PostgreSQL's children
+hide their environment, but they end with their parent.
 """
 
 import signal
@@ -16,31 +16,31 @@ _KILL_SECONDS = 10
 _POLL_SECONDS = 0.1
 
 
-def marked(belongs: Callable[[str], bool]) -> list[psutil.Process]:
+def find_processes(belongs: Callable[[str], bool]) -> list[psutil.Process]:
     """Return the processes whose mark `belongs` accepts."""
     return [process for process in psutil.process_iter() if belongs(_mark(process))]
 
 
-def end(belongs: Callable[[str], bool], grace: float) -> int:
-    """End the processes whose mark `belongs` accepts, after `grace` seconds by force; return how many there were."""
-    asked: set[psutil.Process] = set()
+def end_processes(belongs: Callable[[str], bool], grace: float) -> int:
+    """End the processes whose mark `belongs` accepts, kill them after `grace` seconds, and return their number."""
+    signalled: set[psutil.Process] = set()
     started = time.monotonic()
-    while processes := marked(belongs):
+    while processes := find_processes(belongs):
         waited = time.monotonic() - started
-        if waited > grace + _KILL_SECONDS:  # not even a kill ends it: it hangs in the kernel
+        if waited > grace + _KILL_SECONDS:  # SIGKILL had no effect: the process hangs in the kernel
             break
         for process in processes:
             if waited > grace:
                 _signal(process, signal.SIGKILL)
-            elif process not in asked:  # or a process that one of them has just started
-                _signal(process, _polite(process))
-        asked.update(processes)
+            elif process not in signalled:  # also a process that one of them has just started
+                _signal(process, _stop_signal(process))
+        signalled.update(processes)
         time.sleep(_POLL_SECONDS)
-    return len(asked)
+    return len(signalled)
 
 
 def is_alive(number: int) -> bool:
-    """Whether the process `number` is at work; one that has ended but was not yet waited for is not."""
+    """Return whether the process `number` runs; a zombie does not."""
     try:
         return psutil.Process(number).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -52,12 +52,12 @@ def _mark(process: psutil.Process) -> str:
         if process.status() == psutil.STATUS_ZOMBIE:
             return ""
         return process.environ().get(MARK, "")
-    except (psutil.Error, OSError):  # it ended meanwhile, or is another user's
+    except (psutil.Error, OSError):  # it has ended, or belongs to another user
         return ""
 
 
-def _polite(process: psutil.Process) -> signal.Signals:
-    """PostgreSQL takes SIGTERM for "when the last client is gone", SIGINT for "now, cleanly"."""
+def _stop_signal(process: psutil.Process) -> signal.Signals:
+    """Return the signal for a clean stop; on SIGTERM PostgreSQL waits for its last client, on SIGINT it does not."""
     try:
         return signal.SIGINT if process.name() == "postgres" else signal.SIGTERM
     except psutil.Error:

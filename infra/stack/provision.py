@@ -1,7 +1,7 @@
-"""What the servers need before they start: a role and a database each for MLflow and Prefect, and the buckets.
+"""Creates what the servers need before they start: a role and a database each for MLflow and Prefect, and the buckets.
 
-Everything is made once and may be made again. `python -m infra.stack.provision` does it for `compose.yaml`, by the
-environment; the local stack calls the functions.
+All operations are idempotent. `compose.yaml` runs `python -m infra.stack.provision`, configured by environment
+variables; the local stack calls the functions.
 """
 
 import os
@@ -14,12 +14,12 @@ from infra.stack.local_stack import DVC_BUCKET, MLFLOW_BUCKET
 _CONNECT_SECONDS = 5
 
 
-def make_databases(server: str, passwords: Mapping[str, str]) -> None:
-    """Make a role and a database of the same name for each of `passwords`, and set the role's password.
+def create_databases(server: str, passwords: Mapping[str, str]) -> None:
+    """Create a role and a database of the same name for each of `passwords`, and set the password of the role.
 
     Args:
-        server: libpq address of the server, with the superuser and its password.
-        passwords: password by role.
+        server: the libpq address of the server, with the superuser and its password.
+        passwords: the password of each role.
     """
     import psycopg
     from psycopg import sql
@@ -29,29 +29,29 @@ def make_databases(server: str, passwords: Mapping[str, str]) -> None:
         databases = {name for (name,) in connection.execute("SELECT datname FROM pg_database")}
         for name, password in passwords.items():
             verb = sql.SQL("ALTER" if name in roles else "CREATE")
-            role, secret = sql.Identifier(name), _scrambled(connection, name, password)
+            role, secret = sql.Identifier(name), _encrypt_password(connection, name, password)
             connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, sql.Literal(secret)))
             if name not in databases:
                 connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(role, role))
             connection.execute(sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(role))
 
 
-def _scrambled(connection: Any, role: str, password: str) -> str:
-    """Return what PostgreSQL keeps of a password, which its log, that may hold statements, must not get."""
-    made: bytes = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
-    return made.decode()
+def _encrypt_password(connection: Any, role: str, password: str) -> str:
+    """Return the SCRAM verifier of a password. PostgreSQL may log statements, so the password must not be in one."""
+    verifier: bytes = connection.pgconn.encrypt_password(password.encode(), role.encode(), b"scram-sha-256")
+    return verifier.decode()
 
 
-def make_buckets(client: Any, names: Sequence[str]) -> None:
-    """Make the buckets that are not there; `client` is boto3's."""
-    there = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
+def create_buckets(client: Any, names: Sequence[str]) -> None:
+    """Create the missing buckets; `client` is a boto3 client."""
+    existing = {bucket["Name"] for bucket in client.list_buckets()["Buckets"]}
     for name in names:
-        if name not in there:
+        if name not in existing:
             client.create_bucket(Bucket=name)
 
 
 def s3_client(environment: Mapping[str, str]) -> Any:
-    """Return boto3's client that neither waits nor tries again; `environment` says where the server is and who asks."""
+    """Return a boto3 client without retries for the server and the credentials in `environment`."""
     import boto3
     from botocore.config import Config
 
@@ -66,15 +66,15 @@ def s3_client(environment: Mapping[str, str]) -> Any:
 
 
 def main() -> None:
-    """Provision the servers that the environment names."""
+    """Provision the servers in the environment variables."""
     try:
         passwords = {"mlflow": os.environ["MLFLOW_DB_PASSWORD"], "prefect": os.environ["PREFECT_DB_PASSWORD"]}
         server = os.environ["POSTGRES_SERVER"]
         client = s3_client(os.environ)
     except KeyError as error:
         raise CacError(f"the environment variable {error.args[0]} is not set. compose.yaml sets it.") from error
-    make_databases(server, passwords)
-    make_buckets(client, (MLFLOW_BUCKET, DVC_BUCKET))
+    create_databases(server, passwords)
+    create_buckets(client, (MLFLOW_BUCKET, DVC_BUCKET))
 
 
 if __name__ == "__main__":

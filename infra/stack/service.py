@@ -1,4 +1,4 @@
-"""What the supervisor must know of a service; how one works is its own module's matter."""
+"""`Service`: what the supervisor needs to start, check and stop a server or worker."""
 
 import signal
 from collections.abc import Callable, Mapping
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Do nothing."""
 
 
@@ -15,14 +15,16 @@ class Service:
     """One server or worker.
 
     Attributes:
-        name: its log's name, too.
-        address: what a person is shown.
-        port: the port it opens, if any; it must be free before.
-        is_ready: whether it serves; gets the time it was started at, in seconds since 1970.
-        prepare: what must be done before it starts.
-        set_up: what must be done when it is ready, before the services that follow start.
-        stop_signal: asks it to end.
-        start: more arguments for `subprocess.Popen`.
+        name: its name; its log is `NAME.log`.
+        address: the address to show to users.
+        port: the port it opens, which must be free at the start; None if it opens none.
+        command: the program and its arguments.
+        environment: its whole environment.
+        is_ready: whether it serves requests; gets the time of its start in seconds since 1970.
+        prepare: runs before it starts.
+        set_up: runs when it is ready, before dependent services start.
+        stop_signal: the signal for a clean stop.
+        popen_options: further arguments for `subprocess.Popen`.
     """
 
     name: str
@@ -31,7 +33,7 @@ class Service:
     command: tuple[str, ...]
     environment: Mapping[str, str]
     is_ready: Callable[[float], bool]
-    prepare: Callable[[], None] = _nothing
-    set_up: Callable[[], None] = _nothing
+    prepare: Callable[[], None] = _do_nothing
+    set_up: Callable[[], None] = _do_nothing
     stop_signal: signal.Signals = signal.SIGTERM
-    start: Mapping[str, Any] = field(default_factory=dict)
+    popen_options: Mapping[str, Any] = field(default_factory=dict)

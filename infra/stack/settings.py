@@ -1,7 +1,7 @@
-"""The stack's one file of settings, `infra/.env`: ports and generated passwords, made at the first start.
+"""The settings of the stack in `infra/.env`: ports and generated passwords, created at the first start.
 
-The file is for its owner's eyes alone (mode 600) and git-ignored; `infra/compose.yaml` reads the same names. There are
-no default passwords, and one that a person could guess is refused.
+Only the owner can read the file (mode 600), and git ignores it. `infra/compose.yaml` reads the same variables. There
+are no default passwords, and short passwords are an error.
 """
 
 import os
@@ -17,16 +17,16 @@ from cac.errors import CacError
 PREFIX = "STACK_"
 _SECRET_BYTES = 24
 _HEADER = """\
-# Ports and passwords of the local stack and of compose.yaml, made by `make stack`.
-# Keep it: the databases know these passwords.
+# Ports and passwords of the local stack and of compose.yaml, created by `make stack`.
+# Do not delete it: the databases use these passwords.
 """
 
 Port = Annotated[int, Field(ge=1024, le=65535)]
-Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{20,}$", repr=False)]  # goes into addresses as it is
+Secret = Annotated[str, Field(pattern=r"^[A-Za-z0-9]{20,}$", repr=False)]  # used in URLs without escaping
 
 
 class Settings(BaseModel):
-    """What `infra/.env` says; the names there are in capitals and begin with `STACK_`."""
+    """The settings in `infra/.env`, where the names are in capitals and start with `STACK_`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -40,43 +40,43 @@ class Settings(BaseModel):
     s3_access_key: Secret
     s3_secret_key: Secret
     prefect_password: Secret
-    postgres_user: str | None = None  # whose processes PostgreSQL's are, where root starts the stack
-    postgres_bin: Path | None = None  # a folder with other PostgreSQL programs than the package's
-    state: Path | None = None  # where the data lie, if not in .stack
+    postgres_user: str | None = None  # the account that runs PostgreSQL if root starts the stack
+    postgres_bin: Path | None = None  # the folder of other PostgreSQL programs than the package's
+    state: Path | None = None  # the data folder; None: .stack
 
 
 def make_settings() -> Settings:
     """Return settings with new passwords."""
     names = [name for name, field in Settings.model_fields.items() if field.is_required()]
-    made: dict[str, str | None] = {name: secrets.token_hex(_SECRET_BYTES) for name in names}
-    made["postgres_user"] = _unprivileged() if os.geteuid() == 0 else None
-    return Settings.model_validate(made)
+    values: dict[str, str | None] = {name: secrets.token_hex(_SECRET_BYTES) for name in names}
+    values["postgres_user"] = _unprivileged_account() if os.geteuid() == 0 else None
+    return Settings.model_validate(values)
 
 
 def load_settings(path: Path) -> Settings:
     """Read the settings at `path`.
 
     Raises:
-        CacError: others may read the file, or it holds what is not a setting.
+        CacError: other users can read the file, or a setting is unknown or invalid.
     """
     from dotenv import dotenv_values
 
     if path.stat().st_mode & 0o077:
-        raise CacError(f"others may read the passwords in {path}. Run: chmod 600 {path}")
+        raise CacError(f"other users can read the passwords in {path}. Run: chmod 600 {path}")
     values = dotenv_values(path, interpolate=False)
-    foreign = [name for name in values if not name.startswith(PREFIX)]
-    if foreign:
-        raise CacError(f"{path}: {foreign[0]} is no setting of the stack; its settings begin with {PREFIX}.")
+    unknown = [name for name in values if not name.startswith(PREFIX)]
+    if unknown:
+        raise CacError(f"{path}: {unknown[0]} is not a setting of the stack; its settings start with {PREFIX}.")
     try:
         return Settings.model_validate({name.removeprefix(PREFIX).lower(): value for name, value in values.items()})
     except ValidationError as error:
         wrong = error.errors(include_input=False)[0]
         name = PREFIX + ".".join(str(part) for part in wrong["loc"]).upper()
-        raise CacError(f"{path}: {name}: {wrong['msg']}. Mend it, or delete the file and the stack's data.") from error
+        raise CacError(f"{path}: {name}: {wrong['msg']}. Correct it, or delete the file and the data.") from error
 
 
 def write_settings(settings: Settings, path: Path) -> None:
-    """Write a new file at `path` that only its owner can read."""
+    """Write a new file at `path` that only the owner can read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     values = settings.model_dump(mode="json", exclude_none=True)
     lines = [f"{PREFIX}{name.upper()}={value}\n" for name, value in values.items()]
@@ -85,7 +85,7 @@ def write_settings(settings: Settings, path: Path) -> None:
         file.writelines((_HEADER, *lines))
 
 
-def _unprivileged() -> str:
-    """Name an ordinary account: PostgreSQL refuses to run as root."""
+def _unprivileged_account() -> str:
+    """Return the name of an unprivileged account, because PostgreSQL refuses to run as root."""
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"

@@ -1,8 +1,8 @@
-"""Starting the services in order, starting again what ends by itself, and stopping them all.
+"""The supervisor: starts the services in order, restarts those that end, and stops them all.
 
-Each service has a process group of its own, so a Ctrl-C in the terminal reaches only the supervisor, which then asks
-the services one after the other, the worker first, while the servers it reports to still answer. A guard
-(`infra.stack.guard`) ends what is left if the supervisor itself is killed.
+Each service has a separate process group, so Ctrl-C in the terminal reaches only the supervisor. It then stops the
+services one by one. The worker is first, while the servers it reports to still respond. A guard (`infra.stack.guard`)
+ends the remaining processes if the supervisor itself is killed.
 """
 
 import os
@@ -18,11 +18,11 @@ from pathlib import Path
 
 from cac.errors import CacError
 from infra.stack.local_stack import HOST, Stack
-from infra.stack.processes import MARK, end
+from infra.stack.processes import MARK, end_processes
 from infra.stack.service import Service
-from infra.stack.services import waves
+from infra.stack.services import start_groups
 
-_READY_SECONDS = 900  # the first start makes the tables; many minutes where the cores are busy
+_READY_SECONDS = 900  # the first start creates the tables, which takes many minutes on busy cores
 _STOP_SECONDS = 20
 _POLL_SECONDS = 0.2
 _RESTARTS = 5
@@ -37,7 +37,7 @@ class Stopped(Exception):
 
 @dataclass
 class _Running:
-    """A service at work: its process, when it was started, and when it had to be started again."""
+    """A running service: its process, the time of its start, and the times of its restarts."""
 
     service: Service
     process: subprocess.Popen[bytes]
@@ -60,41 +60,41 @@ class Supervisor:
         """Start all services and wait until each is ready.
 
         Raises:
-            CacError: a service cannot start; those that run go on, until `stop`.
-            Stopped: a signal came meanwhile.
+            CacError: a service cannot start; the others run until `stop`.
+            Stopped: a signal arrived.
         """
         for number in _SIGNALS:
             signal.signal(number, self._on_signal)
-        planned = waves(self._stack)
-        if left := end(lambda mark: mark.startswith(f"{self._stack.state}#"), _STOP_SECONDS):
+        planned = start_groups(self._stack)
+        if left := end_processes(lambda mark: mark.startswith(f"{self._stack.state}#"), _STOP_SECONDS):
             self._report(f"ended {left} processes of a stack that was killed")
-        check_ports([service for wave in planned for service in wave])
+        check_ports([service for group in planned for service in group])
         self._stack.logs.mkdir(parents=True, exist_ok=True)
         self._guard = _start_guard(self._mark)
-        for wave in planned:
-            started = [self._launch(service) for service in wave]
+        for group in planned:
+            started = [self._launch(service) for service in group]
             for each in started:
                 self._wait_until_ready(each)
 
     def watch(self) -> None:
-        """Start again what ends, until a signal comes.
+        """Restart services that end, until a signal arrives.
 
         Raises:
-            CacError: a service ends again and again.
-            Stopped: a signal came.
+            CacError: a service keeps ending.
+            Stopped: a signal arrived.
         """
         while True:
-            self._check()
+            self._restart_ended()
             time.sleep(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """End every service and everything they started, the last one first."""
+        """End all services, the last one first, and then every process they started."""
         for number in _SIGNALS:
             signal.signal(number, signal.SIG_IGN)
         for each in reversed(self._running):
-            if not _ask_to_end(each):
+            if not _stop_service(each):
                 self._report(f"{each.service.name} did not end within {_STOP_SECONDS} s and was killed")
-        end(lambda mark: mark == self._mark, _STOP_SECONDS)
+        end_processes(lambda mark: mark == self._mark, _STOP_SECONDS)
         if self._guard is not None and self._guard.stdin is not None:
             self._guard.stdin.close()
             self._guard.wait()
@@ -118,21 +118,21 @@ class Supervisor:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                **service.start,
+                **service.popen_options,
             )
 
     def _wait_until_ready(self, running: _Running) -> None:
         service, deadline = running.service, time.monotonic() + _READY_SECONDS
         while not service.is_ready(running.since):
-            self._check()
+            self._restart_ended()
             if time.monotonic() > deadline:
                 log = log_file(self._stack, service)
-                raise CacError(f"{service.name} does not answer after {_READY_SECONDS} s. What it said is in {log}.")
+                raise CacError(f"{service.name} is not ready after {_READY_SECONDS} s. See {log}.")
             time.sleep(_POLL_SECONDS)
         service.set_up()
         self._report(f"{service.name} is ready")
 
-    def _check(self) -> None:
+    def _restart_ended(self) -> None:
         if self._stopping:
             raise Stopped
         for each in self._running:
@@ -143,24 +143,24 @@ class Supervisor:
         name, now = running.service.name, time.monotonic()
         if len(running.restarts) == _RESTARTS and now - running.restarts[0] < _RESTART_WINDOW:
             log = log_file(self._stack, running.service)
-            raise CacError(f"{name} ends again and again, so the stack is stopped. What it said is in {log}.")
-        self._report(f"{name} ended with {running.process.returncode}; starting it again")
-        _end_group(running.process, signal.SIGKILL)  # what a killed server's own children are
+            raise CacError(f"{name} keeps ending, so the stack stops. See {log}.")
+        self._report(f"{name} ended with exit code {running.process.returncode}; restarting it")
+        _signal_group(running.process, signal.SIGKILL)  # children of a killed server
         time.sleep(_RESTART_PAUSE)
         running.restarts.append(now)
         running.process, running.since = self._spawn(running.service), time.time()
 
 
 def log_file(stack: Stack, service: Service) -> Path:
-    """Return where the service's output goes."""
+    """Return the log file of the service."""
     return stack.logs / f"{service.name}.log"
 
 
 def check_ports(services: list[Service]) -> None:
-    """Check that nobody listens where the services will.
+    """Check that the ports of the services are free.
 
     Raises:
-        CacError: a port is taken.
+        CacError: a port is in use.
     """
     for service in services:
         if service.port is None:
@@ -172,8 +172,8 @@ def check_ports(services: list[Service]) -> None:
             except OSError as error:
                 setting = f"STACK_{service.name.upper()}_PORT"
                 raise CacError(
-                    f"port {service.port} of {HOST}, for {service.name}, is taken by another program. "
-                    f"Stop that one, or set {setting} in infra/.env to a free port."
+                    f"port {service.port} of {HOST}, for {service.name}, is in use by another program. "
+                    f"Stop that program, or set {setting} in infra/.env to a free port."
                 ) from error
 
 
@@ -189,18 +189,19 @@ def _start_guard(mark: str) -> subprocess.Popen[bytes]:
     )
 
 
-def _ask_to_end(running: _Running) -> bool:
-    _end_group(running.process, running.service.stop_signal)
+def _stop_service(running: _Running) -> bool:
+    """Stop the service and return False if it had to be killed."""
+    _signal_group(running.process, running.service.stop_signal)
     try:
         running.process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
-        _end_group(running.process, signal.SIGKILL)
+        _signal_group(running.process, signal.SIGKILL)
         running.process.wait()
         return False
     return True
 
 
-def _end_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+def _signal_group(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Asking a server of this machine over HTTP, for the checks; no proxy, no retries, and a refusal is an answer."""
+"""HTTP requests to the local services for readiness checks, without proxy or retries."""
 
 import base64
 import json
@@ -7,19 +7,19 @@ from typing import Any
 
 from infra.stack.local_stack import HOST, PREFECT_USER
 
-_SECONDS = 10
+_TIMEOUT_SECONDS = 10
 
 
-def ask(port: int, path: str, body: Any = None, password: str | None = None) -> Any:
-    """Return the JSON that the server at `port` answers with, or None if it answers anything else or not at all.
+def request_json(port: int, path: str, body: Any = None, password: str | None = None) -> Any:
+    """Return the JSON response of the server at `port`, or None without a response of status 200 with JSON.
 
     Args:
-        port: of 127.0.0.1.
+        port: the port on 127.0.0.1.
         path: with the leading slash.
-        body: what to POST; None: GET.
-        password: of Prefect's user.
+        body: the JSON value to POST; None sends a GET.
+        password: the password of the Prefect user, if needed.
     """
-    connection = HTTPConnection(HOST, port, timeout=_SECONDS)
+    connection = HTTPConnection(HOST, port, timeout=_TIMEOUT_SECONDS)
     headers = {"Content-Type": "application/json"}
     if password:
         token = base64.b64encode(f"{PREFECT_USER}:{password}".encode()).decode()

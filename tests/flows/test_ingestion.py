@@ -165,8 +165,8 @@ def ask(url: str, question: dict[str, object]) -> Any:
     return json.loads(urllib.request.urlopen(request, timeout=60).read())
 
 
-def told_events(server: str) -> list[dict[str, Any]]:
-    """The events of new versions; the server writes them down a moment after it took them."""
+def version_added_events(server: str) -> list[dict[str, Any]]:
+    """Return the events of new versions; the server stores an event with a short delay."""
     for _ in range(600):
         found = ask(f"{server}/events/filter", {"filter": {"event": {"name": ["cac.dataset.version-added"]}}})["events"]
         if found:
@@ -191,7 +191,7 @@ def test_the_flow_announces_a_new_version_once_and_shows_the_quarantined_clips(t
     done = team.run("-m", "flows", "ingest", URL, "--val-ratio", "0.2", "--test-ratio", "0.2")
     assert done.returncode == 0, done.stdout + done.stderr
     revision = team.git("rev-parse", "ingested")
-    [event] = told_events(prefect_server)
+    [event] = version_added_events(prefect_server)
     assert event["resource"]["prefect.resource.id"] == "cac.dataset"
     assert event["payload"] == {
         "branch": "ingested",
@@ -212,4 +212,4 @@ def test_the_flow_announces_a_new_version_once_and_shows_the_quarantined_clips(t
     assert again.returncode == 0
     assert again.stdout.splitlines()[-1].startswith("nothing new in s3://team/landing/")
     assert team.git("rev-parse", "ingested") == revision
-    assert len(told_events(prefect_server)) == 1
+    assert len(version_added_events(prefect_server)) == 1

@@ -14,7 +14,7 @@ from helpers.retrain_project import ROOT, TEST_CLIPS, Checkout
 from helpers.running_stack import RunningStack, command_line, wait_for
 
 from infra.automations import LIMITS, zombie_automation
-from infra.stack.web import ask
+from infra.stack.web import request_json
 
 HEARTBEAT, PATIENCE = 30, 40  # seconds; as deployed 180 and 540
 TIMES = ROOT / ".scratch" / "fault-times.txt"
@@ -139,7 +139,7 @@ class FaultyStack:
     def registered(self, complete: bool = False) -> dict[str, dict[str, str]]:
         """The versions of the model, all or the complete ones, as MLflow's server has them: {version: tags}."""
         path = "/api/2.0/mlflow/model-versions/search?filter=name%3D'cac-reward-model'&max_results=100"
-        found = ask(self.running.stack.settings.mlflow_port, path) or {}
+        found = request_json(self.running.stack.settings.mlflow_port, path) or {}
         tags = {
             each["version"]: {tag["key"]: tag["value"] for tag in each.get("tags", ())}
             for each in found.get("model_versions", ())
@@ -148,17 +148,17 @@ class FaultyStack:
 
     def aliases(self) -> dict[str, str]:
         path = "/api/2.0/mlflow/registered-models/get?name=cac-reward-model"
-        found = ask(self.running.stack.settings.mlflow_port, path) or {"registered_model": {}}
+        found = request_json(self.running.stack.settings.mlflow_port, path) or {"registered_model": {}}
         return {each["alias"]: each["version"] for each in found["registered_model"].get("aliases", ())}
 
     def stage_runs(self) -> list[tuple[str, str]]:
         """The stage and the status of each MLflow run."""
         port = self.running.stack.settings.mlflow_port
-        found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=cac")
+        found = request_json(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=cac")
         if not found:
             return []
         body = {"experiment_ids": [found["experiment"]["experiment_id"]], "max_results": 500}
-        runs = (ask(port, "/api/2.0/mlflow/runs/search", body) or {}).get("runs", ())
+        runs = (request_json(port, "/api/2.0/mlflow/runs/search", body) or {}).get("runs", ())
         return [(next(t["value"] for t in r["data"]["tags"] if t["key"] == "stage"), r["info"]["status"]) for r in runs]
 
     def check_nothing_is_half(self) -> None:

@@ -14,11 +14,11 @@ from flows.support.prefect_server import local_server
 from infra.automations import GPU_TEMPLATE, LIMITS, POOLS, ZOMBIES, apply, zombie_automation
 
 MADE = [
-    "made the work pool cac",
-    "made the work pool cac-gpu",
-    "made the concurrency limit training",
-    "made the concurrency limit promotion",
-    "made the automation crash-zombie-runs",
+    "created the work pool cac",
+    "created the work pool cac-gpu",
+    "created the concurrency limit training",
+    "created the concurrency limit promotion",
+    "created the automation crash-zombie-runs",
 ]
 
 
@@ -63,9 +63,9 @@ def test_what_differs_is_changed_and_an_operators_choice_is_kept(client) -> None
     client.pause_automation(automation.id)
     changed = apply(client, zombie_after=timedelta(minutes=20))
     assert changed == [
-        "changed the work pool cac",
-        "changed the concurrency limit training",
-        "changed the automation crash-zombie-runs",
+        "updated the work pool cac",
+        "updated the concurrency limit training",
+        "updated the automation crash-zombie-runs",
     ]
     assert client.read_work_pool("cac").is_paused
     [after] = client.read_automations_by_name(ZOMBIES)
@@ -111,7 +111,7 @@ def test_messages_go_to_the_block_that_is_named(client, server: str) -> None:
     block = CustomWebhookNotificationBlock(name="ops", url="http://127.0.0.1:9/hook", json_data={"text": "{{body}}"})
     with temporary_settings({PREFECT_API_URL: server}):
         block.save("ops")
-    made = ["made the automation notify-of-failures", "made the automation notify-of-retrainings"]
+    made = ["created the automation notify-of-failures", "created the automation notify-of-retrainings"]
     assert apply(client, notify="custom-webhook/ops") == made
     assert apply(client, notify="custom-webhook/ops") == []
 

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from cac.errors import CacError
-from infra.image.digests import IMAGES, digest_of, pinned
+from infra.image.digests import IMAGES, fetch_digest, pin_digest
 
 INFRA = Path(__file__).parents[2] / "infra"
 DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
@@ -46,24 +46,24 @@ def address() -> Iterator[str]:
 def test_the_registry_is_asked_with_its_own_token(address: str) -> None:
     python, postgres = IMAGES[:2]
     where = (f"{address}/token/{{name}}", f"{address}/{{name}}/{{tag}}")
-    assert digest_of(python, *where) == DIGEST
+    assert fetch_digest(python, *where) == DIGEST
     with pytest.raises(CacError, match=r"postgres:18.6: HTTP Error 404.*make digests"):
-        digest_of(postgres, *where)
+        fetch_digest(postgres, *where)
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
 def test_each_image_is_pinned_once_and_pinned_anew(image) -> None:
     before = (INFRA / image.file).read_text()
-    first = pinned(before, image, DIGEST)
+    first = pin_digest(before, image, DIGEST)
     assert first.count(DIGEST) == 1
-    assert pinned(first, image, OTHER) == first.replace(DIGEST, OTHER)
+    assert pin_digest(first, image, OTHER) == first.replace(DIGEST, OTHER)
     if image.file.endswith(".yaml"):
         yaml.safe_load(first)
 
 
 def test_an_image_that_is_not_there_is_a_clear_error() -> None:
     with pytest.raises(CacError, match=r"does not name python:3\.11"):
-        pinned("FROM scratch\n", IMAGES[0], DIGEST)
+        pin_digest("FROM scratch\n", IMAGES[0], DIGEST)
 
 
 def test_every_image_of_others_is_in_the_list_and_none_is_latest() -> None:

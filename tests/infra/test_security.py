@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from infra.stack.local_stack import Stack, open_stack
-from infra.stack.services import waves
+from infra.stack.services import start_groups
 
 ROOT = Path(__file__).parents[2]
 OUTSIDE = ("infra/compose.yaml", "infra/kubernetes/")  # in a container 0.0.0.0 is the container's own network
@@ -68,7 +68,7 @@ def test_nothing_is_open_to_other_machines() -> None:
 
 
 def test_servers_are_told_loopback_and_their_own_names(stack: Stack) -> None:
-    services = {service.name: service for wave in waves(stack) for service in wave}
+    services = {service.name: service for group in start_groups(stack) for service in group}
     for name in ("mlflow", "prefect"):
         command = services[name].command
         assert command[command.index("--host") + 1] == "127.0.0.1"
@@ -82,6 +82,6 @@ def test_servers_are_told_loopback_and_their_own_names(stack: Stack) -> None:
 
 def test_no_service_gets_a_secret_on_its_command_line(stack: Stack) -> None:
     secrets = [value for name, value in stack.settings.model_dump().items() if name.endswith(("password", "key"))]
-    for wave in waves(stack):
-        for service in wave:
+    for group in start_groups(stack):
+        for service in group:
             assert not [secret for secret in secrets if secret in " ".join(service.command)]

@@ -12,7 +12,7 @@ import pytest
 from cac.errors import CacError
 from infra.stack import supervisor as module
 from infra.stack.local_stack import Stack, open_stack
-from infra.stack.processes import MARK, end, marked
+from infra.stack.processes import MARK, end_processes, find_processes
 from infra.stack.service import Service
 from infra.stack.supervisor import Stopped, Supervisor, check_ports
 
@@ -42,19 +42,19 @@ def test_a_child_in_a_session_of_its_own_is_found_and_ended(mark: str) -> None:
     parent = _spawn(WITH_CHILD, mark)
     parent.kill()  # the child is an orphan now
     parent.wait()
-    assert end(lambda text: text == mark, grace=10) == 1
-    assert not marked(lambda text: text == mark)
+    assert end_processes(lambda text: text == mark, grace=10) == 1
+    assert not find_processes(lambda text: text == mark)
 
 
 def test_what_does_not_listen_is_killed(mark: str) -> None:
     process = _spawn(IGNORES, mark)
-    assert end(lambda text: text == mark, grace=0.2) == 1
+    assert end_processes(lambda text: text == mark, grace=0.2) == 1
     assert process.wait() == -9
 
 
 def test_other_processes_are_left_alone(mark: str) -> None:
     other = _spawn("import time; print(1, flush=True); time.sleep(600)", f"{mark}0")
-    assert end(lambda text: text == mark, grace=10) == 0
+    assert end_processes(lambda text: text == mark, grace=10) == 0
     assert other.poll() is None
     other.kill()
     other.wait()
@@ -64,11 +64,11 @@ def test_a_guard_cleans_up_when_the_pipe_closes(mark: str) -> None:
     parent = _spawn(WITH_CHILD, mark)
     guard = subprocess.Popen((sys.executable, "-m", "infra.stack.guard", mark), stdin=subprocess.PIPE)
     assert guard.stdin is not None
-    assert len(marked(lambda text: text == mark)) == 2
+    assert len(find_processes(lambda text: text == mark)) == 2
     guard.stdin.close()
     assert guard.wait() == 0
     assert parent.wait() == -15
-    assert not marked(lambda text: text == mark)
+    assert not find_processes(lambda text: text == mark)
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def supervise(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Su
     """A supervisor of the given services instead of the real ones; signal handlers are put back afterwards."""
 
     def make(*services: Service) -> Supervisor:
-        monkeypatch.setattr(module, "waves", lambda stack: (services,))
+        monkeypatch.setattr(module, "start_groups", lambda stack: (services,))
         monkeypatch.setattr(module.signal, "signal", lambda number, handler: None)
         monkeypatch.setattr(module, "_RESTART_PAUSE", 0.0)
         return Supervisor(stack, print)
@@ -99,7 +99,7 @@ def test_a_service_that_ends_again_and_again_stops_the_stack(
 ) -> None:
     supervisor = supervise(_service("print('why I end')"))
     supervisor.start()
-    with pytest.raises(CacError, match="again and again") as error:
+    with pytest.raises(CacError, match="keeps ending") as error:
         supervisor.watch()
     supervisor.stop()
     log = stack.logs / "small.log"
@@ -113,7 +113,7 @@ def test_a_killed_service_is_started_again(supervise: Callable[..., Supervisor],
     program = f"import pathlib, time; p = pathlib.Path({str(again)!r}); p.open('a').write('x'); time.sleep(600)"
     supervisor = supervise(_service(program, is_ready=lambda since: again.exists() and again.read_text() != ""))
     supervisor.start()
-    [process] = marked(lambda text: text == supervisor._mark)
+    [process] = find_processes(lambda text: text == supervisor._mark)
     process.kill()
     while again.read_text() != "xx":
         supervisor._check()
@@ -121,7 +121,7 @@ def test_a_killed_service_is_started_again(supervise: Callable[..., Supervisor],
     with pytest.raises(Stopped):
         supervisor.watch()
     supervisor.stop()
-    assert not marked(lambda text: text == supervisor._mark)
+    assert not find_processes(lambda text: text == supervisor._mark)
 
 
 def test_leftovers_of_a_killed_stack_are_ended_first(
@@ -143,4 +143,4 @@ def test_a_taken_port_is_named_with_its_setting() -> None:
 
 
 def test_no_test_left_anything(tmp_path: Path) -> None:
-    assert not marked(lambda text: str(tmp_path.parent) in text)
+    assert not find_processes(lambda text: str(tmp_path.parent) in text)

@@ -21,7 +21,7 @@ from helpers.running_stack import RunningStack, command_line, wait_for
 from infra.stack.local_stack import WORK_POOL
 from infra.stack.postgres import server_address
 from infra.stack.provision import s3_client
-from infra.stack.web import ask
+from infra.stack.web import request_json
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(900)]
 _LARGE = 24 << 20  # more than one part of a multipart upload
@@ -109,8 +109,8 @@ def test_dvc_pushes_and_pulls_by_the_environment(running: RunningStack, tmp_path
 
 def test_prefect_asks_for_the_password(running: RunningStack) -> None:
     port = running.stack.settings.prefect_port
-    assert ask(port, "/api/work_pools/filter", {}) is None
-    assert ask(port, "/api/work_pools/filter", {}, "guessed") is None
+    assert request_json(port, "/api/work_pools/filter", {}) is None
+    assert request_json(port, "/api/work_pools/filter", {}, "guessed") is None
 
 
 def test_the_worker_runs_a_deployment_that_logs_to_mlflow(running: RunningStack) -> None:
@@ -118,7 +118,7 @@ def test_the_worker_runs_a_deployment_that_logs_to_mlflow(running: RunningStack)
     wait_for(lambda: _state(running, run) not in ("SCHEDULED", "PENDING", "RUNNING"), "the flow run")
     assert _state(running, run) == "COMPLETED", running.said()
     body = {"experiment_ids": [_experiment(running, "from-the-worker")], "max_results": 5}
-    runs = ask(running.stack.settings.mlflow_port, "/api/2.0/mlflow/runs/search", body)["runs"]
+    runs = request_json(running.stack.settings.mlflow_port, "/api/2.0/mlflow/runs/search", body)["runs"]
     assert [each["info"]["status"] for each in runs] == ["FINISHED"]
 
 
@@ -283,7 +283,7 @@ def _heartbeats(running: RunningStack, run: str) -> int:
 
 def _experiment(running: RunningStack, name: str) -> str:
     port = running.stack.settings.mlflow_port
-    found = ask(port, f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}")
+    found = request_json(port, f"/api/2.0/mlflow/experiments/get-by-name?experiment_name={name}")
     assert found, json.dumps(found)
     return found["experiment"]["experiment_id"]
 

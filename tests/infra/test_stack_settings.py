@@ -34,26 +34,26 @@ def test_settings_that_others_may_read_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "told"),
+    ("line", "named"),
     [
         ("STACK_S3_SECRET_KEY=changeme", "STACK_S3_SECRET_KEY"),
         ("STACK_S3_SECRET_KEY=has/a@meaning-in-addresses", "STACK_S3_SECRET_KEY"),
         ("STACK_S3_PORT=80", "STACK_S3_PORT"),
         ("STACK_S3_PROT=9000", "STACK_S3_PROT"),
-        ("PASSWORD=x", "PASSWORD is no setting"),
+        ("PASSWORD=x", "PASSWORD is not a setting"),
     ],
 )
-def test_a_wrong_setting_is_named_and_its_value_is_not_shown(tmp_path: Path, line: str, told: str) -> None:
+def test_the_error_for_an_invalid_setting_names_it_and_hides_its_value(tmp_path: Path, line: str, named: str) -> None:
     path = tmp_path / ".env"
     write_settings(make_settings(), path)
     with path.open("a") as file:
         file.write(f"{line}\n")
-    with pytest.raises(CacError, match=told) as error:
+    with pytest.raises(CacError, match=named) as error:
         load_settings(path)
     assert line.split("=")[1] not in str(error.value) or line.split("=")[1].isdigit() or len(line.split("=")[1]) == 1
 
 
-def test_passwords_are_not_made_anew_for_old_data(tmp_path: Path) -> None:
+def test_new_passwords_are_not_generated_for_existing_data(tmp_path: Path) -> None:
     (tmp_path / ".stack" / "postgres").mkdir(parents=True)
     with pytest.raises(CacError, match="restore it or delete"):
         open_stack(tmp_path)

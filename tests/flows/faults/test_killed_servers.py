@@ -12,7 +12,7 @@ from helpers.retrain_project import STAGES, TEST_CLIPS
 from helpers.running_stack import wait_for
 from helpers.small_training import STEPS, finish, prepare, read_until, train
 
-from infra.stack.web import ask
+from infra.stack.web import request_json
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(3600)]
 _BALLAST = 192 << 20
@@ -46,14 +46,14 @@ def test_training_goes_on_when_its_log_is_killed(faulty: FaultyStack, folder: Pa
 
 def _runs(faulty: FaultyStack) -> list[dict]:
     port = faulty.running.stack.settings.mlflow_port
-    found = ask(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=cac")
+    found = request_json(port, "/api/2.0/mlflow/experiments/get-by-name?experiment_name=cac")
     body = {"experiment_ids": [found["experiment"]["experiment_id"]], "filter": "tags.stage = 'single_frame_sft'"}
-    return ask(port, "/api/2.0/mlflow/runs/search", body)["runs"]
+    return request_json(port, "/api/2.0/mlflow/runs/search", body)["runs"]
 
 
 def _losses(faulty: FaultyStack, run: str) -> list[int]:
     path = f"/api/2.0/mlflow/metrics/get-history?run_id={run}&metric_key=loss"
-    return [each["step"] for each in ask(faulty.running.stack.settings.mlflow_port, path)["metrics"]]
+    return [each["step"] for each in request_json(faulty.running.stack.settings.mlflow_port, path)["metrics"]]
 
 
 def test_training_without_its_log_ends_and_goes_on_later(faulty: FaultyStack, folder: Path) -> None:
