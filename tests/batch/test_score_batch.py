@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from helpers.judges import UNLOOKABLE, BrightIsClean, clip, score_of
 from helpers.s3_server import s3_server
+from pydantic import ValidationError
 
 from cac.batch.listing import ListedVideo, open_source
-from cac.batch.plan import listing_difference
+from cac.batch.plan import Plan, listing_difference
 from cac.batch.run import BatchSettings, score_batch
 from cac.cli import main as cli
 from cac.errors import CacError
@@ -261,8 +262,22 @@ def test_the_first_difference_of_two_listings_is_named():
     assert listing_difference([a, b], [a, ListedVideo("b", 2, "0")]) == "b has changed"
 
 
-def test_a_plan_survives_its_file(folder, tmp_path):
-    from cac.batch.plan import Plan
+PLAN = Plan("x", "models:/m/1", SETTINGS, (ListedVideo("é.mp4", 3, "1"),))
 
-    plan = Plan("x", "models:/m/1", SETTINGS, (ListedVideo("é.mp4", 3, "1"),))
-    assert Plan.from_dict(json.loads(json.dumps(plan.to_dict()))) == plan
+
+def test_a_plan_survives_its_file():
+    stored = json.dumps(PLAN.to_dict(), sort_keys=True)
+    read = Plan.from_dict(json.loads(stored))
+    assert read == PLAN
+    assert json.dumps(read.to_dict(), sort_keys=True) == stored
+
+
+@pytest.mark.parametrize("path", [(), ("settings",), ("settings", "limits"), ("videos", 0)])
+def test_a_plan_with_an_unknown_key_is_refused(path):
+    data = json.loads(json.dumps(PLAN.to_dict()))
+    part = data
+    for key in path:
+        part = part[key]
+    part["surprise"] = 1
+    with pytest.raises(ValidationError, match="surprise"):
+        Plan.from_dict(data)

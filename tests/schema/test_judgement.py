@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from cac.schema.dialogue import Finding
 from cac.schema.geometry import Box
@@ -46,10 +47,20 @@ def _with(*findings: Finding) -> Judgement:
 @settings(max_examples=40, deadline=None)
 @given(judgement=judgements())
 def test_round_trip_through_json(judgement) -> None:
-    back = Judgement.from_dict(json.loads(json.dumps(judgement.to_dict())))
+    stored = json.dumps(judgement.to_dict())
+    back = Judgement.from_dict(json.loads(stored))
     assert back == judgement
+    assert json.dumps(back.to_dict()) == stored
     assert hash(back) == hash(judgement)
     assert type(back.family) is type(judgement.family)
+
+
+def test_unknown_keys_are_refused() -> None:
+    data = _with(Finding(0.5, A)).to_dict()
+    with pytest.raises(ValidationError, match="confidence"):
+        Judgement.from_dict({**data, "confidence": 1.0})
+    with pytest.raises(ValidationError, match="colour"):
+        Judgement.from_dict({**data, "findings": [{"time": 0.5, "box": None, "colour": "red"}]})
 
 
 @given(judgement=judgements())

@@ -6,9 +6,9 @@ Batches are slices of the fixed listing, so they do not depend on where a run wa
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from cac.batch.listing import ListedVideo
 from cac.errors import CacError
@@ -49,6 +49,8 @@ class BatchSettings:
 class Plan:
     """A run: the source as given, the version `models:/NAME/NUMBER`, the settings, and the listing."""
 
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
     source: str
     model: str
     settings: BatchSettings
@@ -76,7 +78,11 @@ class Plan:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Plan":
-        """Read the data that `to_dict` wrote."""
+        """Read the data that `to_dict` wrote.
+
+        Raises:
+            ValidationError: a field is missing, unknown or of another type.
+        """
         return _ADAPTER.validate_python(data)
 
 

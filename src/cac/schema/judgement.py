@@ -7,9 +7,9 @@ model and no framework; `model/reward_model.py` creates judgements.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, ClassVar
 
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from cac.schema.dialogue import Finding, Look, Scan, Verdict
 from cac.schema.geometry import Box, Window, interpolate_box, merge_windows
@@ -32,6 +32,8 @@ class Judgement:
         scan_text, look_text: the two answers as generated.
         unaided: whether both answers needed no help; false if constrained decoding overruled a token.
     """
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     margin: float
     verdict: Verdict
@@ -78,7 +80,11 @@ class Judgement:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Judgement":
-        """Read the data that `to_dict` wrote, also after a JSON round trip."""
+        """Read the data that `to_dict` wrote, also after a JSON round trip.
+
+        Raises:
+            ValidationError: a field is missing, unknown or of another type.
+        """
         return _ADAPTER.validate_python(data)
 
 
