@@ -59,7 +59,7 @@ def test_every_stage_runs_once_in_order(finished):
     [
         ("two_turn_grpo", "temperature", ["two_turn_grpo", "evaluate"]),
         ("evaluation", "bootstrap_samples", ["evaluate"]),
-        ("multi_frame_sft", "steps", ["multi_frame_sft", "two_turn_grpo", "evaluate"]),
+        ("multi_frame_sft", "max_steps", ["multi_frame_sft", "two_turn_grpo", "evaluate"]),
     ],
 )
 def test_a_setting_reruns_only_what_follows_from_it(finished, section, key, expected):

@@ -21,7 +21,7 @@ def test_before_anything_ran_nothing_is_fresh(project):
 
 def test_a_change_is_named_and_what_follows_follows(finished):
     assert {stage.state for stage in stage_states(finished.root)} == {FRESH}
-    finished.set_param("multi_frame_sft", "steps", 7)
+    finished.set_param("multi_frame_sft", "max_steps", 7)
     (finished.root / "src/cac/schema/judgement.py").write_text("changed")
     states = {stage.name: stage.state for stage in stage_states(finished.root)}
     assert states == dict.fromkeys(STAGES[:2], FRESH) | dict.fromkeys(STAGES[2:], STALE)
