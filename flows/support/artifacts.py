@@ -166,14 +166,15 @@ def _describe(found: VersionDiff) -> str:
     lines = [
         f"From {found.before} to {found.after}: {len(found.added)} added, {len(found.removed)} removed, "
         f"{len(found.replaced)} replaced, {len(found.relabelled)} relabelled, {found.unchanged} unchanged.",
-        *_named("added", found.added),
-        *_named("removed", found.removed),
+        *_list_clips("added", found.added),
+        *_list_clips("removed", found.removed),
         *(f"- {name}: changed in {count} clips" for name, count in count_changes(changed).items()),
     ]
     return "\n".join(lines)
 
 
-def _named(change: str, clips: tuple["ListedClip", ...]) -> list[str]:
+def _list_clips(change: str, clips: tuple["ListedClip", ...]) -> list[str]:
+    """Return one Markdown list item per clip, at most `_MOST_CLIPS`, and the number of the others."""
     shown = clips[:_MOST_CLIPS]
     lines = [f"- {change}: {one.clip_id} ({one.split}, {', '.join(one.leaves) or 'clean'})" for one in shown]
     return lines + ([f"- {change}: {len(clips) - _MOST_CLIPS} more"] if len(clips) > _MOST_CLIPS else [])
