@@ -28,7 +28,7 @@ _SMOOTHING = 7  # logged steps a reward curve is averaged over; the raw curve is
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a chart; `series` are told apart by people with any colour vision (Okabe and Ito 2008)."""
+    """Colours of a chart; `series` can be distinguished with any colour vision (Okabe and Ito 2008)."""
 
     name: str
     background: str
@@ -43,7 +43,7 @@ DARK = Theme("dark", "#1b1e24", "#e6e8ec", "#343944", ("#5AA9E6", *_SERIES[1:4],
 
 
 def read_history(path: Path) -> History:
-    """Read a history file: a JSON list of objects with "step" and floats; other values are left out.
+    """Read a history file: a JSON list of objects with "step" and floats; other values are skipped.
 
     Raises:
         CacError: the file is no such list.
@@ -153,7 +153,7 @@ def family_chart(table: Mapping[str, Mapping[str, Interval]], theme: Theme) -> "
 
 
 def _complete(interval: Interval) -> tuple[float, float, float]:
-    """Return value, low and high, as NaN, which leaves a gap, where undefined."""
+    """Return value, low and high, NaN (a gap in the chart) where undefined."""
     value, low, high = (np.nan if number is None else number for number in interval.values())
     return value, low, high
 

@@ -64,7 +64,7 @@ def evaluate(params: Params, root: Path) -> None:
 
 
 def _read_parts(dataset: Path) -> Parts:
-    """Read the splits to judge; one that the dataset has no clips of is left out if it is an optional one."""
+    """Read the splits to judge; skip an optional split without clips."""
     clips = {split: read_clips(dataset, split) for split in SPLITS}
     return {split: rows for split, rows in clips.items() if rows or split in REQUIRED_SPLITS}
 

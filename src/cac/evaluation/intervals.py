@@ -2,8 +2,8 @@
 
 Whole pairs (a clip and its clean twin) are resampled, since twins are not independent; pairs are stratified by how many
 clean and anomalous clips they hold, so every sample has the data's class balance. Intervals are percentile intervals
-(Efron 1979) of a seeded generator: the same clips in any order give the same numbers. Left out: bias correction. An
-interval is only widened to hold its value, which matters for the calibration error: resampling inflates it.
+(Efron 1979) of a seeded generator: the same clips in any order give the same numbers. Out of scope: bias correction. An
+interval is widened only to include its value, which matters for the calibration error: resampling inflates it.
 """
 
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ def evaluate_judgements(
 
 
 def evaluate_facts(facts: Facts, samples: int, seed: int) -> dict[str, Interval]:
-    """As `evaluate_judgements`, for facts already gathered."""
+    """Do the same as `evaluate_judgements`, for given facts."""
     values, resampled = _evaluate(facts, bootstrap_weights(facts, samples, seed))
     return {name: _interval(values[name], resampled[name]) for name in METRICS}
 

@@ -1,10 +1,10 @@
 """Judging the splits with every checkpoint and baseline: on a CPU in as many processes as it has threads.
 
-A nano's decoding is many small steps, which a second thread does little for and a second process halves. Each process
-has one thread and does one job at a time, so that nothing depends on who judged what. A job is some clips and all
-checkpoints, one after another: where their vision towers are equal, an image is encoded once for all. What was judged
-with exactly the same inputs is not judged again after an interruption. On a GPU a job is a whole split, so that large
-models are not loaded often, and the jobs are done one by one.
+The nano decodes in many small steps: a second thread hardly helps, a second process halves the time. Each process has
+one thread and runs one job at a time, so results do not depend on which process judged a clip. A job judges some clips
+with every checkpoint in turn; checkpoints with equal vision towers share an image's encoding. After an interruption,
+clips already judged with the same inputs are not judged again. On a GPU a job is a whole split, so that large models
+are not loaded often, and the jobs run one by one.
 """
 
 import json
@@ -28,7 +28,7 @@ from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
-CONSTRAINED_BASE = "base_guided"  # the base held to a grammar it was never taught; "base" is what it says by itself
+CONSTRAINED_BASE = "base_guided"  # the base with grammar-constrained decoding; "base" is the base without it
 BASELINES = ("majority", "frame_difference")
 BATCHES_PER_JOB = 3  # a job loads every checkpoint once; what an interruption undoes is a checkpoint's part of one
 MEMORY = 2**29  # bytes of images' encodings that a job may keep
@@ -38,7 +38,7 @@ Judgements = dict[str, dict[str, list[Judgement]]]  # row name -> split -> one a
 
 @dataclass(frozen=True)
 class _Work:
-    """What every job is given, and where its judgements go: a file for each row and part of a split."""
+    """The inputs of every job, and where it writes: one file for each row and part of a split."""
 
     root: Path
     params: Params
@@ -49,7 +49,7 @@ class _Work:
         return self.folder / f"{row}-{split}-{start}.json"
 
     def write(self, out: Path, judgements: list[Judgement]) -> None:
-        """Write judgements in one piece or not at all."""
+        """Write judgements atomically."""
         partial = out.with_suffix(".partial")
         partial.write_text(json.dumps([judgement.to_dict() for judgement in judgements]), encoding="utf-8")
         partial.rename(out)
@@ -71,11 +71,11 @@ class _CheckpointsJob:
     count: int
 
     def is_done(self) -> bool:
-        """Tell whether every checkpoint has judged these clips."""
+        """Return whether every checkpoint has judged these clips."""
         return all(self.work.out(row, self.split, self.start).is_file() for row in CHECKPOINTS)
 
     def run(self) -> None:
-        """Judge with those checkpoints that have not judged these clips yet."""
+        """Judge the clips with each checkpoint that has not judged them yet."""
         params, root = self.work.params, self.work.root
         make_deterministic(params.compute)
         store, clips = ClipStore(root / DATASET), read_clips(root / DATASET, self.split)[self.start : self.stop]
@@ -105,7 +105,7 @@ class _BaselinesJob:
     splits: tuple[Split, ...]
 
     def is_done(self) -> bool:
-        """Tell whether both baselines have judged every split."""
+        """Return whether both baselines have judged every split."""
         return all(self.work.out(row, split).is_file() for row in BASELINES for split in self.splits)
 
     def run(self) -> None:

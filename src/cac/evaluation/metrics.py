@@ -1,4 +1,4 @@
-"""What is measured of judgements against the truth: one row of facts a clip, and metrics as weighted sums over rows.
+"""Metrics of judgements against the truth: one row of facts per clip, and metrics as weighted sums over the rows.
 
 A metric is a function of (facts, weights): `weights` has shape (samples, clips) and says how often each clip counts, so
 one call gives the metric of every bootstrap sample, and a row of ones gives its plain value. Undefined values (a recall
@@ -117,7 +117,7 @@ def clip_facts(
 
 
 def _row(clip: Clip, judgement: Judgement) -> dict[str, float]:
-    """Return what one clip's facts are without knowledge of the others and of the score."""
+    """Return the facts of one clip that depend neither on other clips nor on the score."""
     boxes = [finding.box for finding in judgement.findings if finding.box is not None]
     windows = _cut_windows(judgement.windows, clip.duration)
     row = {

@@ -59,7 +59,7 @@ class ReportInputs:
         scores: calibrated probabilities of clean, aligned with the clips.
         per_family: family -> metric -> interval, of the final model on test.
         load_video: decodes a clip's file; called for the examples only.
-        histories: stage name -> its history file; a file that is not there is said to be missing.
+        histories: stage name -> its history file; a missing file is reported in the page.
         bins: of the reliability diagram.
         shown: examples, at most.
     """
@@ -124,7 +124,7 @@ def write_report(inputs: ReportInputs, out: Path) -> None:
 def choose_examples(inputs: ReportInputs) -> list[Example]:
     """Return up to `shown` examples: the four outcomes in equal parts, each spread evenly over leaves.
 
-    An outcome with fewer clips than its part leaves its places to the next ones.
+    If an outcome has too few clips, other outcomes get more examples.
     """
     everything = [Example(*row) for row in zip(inputs.clips, inputs.judgements, inputs.scores, strict=True)]
     everything.sort(key=lambda example: (_leaf_key(example), example.clip.clip_id))

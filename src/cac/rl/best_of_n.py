@@ -1,7 +1,7 @@
-"""Best-of-N: of several videos of one prompt, which to keep.
+"""Best-of-N: ranks several videos of one prompt.
 
-Ranked by the full reward, the fine for stillness included, so that the least anomalous video does not win by not
-moving. Left out: what the prompt asks for, which the reward model does not judge.
+Videos are ranked by the full reward including the motion penalty, so a video does not win by standing still. Out of
+scope: whether a video follows its prompt, which the reward model does not judge.
 """
 
 from collections.abc import Sequence

@@ -3,8 +3,8 @@
 The common form is `(videos, prompts) → rewards`. Flow-GRPO (github.com/yifan123/flow_grpo, `flow_grpo/rewards.py`)
 calls `reward_fn(videos, prompts, metadata, only_strict=…)` from a thread pool and wants a dict of per-video scores, the
 reward under "avg", and an empty dict of metadata. DanceGRPO writes each video to a file and scores its path, which
-`Rewarder` takes as it is. Left out: gradients (the score comes from generated text, so there are none), and the
-prompts, which are not judged. A tensor's pixels are judged as they are; the file that is written of them later is
+`Rewarder` takes as it is. Out of scope: gradients (the score comes from generated text, so there are none), and
+the prompts, which are not judged. A tensor's pixels are judged as they are; the file that is written of them later is
 compressed, so its score can differ a little.
 """
 

@@ -5,7 +5,7 @@ the first ones while the mean score has risen: the generator earns more for show
 and takes nothing back; it goes down when either is over. What it cannot see are hacks that keep moving;
 for those the shares of unparsed answers and of scores at the extremes are there to be drawn.
 
-Each process of a distributed run watches its own clips. Left out: drawing, and stopping the run.
+Each process of a distributed run monitors its own clips. Out of scope: drawing, and stopping the run.
 """
 
 import logging
@@ -23,7 +23,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class MonitorSettings:
-    """What counts as what.
+    """Thresholds of the monitor.
 
     Attributes:
         window: clips that "the first" and "the last" are; a few training steps.
@@ -47,7 +47,7 @@ class MonitorSettings:
 
 @dataclass(frozen=True)
 class Statistics:
-    """What a number of clips have in common.
+    """Statistics of a number of clips.
 
     Attributes:
         score, motion: means; an unparsed answer's score counts as the reward counts it.
@@ -114,7 +114,7 @@ class Monitor:
         return {**clips, "seen": self._seen, "suspected": self._suspected}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` returned, in a monitor of the same settings."""
+        """Restore what `state` returned; the monitor must have the same settings."""
         self._first = [_Clip(**clip) for clip in state["first"]]
         self._last.clear()
         self._last.extend(_Clip(**clip) for clip in state["last"])
@@ -157,7 +157,7 @@ class Monitor:
 
 @dataclass(frozen=True)
 class VideoReward:
-    """What a video earns and why.
+    """The reward of a video with its parts.
 
     Attributes:
         reward: as the formula gives it.

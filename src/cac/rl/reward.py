@@ -13,7 +13,7 @@ is to move as much as it did: fined on one side only, it drifts to the other.
 An unparsed answer counts as the surest anomaly, not as the even chance at which the model abstains: a generator that
 learned to confuse its judge would otherwise be paid for it. Leaving such videos out would pay too, beside bad ones.
 
-Each trainer's signature has a module of its own; this one leaves out what the prompt asks for, which is not judged.
+Each trainer's signature has its own module. Out of scope: whether a video follows its prompt, which is not judged.
 """
 
 import math

@@ -3,9 +3,9 @@
 TRL (1.16, `GRPOTrainer._calculate_rewards`) calls a reward function with `prompts`, `completions` and
 `completion_ids`, every other column of the dataset and field of a `rollout_func` as a list by its name, `environments`
 if there is an `environment_factory`, and `log_extra` and `log_metric`; it wants a float or None for each completion.
-Completions are text, so where a rollout's video is found is said by a source: a column or field, the environments, or
-a function that makes a video of a completion. Left out: None as a reward. TRL takes it out of the group, which would
-make a rollout without a video, or with a confused judge, better than a bad one.
+Completions are text, so a source finds each rollout's video: a column or field, the environments, or a function that
+makes a video of a completion. A reward is never None: TRL removes None from the group, which would make a rollout
+without a video, or with an unparsed answer, better than a bad one.
 
 TRL does not log a reward function whether it trains or evaluates, so the monitor sees evaluation rollouts too: give
 evaluation a reward function of its own.

@@ -10,8 +10,8 @@ the answer gives the evidence frame by frame, then in one line the attribution a
 
 Each word decides one thing: a frame's line whether and where, the attribution what. A look names one leaf.
 Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
-evaluation, the registered model) uses this module, so they cannot disagree. It leaves out tokenisation (the processor's
-chat template does it) and which frames are chosen (`video.py`).
+evaluation, the registered model) uses this module, so they cannot disagree. Out of scope: tokenisation (the processor's
+chat template does it) and the choice of frames (`cac.video`).
 """
 
 import json
@@ -179,7 +179,7 @@ def parse_look(text: str) -> Look | None:
     """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
 
     The verdict must be anomalous exactly if a frame has a box and exactly if a leaf is given as attribution.
-    Frames stand in the order of time.
+    Frames must be in order of time.
     """
     *lines, last = text.strip().split("\n")
     findings, closing = [_parse_finding(line) for line in lines], _CLOSING.fullmatch(last)

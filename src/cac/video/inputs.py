@@ -1,8 +1,8 @@
 """The forms in which a user may give a video, and the one way they become frames.
 
 A path, the content of a file, the address of an S3 object, or an array with its frame rate. Addresses of the web are
-refused: whoever lets others name them lets them reach into its network. Left out: prompts, which the reward model does
-not judge.
+refused: whoever lets others name them lets them reach into its network. Out of scope: prompts, which the reward model
+does not judge.
 """
 
 from pathlib import Path

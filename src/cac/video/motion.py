@@ -9,9 +9,9 @@ cheaper and would pay for flicker and noise. Four things make it robust:
 - each is averaged with its neighbours (1, 2, 1), which wipes out what flickers or shakes from frame to frame, and
   most of noise;
 - less than 0.2 pixels between two frames counts as none: compression and noise;
-- the fastest quarter of the frame pairs is left out, so that a cut or a jump is no motion.
+- the fastest quarter of the frame pairs is ignored, so a cut or a jump does not count as motion.
 
-What it leaves out: it can't tell a moving camera, or slow shaking, from things that move; both count.
+Limitation: a moving camera or slow shaking cannot be distinguished from moving objects; both count.
 """
 
 import math

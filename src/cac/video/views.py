@@ -1,6 +1,6 @@
 """From a video to the two views a model gets: coarse frames of the whole clip, dense frames of chosen windows.
 
-Training, evaluation, the registered model and reinforcement learning all look through this module, so the frames, their
+Training, evaluation, the registered model and reinforcement learning all use this module, so the frames, their
 times and their sizes are the same everywhere.
 """
 
