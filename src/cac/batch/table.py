@@ -71,9 +71,10 @@ def read_provenance(table: Path) -> dict[str, Any] | None:
 
     try:
         metadata = pq.read_schema(table).metadata or {}
-        return json.loads(metadata[_PROVENANCE_KEY])
+        provenance: dict[str, Any] = json.loads(metadata[_PROVENANCE_KEY])
     except (pa.ArrowInvalid, OSError, KeyError, ValueError):
         return None
+    return provenance
 
 
 def read_columns(table: Path, *columns: str) -> list[tuple[Any, ...]]:

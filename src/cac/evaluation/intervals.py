@@ -7,7 +7,6 @@ interval is widened only to include its value, which matters for the calibration
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,6 @@ from cac.evaluation.metrics import METRICS, Facts, clip_facts
 from cac.schema.annotations import Clip
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import Family
-
-if TYPE_CHECKING:
-    pass
 
 COVERAGE = 0.95
 _DIGITS = 6  # Sums may differ in their last bits between machines; written metrics should not.
