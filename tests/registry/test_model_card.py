@@ -1,4 +1,4 @@
-"""The card's words, its page and its pictures, of invented answers on real small videos."""
+"""The model card's Markdown, page and pictures, with synthetic predictions on small real videos."""
 
 import re
 from dataclasses import replace
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert(1)</script> | `x` *y* [z](javascript:1) ![w](http://exa
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory):
-    """The clips of twelve invented pairs, each a short ramp, in a dataset folder."""
+    """A dataset folder with the clips of twelve synthetic pairs, each a short ramp."""
     folder = tmp_path_factory.mktemp("card") / "data"
     (folder / "clips").mkdir(parents=True)
     clips = answers(Tiny(pairs=12)).clips
@@ -72,17 +72,26 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def test_the_card_states_origin_numbers_families_use_limits_and_settings(card):
+def test_the_card_states_provenance_metrics_families_use_limitations_and_settings(card):
     text = (card / MARKDOWN).read_text()
     assert all(value in text for value in STATE.tags().values())
     assert "| two_turn_grpo | 0.875 [" in text
     assert "| majority | 0.500 [0.500, 0.500] | undefined |" in text
     assert re.search(r"\| structural distortion \| 4 \| 0\.250 \[", text)
     assert "| test | 24 | 12 | 12 | " in text
-    assert "licence CC0-1.0. Clips of 2 s, 8 frames a second,\nsides of 96 pixels. Sources: invented (24 clips)" in text
+    assert "licence CC0-1.0. Clips: 2 s, 8 frames per second,\nsides of 96 pixels. Sources: invented (24 clips)" in text
     headings = re.findall(r"^## (.+)$", text, re.MULTILINE)
-    assert {"Intended use", "Not intended", "Use", "Data", "Examples", "Limits", "Settings"} <= set(headings)
-    assert "Its weakest family is structural distortion: recall 0.250 [" in text
+    assert {
+        "Intended use",
+        "Out-of-scope use",
+        "How to use",
+        "Training data",
+        "Calibration",
+        "Examples",
+        "Limitations",
+        "Settings",
+    } <= set(headings)
+    assert "The family with the lowest recall is structural distortion: 0.250 [" in text
     assert '"two_turn_grpo": {' in text
 
 
@@ -99,7 +108,7 @@ def test_examples_are_hits_and_misses_with_their_pictures(card):
             assert len(set(image.convert("RGB").resize((50, 50)).get_flattened_data())) > 10, f"{name} is blank"
 
 
-def test_the_page_holds_its_pictures_and_points_nowhere(card):
+def test_the_page_embeds_its_pictures_and_links_to_nothing(card):
     page = Page((card / PAGE).read_text())
     sources = [image["src"] for image in page.all("img")]
     assert len(sources) == 3 + 8
@@ -123,7 +132,7 @@ def test_the_same_facts_give_the_same_bytes_and_no_path_of_this_machine(card, fa
         assert str(card) not in text
 
 
-def test_what_others_wrote_cannot_become_markup(facts, dataset, tmp_path):
+def test_text_from_a_dataset_or_a_model_cannot_become_markup(facts, dataset, tmp_path):
     evil = replace(facts.data, sources={HOSTILE: 24}, licence="</style><img src=x onerror=alert(1)>")
     judgements = tuple(
         replace(one, look_text="```\n<b>bold</b>\r\x0c# head\n\u2028![p](q)") for one in facts.measured.judgements
@@ -141,25 +150,25 @@ def test_what_others_wrote_cannot_become_markup(facts, dataset, tmp_path):
     assert "&lt;b&gt;bold&lt;/b&gt;" in text
 
 
-def test_plain_text_is_read_back_as_it_was():
+def test_plain_escapes_all_markup():
     rendered = MarkdownIt("commonmark").render(f"# {plain(HOSTILE)}")
-    assert rendered.count("<") == 2, "nothing but the heading's own tags"
+    assert rendered.count("<") == 2, "only the tags of the heading"
 
 
 def test_the_summary_always_fits_mlflows_field(facts):
     long = {f"row{i}" * 20: facts.metrics["majority"] for i in range(100)}
     crowded = replace(facts, splits={"test": {**facts.metrics, **long}})
     assert len(summary(crowded)) <= MAX_DESCRIPTION
-    assert "## Limits" in summary(facts)
+    assert "## Limitations" in summary(facts)
     assert "| specificity |" in summary(facts)
 
 
-def test_a_card_is_never_written_over_another(card, facts, dataset):
-    with pytest.raises(CacError, match="never written over"):
+def test_an_existing_card_is_never_overwritten(card, facts, dataset):
+    with pytest.raises(CacError, match="never overwritten"):
         write_card(facts, dataset, card)
 
 
-def test_a_dataset_without_clips_or_with_a_broken_card_is_named(dataset, tmp_path):
+def test_a_dataset_without_clips_or_with_a_broken_card_is_an_error(dataset, tmp_path):
     (tmp_path / "annotations.jsonl").write_text("")
     with pytest.raises(CacError, match="no clips"):
         summarise_dataset(tmp_path)

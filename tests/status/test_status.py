@@ -142,7 +142,17 @@ def test_the_verb(project, project_params, capsys):
     (project / "data.dvc").write_text((project / "data.dvc").read_text().replace(MD5, "e.dir"))
     assert cli.main(["status"]) == 0
     shown = capsys.readouterr().out
-    for word in ("Data", "2 clips", "not committed", "Models", "champion", "(other)", "Runs", "none yet", "Attention"):
+    for word in (
+        "Data",
+        "2 clips",
+        "uncommitted changes",
+        "Models",
+        "champion",
+        "(other)",
+        "Runs",
+        "none yet",
+        "Attention",
+    ):
         assert word in shown
     assert len(shown.splitlines()) < 50, "one screen"
     assert cli.main(["status", "--json", "--exit-code"]) == 4

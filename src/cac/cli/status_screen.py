@@ -1,4 +1,4 @@
-"""The overview as one screen for a person: a title a part, marks in colour where there is colour, words in any case."""
+"""The system's state on one screen: a title for each part, with coloured marks if the terminal has colours."""
 
 from collections.abc import Iterable
 from datetime import datetime, timedelta
@@ -22,58 +22,58 @@ if TYPE_CHECKING:
 _GOOD, _WARN, _BAD, _FAINT, _WORKING = "green", "yellow", "red", "bright_black", "cyan"
 _COLOURS = {"COMPLETED": _GOOD, "FAILED": _BAD, "CRASHED": _BAD, "CANCELLED": _WARN, "CANCELLING": _WARN}
 _WIDTH = 116
-_REASONS = 3  # of a stage, before they are counted
+_REASONS = 3  # reasons to list for a stage; the others are counted
 _METRICS = [metric for name, metric in GATE_METRICS.items() if name != "parse_rate"]
 
 
-def print_screen(told: Overview) -> None:
+def print_screen(status: Overview) -> None:
     """Print the overview."""
     console = _console()
-    now = datetime.fromisoformat(told.at)
+    now = datetime.fromisoformat(status.at)
     grid = Table.grid(padding=(0, 2))
     grid.add_column(style="bold", no_wrap=True)
     grid.add_column(overflow="fold")
     parts = {
-        "Data": _data(told, now),
-        "Stages": _stages(told.stages),
-        "Models": _models(told, now),
-        "Runs": _runs(told, now),
-        "Retraining": _retraining(told),
-        "Drift": _drift(told, now),
+        "Data": _data(status, now),
+        "Stages": _stages(status.stages),
+        "Models": _models(status, now),
+        "Runs": _runs(status, now),
+        "Retraining": _retraining(status),
+        "Drift": _drift(status, now),
     }
     for title, shown in parts.items():
         grid.add_row(title, shown)
         grid.add_row()
-    grid.add_row("Attention", _attention(told.attention))
-    panel = Panel(grid, title=_title(told), title_align="left", border_style=_FAINT, padding=(1, 2), box=box.ROUNDED)
+    grid.add_row("Attention", _attention(status.attention))
+    panel = Panel(grid, title=_title(status), title_align="left", border_style=_FAINT, padding=(1, 2), box=box.ROUNDED)
     console.print(panel)
 
 
 def _console() -> Console:
-    """Return a console as wide as the terminal, but no wider than can be read, nor than a log or a pipe needs."""
+    """Return a console as wide as the terminal, at most _WIDTH; in a log or a pipe exactly _WIDTH."""
     console = Console()
     return Console(width=min(_WIDTH, console.width) if console.is_terminal else _WIDTH)
 
 
-def _title(told: Overview) -> Text:
-    changes = {"true": " + changes", "false": "", "unknown": ""}[told.code.dirty]
-    words = Text.assemble(("CaC", "bold"), f"  {told.root}  ")
-    return words.append(f"{told.code.branch} {told.code.commit[:8]}{changes}", style=_FAINT)
+def _title(status: Overview) -> Text:
+    changes = {"true": " + changes", "false": "", "unknown": ""}[status.code.dirty]
+    words = Text.assemble(("CaC", "bold"), f"  {status.root}  ")
+    return words.append(f"{status.code.branch} {status.code.commit[:8]}{changes}", style=_FAINT)
 
 
 def _mark(colour: str, words: str = "", faint: str = "") -> Text:
     return Text.assemble(("● ", colour), words, (f"  {faint}" if faint else "", _FAINT))
 
 
-def _data(told: Overview, now: datetime) -> RenderableType:
-    data = told.data
+def _data(status: Overview, now: datetime) -> RenderableType:
+    data = status.data
     clips = "no manifest here" if data.clips is None else f"{data.clips:,} clips"
     size = "" if data.size is None else f", {data.size / 1e6:,.1f} MB"
     states = {"as named": (_GOOD, ""), "differs": (_BAD, "  data/ DIFFERS"), "missing": (_WARN, "  data/ is missing")}
     colour, said = states[data.folder]
     first = _mark(colour, f"{data.md5.removesuffix('.dir')}  {clips}{size}{said}")
     if data.brought_by is None:
-        return Group(first, Text("  data.dvc is not committed as it is", style=_WARN))
+        return Group(first, Text("  data.dvc has uncommitted changes", style=_WARN))
     brought = data.brought_by
     second = Text(f"  brought by {brought.commit} {_ago(brought.at, now)}: {brought.subject}", style=_FAINT)
     second.truncate(_WIDTH - 24, overflow="ellipsis")
@@ -95,12 +95,16 @@ def _why(stage: Stage) -> str:
     return why or ("results are not in this checkout" if stage.missing else "")
 
 
-def _models(told: Overview, now: datetime) -> RenderableType:
-    if told.models is None:
-        return _unknown(told, "models")
-    rows = {"champion": told.models.champion, "previous": told.models.previous, "challenger": told.models.challenger}
+def _models(status: Overview, now: datetime) -> RenderableType:
+    if status.models is None:
+        return _unknown(status, "models")
+    rows = {
+        "champion": status.models.champion,
+        "previous": status.models.previous,
+        "challenger": status.models.challenger,
+    }
     if not any(rows.values()):
-        return _mark(_WARN, "no champion yet", f"{told.models.versions} versions in {told.models.source}")
+        return _mark(_WARN, "no champion yet", f"{status.models.versions} versions in {status.models.source}")
     table = Table.grid(padding=(0, 2))
     columns = [metric.column for metric in _METRICS]
     headings = ("", "version", *columns, "code", "data", "made")
@@ -109,31 +113,31 @@ def _models(told: Overview, now: datetime) -> RenderableType:
     table.add_row(*(Text(heading, style=_FAINT) for heading in headings))
     for role, version in rows.items():
         if version is not None:
-            table.add_row(*_version(role, version, told, now))
-    challenger = told.models.challenger
+            table.add_row(*_version(role, version, status, now))
+    challenger = status.models.challenger
     if challenger is None:
         return table
     return Group(table, Text(f"  version {challenger.version}: {describe_status(challenger, now)}", style=_WARN))
 
 
-def _version(role: str, version: "VersionSummary", told: Overview, now: datetime) -> list[RenderableType]:
+def _version(role: str, version: "VersionSummary", status: Overview, now: datetime) -> list[RenderableType]:
     code = version.git_commit[:8] + ("+" if version.git_dirty == "true" else "")
-    same = version.data_md5 == told.data.md5
+    same = version.data_md5 == status.data.md5
     numbers = ["–" if (value := version.metrics.get(one.name)) is None else f"{value:.3f}" for one in _METRICS]
     colour = {"champion": _GOOD, "challenger": _WORKING}.get(role, _FAINT)
     data = Text(version.data_md5[:8] + ("" if same else " (other)"), style="" if same else _WARN)
     return [_mark(colour, role), version.version, *numbers, code, data, _ago(version.created, now)]
 
 
-def _runs(told: Overview, now: datetime) -> RenderableType:
-    if told.runs is None:
-        return _unknown(told, "runs")
-    if not told.runs.runs and told.runs.next_run is None:
-        return Text(f"none yet in {told.runs.source}", style=_FAINT)
+def _runs(status: Overview, now: datetime) -> RenderableType:
+    if status.runs is None:
+        return _unknown(status, "runs")
+    if not status.runs.runs and status.runs.next_run is None:
+        return Text(f"none yet in {status.runs.source}", style=_FAINT)
     table = Table.grid(padding=(0, 2))
-    for run in told.runs.runs:
+    for run in status.runs.runs:
         table.add_row(*_run(run, now))
-    if coming := told.runs.next_run:
+    if coming := status.runs.next_run:
         when = f"due {_ago(str(coming.started), now)}"
         table.add_row(_mark(_FAINT, coming.flow), Text(coming.state_name, style=_FAINT), Text(when, style=_FAINT), "")
     return table
@@ -146,18 +150,18 @@ def _run(run: FlowRun, now: datetime) -> list[RenderableType]:
     return [_mark(colour, run.flow), Text(run.state_name, style=colour), started, lasted, Text(run.name, style=_FAINT)]
 
 
-def _retraining(told: Overview) -> RenderableType:
-    state = told.retraining.state
+def _retraining(status: Overview) -> RenderableType:
+    state = status.retraining.state
     colour = {IDLE: _FAINT, AT_WORK: _WORKING, VETO_WINDOW: _WARN}.get(state, _WARN)
-    return _mark(colour, state, told.retraining.detail)
+    return _mark(colour, state, status.retraining.detail)
 
 
-def _drift(told: Overview, now: datetime) -> RenderableType:
-    if "drift" in told.unknown:
-        return _unknown(told, "drift")
-    record = told.drift
+def _drift(status: Overview, now: datetime) -> RenderableType:
+    if "drift" in status.unknown:
+        return _unknown(status, "drift")
+    record = status.drift
     if record is None:
-        return Text("production was not monitored yet", style=_FAINT)
+        return Text("production has not been monitored yet", style=_FAINT)
     colour = {"drift": _BAD, "no drift": _GOOD}.get(record.outcome, _FAINT)
     what = f"{record.outcome}{' in ' + ', '.join(record.drifted) if record.drifted else ''}"
     accepted = ", accepted since" if record.accepted else ""
@@ -165,8 +169,8 @@ def _drift(told: Overview, now: datetime) -> RenderableType:
     return _mark(_FAINT if record.accepted else colour, what, faint)
 
 
-def _unknown(told: Overview, part: str) -> Text:
-    return _mark(_WARN, "unknown", told.unknown[part])
+def _unknown(status: Overview, part: str) -> Text:
+    return _mark(_WARN, "unknown", status.unknown[part])
 
 
 def _attention(lines: Iterable[str]) -> RenderableType:
@@ -175,14 +179,14 @@ def _attention(lines: Iterable[str]) -> RenderableType:
 
 
 def _ago(moment: str, now: datetime) -> str:
-    """Return how far from now a moment is, such as "3 h ago" or "in 5 min"."""
+    """Return a moment relative to now, such as "3 h ago" or "in 5 min"."""
     passed = now - datetime.fromisoformat(moment)
     span = _span(abs(passed) / timedelta(seconds=1))
     return f"{span} ago" if passed >= timedelta() else f"in {span}"
 
 
 def _span(seconds: float) -> str:
-    """Return a length of time in its largest unit, or two of them where that says more."""
+    """Return a duration in seconds, minutes, hours or days."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     minutes = seconds / 60

@@ -152,7 +152,7 @@ def _has_split(facts: CardData, split: str) -> bool:
 def _example_facts(example: Example) -> list[str]:
     truth = ", ".join(spell(anomaly.leaf) for anomaly in example.clip.anomalies) or "clean"
     predicted = spell(example.judgement.leaf) if example.judgement.leaf else str(example.judgement.verdict)
-    facts = [f"score {example.score:.2f}", f"truth: {truth}", f"said: {predicted}"]
+    facts = [f"score {example.score:.2f}", f"truth: {truth}", f"predicted: {predicted}"]
     if example.overlap is not None:
         facts.append(f"temporal IoU {example.overlap:.2f}")
     if not example.judgement.parsed:
@@ -173,22 +173,20 @@ def _measured_limits(facts: CardData, families: Metrics) -> list[str]:
     if parsed is not None:
         share = f"{100 * (1 - parsed):.1f} %"
         score = f"{facts.calibration.score(0.0):.2f}"
-        limits.append(
-            f"{share} of its answers on test cannot be parsed (`parsed` is false); the score is then {score}."
-        )
+        limits.append(f"{share} of the answers on test cannot be parsed; `parsed` is then false and the score {score}.")
     unaided = metrics.get("unaided_rate", {}).get("value")
     if unaided is not None:
-        limits.append(f"The grammar had to correct {100 * (1 - unaided):.1f} % of its answers on test.")
+        limits.append(f"Constrained decoding changed {100 * (1 - unaided):.1f} % of the answers on test.")
     known = {name: _value(family.get("recall")) for name, family in families.items()}
     recalls = {name: recall for name, recall in known.items() if recall is not None}
     if recalls:
         weakest = min(recalls, key=lambda name: recalls[name])
         limits.append(
-            f"Its weakest family is {spell(weakest)}: recall {_format_interval(families[weakest]['recall'])}."
+            f"The family with the lowest recall is {spell(weakest)}: {_format_interval(families[weakest]['recall'])}."
         )
     if _has_split(facts, "test_shifted"):
         shifted = _format_interval(facts.splits["test_shifted"][facts.row].get("balanced_accuracy"))
-        limits.append(f"On scenes of a style it was not trained on its balanced accuracy is {shifted}.")
+        limits.append(f"On scenes in a style absent from training, the balanced accuracy is {shifted}.")
     return limits
 
 

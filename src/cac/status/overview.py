@@ -1,4 +1,4 @@
-"""The whole system as plain data: each part is asked by itself, and one that cannot be told keeps no other from it."""
+"""The state of the whole system as plain data. Each part is read separately, so one unavailable part hides no other."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -35,7 +35,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Retraining:
-    """Where the retraining stands: IDLE, AT_WORK, VETO_WINDOW or INTERRUPTED, and what there is to know of it."""
+    """The state of the retraining (IDLE, AT_WORK, VETO_WINDOW or INTERRUPTED) and its details."""
 
     state: str
     detail: str
@@ -43,9 +43,9 @@ class Retraining:
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything. A part that could not be told is None, and `unknown` says why, {part: reason}.
+    """The state of all parts. A part that could not be read is None, and `unknown` has the reason, {part: reason}.
 
-    `attention` are the things that ask for a person, each with what to do.
+    `attention` lists the problems that need a person, each with the command to run.
     """
 
     at: str
@@ -61,35 +61,35 @@ class Overview:
     attention: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return JSON-ready data, with what follows from the parts."""
+        """Return JSON-ready data, including the derived fields."""
         return {**asdict(self), "champion_is_of_this_data": self.champion_fits}
 
     @property
     def champion_fits(self) -> bool | None:
-        """Whether the champion was trained on the data that is there now; None if nobody knows, or there is none."""
+        """Whether the champion was trained on the current data; None if there is no champion or it is unknown."""
         champion = self.models.champion if self.models else None
         return None if champion is None else champion.data_md5 == self.data.md5
 
 
 def overview(root: Path, params: Params) -> Overview:
-    """Return how the system of the project at `root` stands now.
+    """Return the current state of the project at `root`.
 
     Raises:
-        CacError: `root` is no project's: there is no data.dvc, or DVC's files cannot be read.
+        CacError: `root` has no data.dvc, or DVC's files cannot be read.
     """
     now, unknown = datetime.now(UTC), dict[str, str]()
     data, stages = data_version(root), tuple(stage_states(root))
-    found = _tell("models", lambda: models(params), unknown)
-    runs = _tell("runs", lambda: flow_runs(root, now), unknown)
+    found = _read_part("models", lambda: models(params), unknown)
+    runs = _read_part("runs", lambda: flow_runs(root, now), unknown)
     drift = None
     if found is None:
-        unknown["drift"] = "kept in MLflow"
+        unknown["drift"] = "stored in MLflow"
     else:
-        drift = _tell("drift", lambda: _last_drift(params), unknown)
+        drift = _read_part("drift", lambda: _last_drift(params), unknown)
     commit, dirty = git_state(root)
     branch = read_git(root, "rev-parse", "--abbrev-ref", "HEAD") or "unknown"
     retraining = _retraining(root, found, runs, now)
-    told = Overview(
+    status = Overview(
         at=now.isoformat(timespec="seconds"),
         root=str(root),
         code=Code(commit, branch, dirty),
@@ -102,12 +102,12 @@ def overview(root: Path, params: Params) -> Overview:
         unknown=unknown,
         attention=(),
     )
-    return Overview(**{**vars(told), "attention": tuple(_attention(told))})
+    return Overview(**{**vars(status), "attention": tuple(_attention(status))})
 
 
-def _tell(part: str, ask: Callable[[], Part], unknown: dict[str, str]) -> Part | None:
+def _read_part(part: str, read: Callable[[], Part], unknown: dict[str, str]) -> Part | None:
     try:
-        return ask()
+        return read()
     except CacError as error:
         unknown[part] = str(error)
         return None
@@ -128,63 +128,63 @@ def _retraining(root: Path, found: Models | None, runs: FlowRuns | None, now: da
         return Retraining(AT_WORK, f"{active.name}, {active.state_name}")
     if runs is not None and (root / _RETRAINING).is_dir():
         commit = read_git(root / _RETRAINING, "rev-parse", "--short", "HEAD") or "unknown"
-        return Retraining(INTERRUPTED, f"at commit {commit}; the next one goes on")
+        return Retraining(INTERRUPTED, f"at commit {commit}; the next run resumes it")
     return Retraining(IDLE, "")
 
 
-def _attention(told: Overview) -> list[str]:
-    return [*_about_data(told), *_about_models(told), *_about_work(told)]
+def _attention(status: Overview) -> list[str]:
+    return [*_about_data(status), *_about_models(status), *_about_work(status)]
 
 
-def _about_data(told: Overview) -> list[str]:
+def _about_data(status: Overview) -> list[str]:
     found = []
-    if told.data.folder == "differs":
+    if status.data.folder == "differs":
         found.append("data/ is not what data.dvc names: `dvc add data` if it is right, else see `make data`")
-    if told.data.folder == "missing":
+    if status.data.folder == "missing":
         found.append("data/ is not there: `make data`")
-    stale = [stage.name for stage in told.stages if stage.state != FRESH]
+    stale = [stage.name for stage in status.stages if stage.state != FRESH]
     if stale:
-        found.append(f"{len(stale)} of {len(told.stages)} stages are stale: `make run`")
-    elif any(stage.missing for stage in told.stages):
+        found.append(f"{len(stale)} of {len(status.stages)} stages are stale: `make run`")
+    elif any(stage.missing for stage in status.stages):
         found.append("results of up-to-date stages are not in this checkout: `dvc pull`, or `make run`")
     return found
 
 
-def _about_models(told: Overview) -> list[str]:
-    if told.models is None:
+def _about_models(status: Overview) -> list[str]:
+    if status.models is None:
         return []
-    if told.models.champion is None:
+    if status.models.champion is None:
         return ["there is no champion: `make run`"]
     found = []
-    if told.champion_fits is False:
+    if status.champion_fits is False:
         found.append(
-            f"the champion, version {told.models.champion.version}, was trained on other data "
-            f"({told.models.champion.data_md5[:8]}): `make run`, or a retraining"
+            f"the champion, version {status.models.champion.version}, was trained on other data "
+            f"({status.models.champion.data_md5[:8]}): `make run`, or a retraining"
         )
-    challenger = told.models.challenger
-    if challenger and told.retraining.state == VETO_WINDOW:
+    challenger = status.models.challenger
+    if challenger and status.retraining.state == VETO_WINDOW:
         found.append(
-            f'{told.retraining.detail}; to keep it from that: `cac veto --version {challenger.version} --reason "…"`'
+            f'{status.retraining.detail} unless you stop it: `cac veto --version {challenger.version} --reason "…"`'
         )
-    elif challenger and not challenger.gate and not challenger.vetoed and told.retraining.state == IDLE:
+    elif challenger and not challenger.gate and not challenger.vetoed and status.retraining.state == IDLE:
         found.append(
-            f"version {challenger.version} was never put to the gate: `cac promote --version {challenger.version}`"
+            f"version {challenger.version} has not been through the gate: `cac promote --version {challenger.version}`"
         )
     return found
 
 
-def _about_work(told: Overview) -> list[str]:
+def _about_work(status: Overview) -> list[str]:
     found = []
-    if told.drift and told.drift.outcome == "drift" and not told.drift.accepted:
+    if status.drift and status.drift.outcome == "drift" and not status.drift.accepted:
         found.append(
-            f"production has drifted in {', '.join(told.drift.drifted)}: deliver new clips; or, if that is what "
-            f"production looks like now: `cac drift accept {told.drift.run_id}`"
+            f"production has drifted in {', '.join(status.drift.drifted)}: deliver new clips; or, if that is what "
+            f"production looks like now: `cac drift accept {status.drift.run_id}`"
         )
-    ended = [run for run in told.runs.runs if not run.is_active] if told.runs else []
+    ended = [run for run in status.runs.runs if not run.is_active] if status.runs else []
     latest: dict[str, str] = {}
     for run in ended:
         latest.setdefault(run.flow, run.state)
     bad = [flow for flow, state in latest.items() if state in ("FAILED", "CRASHED")]
     found += [f"the last run of {flow} failed" for flow in bad]
-    found += [f"{part}: {why}" for part, why in told.unknown.items() if part != "drift"]
+    found += [f"{part}: {why}" for part, why in status.unknown.items() if part != "drift"]
     return found

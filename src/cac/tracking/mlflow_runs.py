@@ -1,8 +1,8 @@
-"""Where MLflow lives, and one MLflow run a stage.
+"""The connection to MLflow, and one MLflow run per stage.
 
-The store is the one MLFLOW_TRACKING_URI names, else a SQLite file in `.mlflow/` of the current folder, with the
-artifacts beside it. MLflow's file store is refused: it is deprecated, and has no model registry worth the name. Left
-out: autologging and MLflow's trainer callbacks, which log hundreds of settings nobody asked for.
+The tracking store is the one that MLFLOW_TRACKING_URI names. The default is a SQLite file in `.mlflow/` of the current
+folder, with the artifacts beside it. MLflow's file store is deprecated and not supported. Autologging and MLflow's
+trainer callbacks are not used, because they log hundreds of settings that nobody needs.
 """
 
 import logging
@@ -46,12 +46,12 @@ class StageRun:
         self.client.log_text(self.run_id, text, name)
 
     def log_artifact(self, path: Path) -> None:
-        """Log a file, or a folder with all that is in it, as an artifact."""
+        """Log a file, or a folder with its content, as an artifact."""
         self.client.log_artifact(self.run_id, str(path))
 
 
 class NoOpRun:
-    """The run of a process that leaves recording to the main one."""
+    """The run of a process other than the main one; it records nothing."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Do nothing."""
@@ -61,7 +61,7 @@ class NoOpRun:
 
 
 def default_tracking_uri() -> str:
-    """Return the store used where MLFLOW_TRACKING_URI is not set."""
+    """Return the store to use if MLFLOW_TRACKING_URI is not set."""
     return f"{_SQLITE}{Path.cwd() / '.mlflow' / 'mlflow.db'}"
 
 
@@ -91,7 +91,7 @@ def connect() -> "MlflowClient":
     uri = tracking_uri()
     if uri.startswith(_SQLITE):
         _make_writable(_artifacts_beside(uri))
-    # Set before MLflow is imported: a pipeline that runs without a network should not try to call home.
+    # Set before MLflow is imported: a pipeline without a network must not wait for telemetry.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
@@ -99,15 +99,15 @@ def connect() -> "MlflowClient":
     for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if uri.startswith(_SQLITE):
-        _create_whole(Path(uri.removeprefix(_SQLITE)))
+        _create_atomically(Path(uri.removeprefix(_SQLITE)))
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
 
 
-def _create_whole(database: Path) -> None:
-    """Make a SQLite store that is not there yet: under another name first, so that it is there whole or not at all.
+def _create_atomically(database: Path) -> None:
+    """Create a SQLite store if there is none, under a temporary name first, so that it is never incomplete.
 
-    MLflow makes one by some fifty migrations, and one that was killed among them can neither go on nor begin again.
+    MLflow creates a store with about fifty migrations. It can neither resume nor restart them after a kill.
     """
     if database.exists():
         return
@@ -138,56 +138,57 @@ def _make_writable(folder: Path) -> None:
         raise CacError(f"cannot create {folder} for MLflow: {error.strerror}. {_WRITABLE_HINT}") from error
     for needed in (folder, folder.parent):
         if not os.access(needed, os.W_OK):
-            raise CacError(f"cannot write to {needed}, where MLflow keeps its records. {_WRITABLE_HINT}")
+            raise CacError(f"cannot write to {needed}, where MLflow stores its data. {_WRITABLE_HINT}")
 
 
-_WRITABLE_HINT = "Run from a folder you may write to, or set MLFLOW_TRACKING_URI to a store elsewhere."
+_WRITABLE_HINT = "Run in a writable folder, or set MLFLOW_TRACKING_URI to another store."
 
 
 def experiment_id(client: "MlflowClient", name: str) -> str:
     """Return the experiment's id, creating it if needed with its artifacts beside a SQLite store.
 
     Raises:
-        CacError: the experiment was deleted, or it keeps its artifacts in a folder this checkout was moved from.
+        CacError: the experiment was deleted, or its artifacts are elsewhere because the checkout was moved.
     """
     uri = tracking_uri()
-    own_artifacts = _artifacts_beside(uri).as_uri() if uri.startswith(_SQLITE) else None
+    local_artifacts = _artifacts_beside(uri).as_uri() if uri.startswith(_SQLITE) else None
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
-        return client.create_experiment(name, artifact_location=own_artifacts)
+        return client.create_experiment(name, artifact_location=local_artifacts)
     if experiment.lifecycle_stage == "deleted":
         raise CacError(
             f"MLflow experiment {name!r} is deleted. Restore it with "
-            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or name another in registry."
+            f"`mlflow experiments restore --experiment-id {experiment.experiment_id}`, or change registry.experiment."
         )
-    if uri == default_tracking_uri() and experiment.artifact_location != own_artifacts:
+    if uri == default_tracking_uri() and experiment.artifact_location != local_artifacts:
         raise CacError(
-            f"MLflow experiment {name!r} keeps its files in {experiment.artifact_location}, not beside its database "
-            f"({own_artifacts}): the folder was moved. Move it back, or remove .mlflow to start anew."
+            f"MLflow experiment {name!r} stores its artifacts in {experiment.artifact_location}, not beside its "
+            f"database "
+            f"({local_artifacts}): the folder was moved. Move it back, or remove .mlflow to start with an empty store."
         )
     return experiment.experiment_id
 
 
 @contextmanager
 def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
-    """Open the MLflow run of a stage: tagged with what it was made from, its settings logged flat.
+    """Open the MLflow run of a stage, tagged with its run state, and log the stage's settings.
 
-    The run ends FINISHED, KILLED on Ctrl-C, FAILED on any other error; one of this machine whose process was killed is
-    ended as KILLED by the next. The project's root is the current folder. What the stage reads is written down as it
-    begins, and must be the same at the end.
+    The run ends as FINISHED, as KILLED on Ctrl-C, or as FAILED on any other error. If its process is killed, the next
+    run on this machine ends it as KILLED. The project's root is the current folder. The stage's inputs are recorded at
+    the start and must be unchanged at the end.
 
     Raises:
-        CacError: the store cannot be used; or, at the end, what the stage reads has changed.
+        CacError: the store cannot be used, or the stage's inputs changed during the run.
     """
     client, root = connect(), Path.cwd()
     state = read_run_state(root, params)
     experiment = experiment_id(client, params.registry.experiment)
     end_orphaned_runs(client, experiment)
-    own = {"stage": stage, "processes": str(distributed.world_size()), PROCESS_TAG: process_identity(os.getpid())}
-    with _run(experiment, {**own, **state.tags()}) as run_id:
+    tags = {"stage": stage, "processes": str(distributed.world_size()), PROCESS_TAG: process_identity(os.getpid())}
+    with _run(experiment, {**tags, **state.tags()}) as run_id:
         import mlflow
 
-        print(_who(stage, run_id, state), flush=True)
+        print(_describe_run(stage, run_id, state), flush=True)
         mlflow.log_params(flat_params(stage, params))
         _log_data(stage, state)
         with guard_inputs(root, stage) as inputs:
@@ -210,7 +211,7 @@ def _run(experiment: str, tags: dict[str, str]) -> Iterator[str]:
         raise
     except Exception as error:
         if is_unreachable(error):
-            os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # it was waited for long enough
+            os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"  # the retries have already failed
         raise
     finally:
         mlflow.end_run(status)
@@ -218,7 +219,7 @@ def _run(experiment: str, tags: dict[str, str]) -> Iterator[str]:
 
 @contextmanager
 def shared_run(stage: str, params: Params) -> Iterator[StageRun | NoOpRun]:
-    """Open the run of a stage that several processes work at: as `stage_run` in the main one; others record nothing.
+    """Open the run of a stage with several processes: `stage_run` in the main process, a no-op run in the others.
 
     Raises:
         CacError: as `stage_run`, in the main process.
@@ -230,8 +231,8 @@ def shared_run(stage: str, params: Params) -> Iterator[StageRun | NoOpRun]:
         yield run
 
 
-def _who(stage: str, run_id: str, state: RunState) -> str:
-    """Return the line by which a stage's log is found again: its MLflow run, and what it works on."""
+def _describe_run(stage: str, run_id: str, state: RunState) -> str:
+    """Return the line that identifies a stage's log: its MLflow run, commit and data."""
     facts = {"stage": stage, "mlflow_run": run_id, "git_commit": state.git_commit, "data_md5": state.data_md5}
     return " ".join(f"{name}={value}" for name, value in facts.items())
 
@@ -250,7 +251,7 @@ def _flatten(name: str, value: Any) -> Iterator[tuple[str, Any]]:
 
 
 def _log_data(stage: str, state: RunState) -> None:
-    """Record which dataset the run used, under DVC's own hash, so that both systems name it alike."""
+    """Record the run's dataset under its DVC hash, so that MLflow and DVC use the same name."""
     if state.data_md5 == UNKNOWN:
         return
     import mlflow
@@ -258,5 +259,5 @@ def _log_data(stage: str, state: RunState) -> None:
     from mlflow.data.meta_dataset import MetaDataset
 
     source = CodeDatasetSource(tags={"dvc_file": str(DATA_DVC), "git_commit": state.git_commit})
-    dataset = MetaDataset(source, name="data", digest=state.data_md5)  # type: ignore[abstract]  # MLflow's own slip
+    dataset = MetaDataset(source, name="data", digest=state.data_md5)  # type: ignore[abstract]  # MetaDataset does not define all abstract methods
     mlflow.log_input(dataset, context=stage)
