@@ -19,7 +19,7 @@ from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
 from cac.params import Frames, Params, RejectionSampling, SftOptimisation
-from cac.paths import DATASET, HISTORIES, TWO_TURN_GRPO
+from cac.paths import CHECKPOINTS, DATASET, HISTORIES, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip
 from cac.schema.dialogue import look_content, scan_prompt, tool_reply, verbatim_reply
 from cac.schema.judgement import Judgement
@@ -88,7 +88,7 @@ def publish_history(root: Path) -> None:
     """
     from cac.training.progress import write_history
 
-    folder, out = root / checkpoints.CHECKPOINTS / NAME, root / HISTORIES / f"{NAME}.json"
+    folder, out = root / CHECKPOINTS / NAME, root / HISTORIES / f"{NAME}.json"
     if (folder / _HISTORY).is_file():
         out.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(folder / _HISTORY, out)
