@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 
@@ -77,7 +78,7 @@ def _environment(times: Path) -> dict[str, str]:
     return known | {"PYTHONPATH": str(ROOT), "CAC_TIMES": str(times)}
 
 
-def _report(wall: float, entries: list[dict]) -> None:
+def _report(wall: float, entries: list[dict[str, Any]]) -> None:
     commands = {entry["verb"]: entry["whole"][1] - entry["whole"][0] for entry in entries if "whole" in entry}
     tracked = {entry["verb"]: entry["mlflow"] for entry in entries if "mlflow" in entry}
     for verb, seconds in commands.items():

@@ -59,7 +59,7 @@ class Stopwatch:
 def main() -> int:
     """Run `cac` with this process's arguments, and append the time."""
     watch = Stopwatch()
-    tracking.stage_run = watch.at_the_ends(tracking.stage_run)  # type: ignore[assignment]
+    tracking.stage_run = watch.at_the_ends(tracking.stage_run)
     for name in ("log_metrics", "log_text", "log_artifact"):
         setattr(tracking.StageRun, name, watch.around(getattr(tracking.StageRun, name)))
     try:

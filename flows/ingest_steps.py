@@ -243,4 +243,5 @@ def _announced(ingestion: Ingestion) -> dict[str, str]:
         raise CacError(
             f"{ingestion.bucket.url(ANNOUNCED)} is not JSON. Delete it; the event of the last version is sent again."
         ) from error
-    return content
+    result: dict[str, str] = content
+    return result

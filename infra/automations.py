@@ -184,7 +184,8 @@ def _apply_pool(client: "SyncPrefectClient", pool: Pool) -> str | None:
 def _template(pool: Pool) -> dict[str, Any]:
     """Return the base job template of the pool."""
     if pool.template is not None:
-        return json.loads(pool.template.read_text(encoding="utf-8"))
+        result: dict[str, Any] = json.loads(pool.template.read_text(encoding="utf-8"))
+        return result
     from prefect.workers.process import ProcessWorker
 
     return ProcessWorker.get_default_base_job_template()

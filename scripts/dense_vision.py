@@ -5,6 +5,8 @@ objects in minutes instead of hours. The labels are those of the generic tasks: 
 The heads are discarded; the language model reads the tower's merged tokens.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from PIL import Image
@@ -45,7 +47,7 @@ class DenseHeads(nn.Module):
 
 
 def dense_loss(
-    tokens: torch.Tensor, pixels: torch.Tensor, heads: DenseHeads, batch: dict, softened: torch.Tensor
+    tokens: torch.Tensor, pixels: torch.Tensor, heads: DenseHeads, batch: dict[str, Any], softened: torch.Tensor
 ) -> torch.Tensor:
     """Return the weighted sum of each head's mean loss over the cells that have its label.
 

@@ -38,7 +38,8 @@ def default_remote(project: Path) -> str | None:
     """Return the name of a checkout's default DVC remote; None if it has none."""
     from dvc.config import Config
 
-    return Config(dvc_dir=str(project / ".dvc"))["core"].get("remote")
+    result: str | None = Config(dvc_dir=str(project / ".dvc"))["core"].get("remote")
+    return result
 
 
 def cache_folder(project: Path) -> Path:

@@ -83,7 +83,8 @@ def fetch_digest(image: Image, auth: str = _AUTH, manifest: str = _MANIFEST) -> 
         ) from error
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise CacError(f"the registry returned {digest!r} as the digest of {image.name}:{image.tag}. Try again later.")
-    return digest
+    result: str = digest
+    return result
 
 
 def main() -> int:

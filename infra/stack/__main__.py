@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         verbs.add_parser(name, help=verb.__doc__, description=verb.__doc__).set_defaults(verb=verb)
     args = parser.parse_args(argv)
     try:
-        return args.verb(open_stack(args.root.resolve()))
+        result: int = args.verb(open_stack(args.root.resolve()))
+        return result
     except CacError as error:
         print_error(str(error))
         return EXIT_MISTAKE

@@ -13,6 +13,7 @@ from helpers.s3_server import s3_server
 from pydantic import ValidationError
 
 from cac.batch.listing import ListedVideo, open_source
+from cac.batch.parts_folder import PartsFolder
 from cac.batch.plan import Plan, listing_difference
 from cac.batch.run import BatchSettings, score_batch
 from cac.cli import main as cli
@@ -281,3 +282,12 @@ def test_a_plan_with_an_unknown_key_is_refused(path):
     part["surprise"] = 1
     with pytest.raises(ValidationError, match="surprise"):
         Plan.from_dict(data)
+
+
+@pytest.mark.parametrize("content", ['{"surprise": 1}', "{", "[]"])
+def test_the_plan_of_another_version_is_an_error_that_says_what_to_do(tmp_path: Path, content: str):
+    parts = PartsFolder(tmp_path / "scores.parquet")
+    parts.folder.mkdir()
+    (parts.folder / "plan.json").write_text(content)
+    with pytest.raises(CacError, match=r"not a plan of this version of cac\. Remove"):
+        parts.plan()

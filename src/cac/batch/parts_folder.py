@@ -57,9 +57,20 @@ class PartsFolder:
             raise CacError(busy)
 
     def plan(self) -> Plan | None:
-        """Return the plan of the run in this folder; None if there is none."""
+        """Return the plan of the run in this folder; None if there is none.
+
+        Raises:
+            CacError: the file is not a plan of this version of cac.
+        """
         path = self.folder / _PLAN
-        return Plan.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+        if not path.is_file():
+            return None
+        try:
+            return Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
+        except ValueError as error:  # pydantic's ValidationError is one
+            raise CacError(
+                f"{path} is not a plan of this version of cac. Remove {self.folder} and start over."
+            ) from error
 
     def begin(self, plan: Plan) -> None:
         """Write the plan; files without a plan are removed first."""

@@ -71,7 +71,7 @@ def ray_engine(actors: int) -> Any:
     if actors < 1:
         raise CacError("--actors must be 1 or more.")
 
-    def engine(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
+    def engine(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
         with _ray(actors):
             yield from _made(plan, numbers, actors)
 
@@ -100,7 +100,7 @@ def _ray(actors: int) -> Iterator[None]:
         ray.shutdown()
 
 
-def _made(plan: Plan, numbers: Sequence[int], actors: int) -> Iterator[tuple[int, list[dict]]]:
+def _made(plan: Plan, numbers: Sequence[int], actors: int) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Yield finished parts.
 
     Raises:

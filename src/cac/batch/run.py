@@ -7,6 +7,7 @@ the next run resumes. Adding new files to a finished table is not supported.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cac.batch.listing import open_source, sample
 from cac.batch.parts_folder import PartsFolder
@@ -19,7 +20,7 @@ from cac.io.progress import track
 __all__ = ["BatchSettings", "Engine", "Summary", "score_batch"]
 
 # Makes the rows of the parts with these numbers, in any order: (number, rows).
-Engine = Callable[[Plan, Sequence[int]], Iterator[tuple[int, list[dict]]]]
+Engine = Callable[[Plan, Sequence[int]], Iterator[tuple[int, list[dict[str, Any]]]]]
 
 _HINT = "Use --restart to start over, or choose another --out."
 
@@ -41,7 +42,7 @@ class Summary:
     written: bool
 
 
-def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict]]]:
+def one_process(plan: Plan, numbers: Sequence[int]) -> Iterator[tuple[int, list[dict[str, Any]]]]:
     """Compute the rows of the parts in this process, one part after the other."""
     from cac.registry.pinned import pin
 

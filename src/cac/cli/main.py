@@ -32,7 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Transformers 5.23 renamed an argument that PEFT and TRL still set, and warns about it.
     warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
     try:
-        return args.run(args)
+        result: int = args.run(args)
+        return result
     except CacError as error:
         from cac.cli.console import print_error
 
@@ -98,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_verb(
-    verbs: argparse._SubParsersAction,
+    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,
@@ -109,7 +110,7 @@ def _add_verb(
     return verb
 
 
-def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
+def _add_score_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     score = _add_verb(verbs, "score", _score, "score videos with the registered model")
     score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     source = score.add_mutually_exclusive_group()
@@ -123,7 +124,7 @@ def _add_score_verb(verbs: argparse._SubParsersAction) -> None:
     )
 
 
-def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
+def _add_ablate_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     ablate = verbs.add_parser(
         "ablate", help="measure what each part of the method contributes", description="Train variants of the method."
     )
@@ -137,7 +138,7 @@ def _add_ablate_verbs(verbs: argparse._SubParsersAction) -> None:
     table.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for table.md and table.png")
 
 
-def _add_params_verbs(verbs: argparse._SubParsersAction) -> None:
+def _add_params_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     params = verbs.add_parser("params", help="change settings", description="Work on the settings.")
     apply = _add_verb(
         params.add_subparsers(metavar="VERB", required=True),
@@ -177,7 +178,10 @@ def _train(args: argparse.Namespace) -> int:
     params = load_params(args.params)
     launcher = import_module("cac.training.launch")
     if params.compute.accelerate and not launcher.is_launched():
-        return launcher.launch(Path(params.compute.accelerate), ["--params", str(args.params), "train", args.stage])
+        result: int = launcher.launch(
+            Path(params.compute.accelerate), ["--params", str(args.params), "train", args.stage]
+        )
+        return result
     import_module(f"cac.training.{args.stage}").train(params, Path.cwd())
     return 0
 

@@ -106,7 +106,8 @@ def _surprise(changes: np.ndarray, noise_floor: float) -> np.ndarray:
     inner = changes[1:] if len(changes) > 1 else changes
     middle = np.median(inner)
     spread = 1.4826 * np.median(np.abs(inner - middle)) + noise_floor
-    return np.maximum(0, (changes - middle) / spread)
+    result: np.ndarray = np.maximum(0, (changes - middle) / spread)
+    return result
 
 
 def _window(surprise: np.ndarray, fraction: float, fps: float) -> Window:

@@ -168,7 +168,8 @@ def _twin_wins(pair: np.ndarray, anomalous: np.ndarray, score: np.ndarray) -> np
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    return np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    result: np.ndarray = np.divide(numerator, denominator, out=np.full(len(numerator), np.nan), where=denominator > 0)
+    return result
 
 
 def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -211,7 +212,8 @@ def precision(facts: Facts, weights: np.ndarray) -> np.ndarray:
 
 def balanced_accuracy(facts: Facts, weights: np.ndarray) -> np.ndarray:
     """Mean of recall and specificity."""
-    return (recall(facts, weights) + specificity(facts, weights)) / 2
+    result: np.ndarray = (recall(facts, weights) + specificity(facts, weights)) / 2
+    return result
 
 
 def f1(facts: Facts, weights: np.ndarray) -> np.ndarray:

@@ -69,7 +69,8 @@ def _mean_nll(parameters: np.ndarray, margins: np.ndarray, signs: np.ndarray) ->
 
 def bin_indices(scores: np.ndarray, bins: int) -> np.ndarray:
     """Return the index of each score's equal-width bin of [0, 1], in 0..bins-1; 1 is in the last bin."""
-    return np.minimum((scores * bins).astype(int), bins - 1)
+    result: np.ndarray = np.minimum((scores * bins).astype(int), bins - 1)
+    return result
 
 
 def reliability(scores: Sequence[float], is_clean: Sequence[bool], bins: int) -> list[Bin]:

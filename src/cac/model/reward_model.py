@@ -180,7 +180,8 @@ def none_token_id(tokenizer: Any) -> int:
     none, *others = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
     if none in others:
         raise ValueError('" seen" or the name of an anomaly starts with the same token as " none" in this tokenizer')
-    return none
+    result: int = none
+    return result
 
 
 _CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what precedes "none" or the name of an anomaly

@@ -140,7 +140,8 @@ def save_record(
             if (work / name).is_file():
                 mlflow.log_artifact(str(work / name))
         mlflow.set_tags(tags)
-    return run.info.run_id
+    result: str = run.info.run_id
+    return result
 
 
 def load_report(client: "MlflowClient", run_id: str) -> DriftReport:

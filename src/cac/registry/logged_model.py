@@ -48,7 +48,8 @@ def log_model(candidate: "Candidate") -> str:
             pip_requirements=pinned_requirements(),
             metadata={KEY_TAG: candidate.key},
         )
-    return info.model_id
+    result: str = info.model_id
+    return result
 
 
 def pinned_requirements() -> list[str]:

@@ -134,7 +134,8 @@ def given_rows(model_input: Any) -> list[dict[str, Any]]:
     unknown = {str(name) for row in rows for name in row} - set(COLUMNS)
     if unknown:
         raise CacError(f"the input has the unknown columns {sorted(unknown)}; those there are: {', '.join(COLUMNS)}.")
-    return rows
+    result: list[dict[str, Any]] = rows
+    return result
 
 
 def read_row(number: int, row: dict[str, Any]) -> Any:

@@ -57,7 +57,8 @@ def _column(rollouts: Rollouts, name: str, origin: str) -> Sequence[Any]:
     if name not in rollouts.columns:
         there = ", ".join(sorted(rollouts.columns)) or "nothing"
         raise CacError(f"TRL gave the reward no {name!r} (it gave {there}); it comes from {origin}.")
-    return rollouts.columns[name]
+    result: Sequence[Any] = rollouts.columns[name]
+    return result
 
 
 class AnomalyReward:
@@ -75,7 +76,7 @@ class AnomalyReward:
         self,
         prompts: Sequence[Any],
         completions: Sequence[Any],
-        log_extra: Callable[[str, list], None] | None = None,
+        log_extra: Callable[[str, list[Any]], None] | None = None,
         log_metric: Callable[[str, float], None] | None = None,
         **columns: Any,
     ) -> list[float]:

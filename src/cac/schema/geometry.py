@@ -58,13 +58,15 @@ def cell_shares(box: Box, rows: int, columns: int) -> np.ndarray:
     """Return which share of each cell of a grid over the frame a box in [0, 1] covers: (rows, columns), in [0, 1]."""
     wide = _covered(box[0], box[2], columns)
     high = _covered(box[1], box[3], rows)
-    return high[:, None] * wide[None, :]
+    result: np.ndarray = high[:, None] * wide[None, :]
+    return result
 
 
 def _covered(start: float, end: float, cells: int) -> np.ndarray:
     """Return which share of each of `cells` equal parts of [0, 1] lies between start and end."""
     edges = np.arange(cells + 1) / cells
-    return np.clip(np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1]), 0, None) * cells
+    result: np.ndarray = np.clip(np.minimum(end, edges[1:]) - np.maximum(start, edges[:-1]), 0, None) * cells
+    return result
 
 
 def interpolate_box(a: Box, b: Box, weight: float) -> Box:

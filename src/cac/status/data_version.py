@@ -6,6 +6,7 @@ The folder is compared with `data.dvc` by the number and total size of its files
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cac.errors import CacError
 from cac.io.git import read_git
@@ -75,7 +76,7 @@ def _brought_by(root: Path) -> DataCommit | None:
     return DataCommit(commit, at, subject)
 
 
-def _folder(folder: Path, named: dict) -> str:
+def _folder(folder: Path, named: dict[str, Any]) -> str:
     if not folder.is_dir():
         return "missing"
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]

@@ -60,7 +60,8 @@ def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
     """Return the weighted sum of the components; those that are None count 0."""
     weights = settings.reward_weights.model_dump()
     values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
-    return sum(weights[name] * value for name, value in values.items() if value is not None)
+    result: float = sum(weights[name] * value for name, value in values.items() if value is not None)
+    return result
 
 
 def reward_functions(settings: Grpo) -> dict[str, Reward]:

@@ -80,7 +80,8 @@ class DialogueSFTTrainer(SFTTrainer):
         """
         if self.accelerator.num_processes == 1:
             return None
-        return self.accelerator.reduce((labels[:, 1:] != IGNORE_INDEX).sum(), "sum")
+        result: torch.Tensor | None = self.accelerator.reduce((labels[:, 1:] != IGNORE_INDEX).sum(), "sum")
+        return result
 
     def _decision_loss(self, log_probs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         decisive = torch.isin(labels, torch.tensor(self.decision_ids, device=labels.device))

@@ -106,7 +106,8 @@ def _key(image: Any, grid: list[int]) -> bytes:
 def _bytes(tensor: Any) -> memoryview:
     import torch
 
-    return tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    result: memoryview[int] = tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().data
+    return result
 
 
 def _rows(parts: Any, chosen: list[int]) -> Any:

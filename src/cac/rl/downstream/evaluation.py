@@ -81,4 +81,5 @@ def _thumbnails(video: Video) -> np.ndarray:
     frames = video.frames[::_EVERY]
     count, height, width, _ = frames.shape
     cells = frames.reshape(count, height // _CELL, _CELL, width // _CELL, _CELL, 3)
-    return cells.mean(axis=(2, 4)) / 255
+    result: np.ndarray = cells.mean(axis=(2, 4)) / 255
+    return result

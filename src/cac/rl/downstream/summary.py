@@ -67,7 +67,8 @@ def _by_prompt(pairs: Sequence[Pair], name: str) -> tuple[np.ndarray, np.ndarray
 
 
 def _relative_change(before: np.ndarray, after: np.ndarray) -> np.ndarray:
-    return after / before - 1
+    result: np.ndarray = after / before - 1
+    return result
 
 
 def _mean(values: np.ndarray) -> float:

@@ -29,7 +29,8 @@ class TwoTurnGRPOTrainer(GRPOTrainer):
 
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         self._component_rewards = super()._calculate_rewards(*args, **kwargs)
-        return self._component_rewards
+        result: torch.Tensor = self._component_rewards
+        return result
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output = super()._generate_and_score_completions(inputs)
