@@ -20,7 +20,14 @@ ENTRY_POINTS = {
 }
 ABLATION_ENTRY_POINTS = {"run": "cac.ablation.run", "table": "cac.ablation.table"}
 # Not results: error texts and what is logged to MLflow. Settings are listed as params instead.
-NOT_TRACKED = ("src/cac/params.py", "src/cac/errors.py", "src/cac/paths.py", "src/cac/tracking/", "src/cac/registry/")
+NOT_TRACKED = (
+    "src/cac/params.py",
+    "src/cac/params_errors.py",
+    "src/cac/errors.py",
+    "src/cac/paths.py",
+    "src/cac/tracking/",
+    "src/cac/registry/",
+)
 
 
 def imported_files(entry_point: str) -> list[str]:

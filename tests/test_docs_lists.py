@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from cac.params import _RENAMED
+from cac.params_errors import RENAMED
 
 ROOT = Path(__file__).parents[1]
 EXPERIMENTS = ROOT / "docs" / "experiments"
@@ -18,5 +18,5 @@ def test_the_index_lists_every_experiment_newest_first() -> None:
 
 def test_the_changelog_lists_every_renamed_setting() -> None:
     changelog = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-    names = {name for section in _RENAMED.values() for pair in section.items() for name in pair}
+    names = {name for section in RENAMED.values() for pair in section.items() for name in pair}
     assert [name for name in sorted(names) if not re.search(rf"`{name}\b", changelog)] == []

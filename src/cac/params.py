@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from cac.errors import CacError
+from cac.params_errors import explain
 from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 
 PARAMS_FILE = Path("params.yaml")
@@ -316,44 +317,6 @@ class Params(_Section):
         return {name: reduce(getitem, name.split("."), values) for name in STAGE_SECTIONS[stage]}
 
 
-_RENAMED_TRAINER = {
-    "steps": "max_steps",
-    "warmup_share": "warmup_ratio",
-    "save_every": "save_steps",
-    "log_every": "logging_steps",
-}
-_RENAMED_SFT = _RENAMED_TRAINER | {
-    "gradient_accumulation": "gradient_accumulation_steps",
-    "evidence_weight": "dense_token_loss_weight",
-    "anomalous_share": "anomalous_ratio",
-    "single_frame_share": "single_frame_ratio",
-    "wrong_scan_share": "wrong_scan_ratio",
-}
-# Keys renamed in version 0.2, by section: an old name is an error that gives the new one.
-_RENAMED: Mapping[str, Mapping[str, str]] = {
-    "": {"portions": "train_partition"},
-    "procedural_data": {
-        "distractor_share": "distractor_ratio",
-        "val_share": "val_ratio",
-        "test_share": "test_ratio",
-    },
-    "validation": {"min_clean_share": "min_clean_ratio", "max_clean_share": "max_clean_ratio"},
-    "adapter": {"rank": "r", "alpha": "lora_alpha", "dropout": "lora_dropout", "compute": "lora_forward"},
-    "train_partition": {"reinforcement_share": "reinforcement_ratio"},
-    SINGLE_FRAME_SFT: _RENAMED_SFT,
-    MULTI_FRAME_SFT: _RENAMED_SFT,
-    TWO_TURN_GRPO: _RENAMED_TRAINER
-    | {
-        "generations": "num_generations",
-        "guided": "constrained_decoding",
-        "scan_verdict_share": "scan_verdict_ratio",
-        "rejection": "rejection_sampling",
-    },
-    f"{TWO_TURN_GRPO}.rejection_sampling": _RENAMED_TRAINER | {"epochs": "num_train_epochs"},
-    "monitoring": {"place": "source"},
-}
-
-
 def load_params(path: Path = PARAMS_FILE) -> Params:
     """Read and check the settings.
 
@@ -373,23 +336,4 @@ def load_params(path: Path = PARAMS_FILE) -> Params:
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise CacError(f"{path}: " + "; ".join(_explain(dict(problem)) for problem in error.errors())) from error
-
-
-def _explain(problem: dict[str, Any]) -> str:
-    """Explain the problem with one key; for an unknown key give its new name or the allowed keys."""
-    key = ".".join(map(str, problem["loc"])) or "the file"
-    if problem["type"] == "missing":
-        return f"{key}: missing; see src/cac/params.py for its meaning and allowed values"
-    if problem["type"] == "value_error" and isinstance(problem["input"], dict):  # the message names the keys
-        return f"{key}: {problem['ctx']['error']}"
-    if problem["type"] != "extra_forbidden":
-        return f"{key}: {problem['msg']} (found {problem['input']!r})"
-    *outer, name = problem["loc"]
-    section: Any = Params
-    for part in outer:
-        section = section.model_fields[part].annotation
-    new_name = _RENAMED.get(".".join(outer), {}).get(name)
-    if new_name in section.model_fields:
-        return f"{key}: renamed; write {new_name}"
-    return f"{key}: unknown key; allowed here: {', '.join(section.model_fields)}"
+        raise CacError(f"{path}: " + "; ".join(explain(dict(problem), Params) for problem in error.errors())) from error

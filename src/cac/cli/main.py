@@ -99,7 +99,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_verb(
-    verbs: argparse._SubParsersAction[argparse.ArgumentParser],
+    verbs: "argparse._SubParsersAction[argparse.ArgumentParser]",
     name: str,
     run: Callable[[argparse.Namespace], int],
     summary: str,
@@ -110,7 +110,7 @@ def _add_verb(
     return verb
 
 
-def _add_score_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_score_verb(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     score = _add_verb(verbs, "score", _score, "score videos with the registered model")
     score.add_argument("videos", nargs="+", type=Path, metavar="VIDEO")
     source = score.add_mutually_exclusive_group()
@@ -124,7 +124,7 @@ def _add_score_verb(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
 
 
-def _add_ablate_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_ablate_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     ablate = verbs.add_parser(
         "ablate", help="measure what each part of the method contributes", description="Train variants of the method."
     )
@@ -138,7 +138,7 @@ def _add_ablate_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]
     table.add_argument("--out", type=Path, required=True, metavar="DIR", help="the folder for table.md and table.png")
 
 
-def _add_params_verbs(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def _add_params_verbs(verbs: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     params = verbs.add_parser("params", help="change settings", description="Work on the settings.")
     apply = _add_verb(
         params.add_subparsers(metavar="VERB", required=True),
