@@ -69,7 +69,7 @@ class SignalTrainer(TwoTurnGRPOTrainer):
         loss = torch.zeros((), requires_grad=True)
         for advantages, total in zip(separate, self.gradients[-1], strict=True):
             if advantages.any():
-                loss = super()._compute_loss(model, {**inputs, "advantages": advantages})
+                loss = super()._compute_loss(model, {**inputs, "advantages": advantages})  # type: ignore[no-untyped-call]
                 parts = torch.autograd.grad(loss, self._trainable(), retain_graph=True)
                 total += torch.cat([part.flatten() for part in parts]).cpu()
         return loss * 0

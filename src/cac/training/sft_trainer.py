@@ -52,7 +52,7 @@ class DialogueSFTTrainer(SFTTrainer):
         dense_labels = inputs.pop("dense_labels", None)
         tokens = self._label_count(inputs["labels"]) if num_items_in_batch is None else num_items_in_batch
         if return_outputs or self.decision_weight == self.dense_token_loss_weight == 0:
-            return super().compute_loss(model, inputs, return_outputs, tokens)
+            return super().compute_loss(model, inputs, return_outputs, tokens)  # type: ignore[no-untyped-call]
         outputs: list[Any] = []
 
         def recorded(**kwargs: Any) -> Any:
@@ -60,7 +60,7 @@ class DialogueSFTTrainer(SFTTrainer):
             return outputs[-1]
 
         with self._probed_states() as states:
-            loss = super().compute_loss(recorded, inputs, num_items_in_batch=tokens)
+            loss = super().compute_loss(recorded, inputs, num_items_in_batch=tokens)  # type: ignore[no-untyped-call]
         added = self.decision_weight * self._decision_loss(outputs[0].log_probs, inputs["labels"][:, 1:])
         if self.dense_token_loss_weight and dense_labels is not None:
             image_states = states[0][inputs["input_ids"] == self.image_token_id]
