@@ -71,4 +71,4 @@ def test_new_data_and_drift_fire_it(flow):
 def test_monitoring_takes_what_its_deployment_gives():
     watch = load_flow_from_entrypoint(str(ROOT / WATCH["entrypoint"]), use_placeholder_flow=False)
     assert watch.name == "monitoring"
-    assert watch.validate_parameters(WATCH["parameters"]) == {"place": None, "tell": True}
+    assert watch.validate_parameters(WATCH["parameters"]) == {"source": None, "send_events": True}

@@ -90,5 +90,5 @@ def test_log_odds_undo_the_logistic_function(log: float) -> None:
 def test_a_folder_that_is_not_a_package_is_an_error(package: Path, tmp_path: Path) -> None:
     with pytest.raises(CacError, match="is not a reward model package"):
         RewardModel.from_package(tmp_path)
-    with pytest.raises(CacError, match="never written over another"):
+    with pytest.raises(CacError, match="packages are never overwritten"):
         write_package(package, package / "adapter", None)  # type: ignore[arg-type]

@@ -113,7 +113,7 @@ def test_every_form_of_a_video_gets_the_same_answer(load, clip, s3):
         ({"video": np.zeros((8, 8, 3), np.uint8), "fps": 8}, "row 2: an array of uint8"),
         ({"video": b"x", "fps": 8}, "row 2: fps 8.* was given with a video file"),
         ({"video": "https://example.org/a.mp4"}, "row 2: https://example.org/a.mp4 is not read"),
-        ({"video": "s3://bucket/nothing.mp4"}, "row 2: s3://bucket/nothing.mp4: .*NoSuchKey.* not there"),
+        ({"video": "s3://bucket/nothing.mp4"}, "row 2: s3://bucket/nothing.mp4: .*NoSuchKey.* does not exist"),
     ],
 )
 def test_a_bad_row_is_named(clip, s3, bad, message):

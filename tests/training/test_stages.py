@@ -229,5 +229,5 @@ def test_each_stage_trains_on_its_own_part_of_the_train_split(
         (1e-9, two_turn_grpo.train, "reinforcement"),
     ):
         partition = params.train_partition.model_copy(update={"reinforcement_ratio": share})
-        with pytest.raises(CacError, match=f"no clip of the train split for {purpose}"):
+        with pytest.raises(CacError, match=f"leaves no train clip for {purpose}"):
             train(params.model_copy(update={"train_partition": partition}), root)

@@ -80,7 +80,7 @@ def test_each_fault_keeps_its_own_clip_out(delivery, dataset, validation, tmp_pa
         ("annotations.jsonl", b"\xff\xfe\n{}\n", "no line of its manifest is a clip; line 1: "),
         ("annotations.jsonl", b"", "annotations.jsonl is empty"),
         ("annotations.jsonl", None, "no manifest"),
-        ("dataset.json", b"[]", "dataset.json is no JSON object"),
+        ("dataset.json", b"[]", "dataset.json is not a JSON object"),
         ("dataset.json", json.dumps({"schema_version": "99"}).encode(), "schema_version is '99'"),
         ("dataset.json", None, "dataset.json cannot be read"),
     ],

@@ -157,7 +157,7 @@ def interrupted_midway(work: Callable[[int], object], numbers: Iterable[int]) ->
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize(("failing", "ending"), [("spread", interrupted_midway), ("write_clips", interrupted)])
+@pytest.mark.parametrize(("failing", "ending"), [("parallel_map", interrupted_midway), ("write_clips", interrupted)])
 def test_an_interrupted_build_leaves_the_old_dataset_as_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: str, ending: Callable
 ) -> None:
