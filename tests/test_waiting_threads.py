@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("first", ["cac", "cac.registry.pyfunc_model", "flows.__main__"])
 def test_waiting_threads_sleep(first: str) -> None:

@@ -11,6 +11,8 @@ from cac.model.reward_model import RewardModel
 from cac.params import Params
 from cac.schema.judgement import Judgement
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def params(project_params: Params, fresh_base: Path) -> Params:

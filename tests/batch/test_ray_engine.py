@@ -18,6 +18,8 @@ from cac.cli import main as cli
 from cac.io.s3 import StoreUnreachableError
 from cac.video.encode import encode
 
+pytestmark = pytest.mark.slow
+
 needs_ray = pytest.mark.skipif(
     importlib.util.find_spec("ray") is None, reason="Ray is an extra: uv pip install -e '.[ray]'"
 )

@@ -18,6 +18,8 @@ from cac.paths import SCRATCH, TRAINING_STAGES
 from cac.schema.annotations import read_clips
 from cac.video.clip_store import ClipStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def params(project_params: Params, fresh_base: Path) -> Params:

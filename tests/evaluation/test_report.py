@@ -14,6 +14,8 @@ from cac.evaluation.curves import read_history, reward_names
 from cac.evaluation.intervals import evaluate_judgements, per_family
 from cac.evaluation.report import ReportInputs, choose_examples, spell, write_report
 
+pytestmark = pytest.mark.slow
+
 
 def _write_history(path: Path, steps: int, **values: float) -> Path:
     entries = [{"step": step, "note": "text", **values} for step in range(1, steps + 1)]

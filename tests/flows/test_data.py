@@ -1,6 +1,10 @@
 import shutil
 
+import pytest
+
 from flows.data import ensure_data
+
+pytestmark = pytest.mark.slow
 
 
 def test_data_that_matches_data_dvc_is_accepted(project):

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from helpers.rl_store import NAME, register_package
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 OPTIONS = {
     "seeds": 1, "seeds-without": 1, "updates": 1, "prompts": 1, "group": 2, "evaluated": 2, "candidates": 2,

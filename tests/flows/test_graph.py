@@ -11,6 +11,8 @@ from cac.params import STAGE_SECTIONS, load_params
 from cac.paths import STAGES as FLOW_STAGES
 from scripts.stage_dependencies import ENTRY_POINTS, stale_files, with_dependencies
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 GRAPH = yaml.safe_load((ROOT / "dvc.yaml").read_text())
 STAGES = GRAPH["stages"]

@@ -21,6 +21,8 @@ from cac.data.ingest.deliveries import deliver
 from cac.io.s3 import Bucket
 from cac.schema.annotations import read_clips
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = Path(__file__).parents[1] / "helpers" / "killed_ingestion.py"
 URL = "s3://team/landing"

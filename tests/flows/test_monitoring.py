@@ -29,6 +29,8 @@ from cac.video.encode import encode
 from flows.monitoring import with_date
 from flows.support.prefect_server import local_server
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 

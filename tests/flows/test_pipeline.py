@@ -11,6 +11,8 @@ import pytest
 
 from flows.support.exits import extract_error
 
+pytestmark = pytest.mark.slow
+
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 
 

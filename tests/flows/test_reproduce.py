@@ -16,6 +16,8 @@ from cac.tracking.mlflow_runs import connect
 from cac.tracking.run_state import read_run_state
 from flows.reproduce import sort_stages
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 NAME = "cac-reward-model"

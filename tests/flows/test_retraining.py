@@ -18,6 +18,8 @@ from cac.params import Params
 from flows.support.prefect_server import local_server
 from flows.support.s3_hints import with_s3_hints
 
+pytestmark = pytest.mark.slow
+
 SECRETS = {  # what a worker's environment holds, and nobody else must read
     "AWS_SECRET_ACCESS_KEY": "plantedAwsKey7Q2",
     "HF_TOKEN": "plantedHfToken7Q2",

@@ -3,10 +3,13 @@
 import json
 import shutil
 
+import pytest
 import yaml
 from helpers.flow_project import Project
 
 from cac.status.stages import FRESH, NEVER_RAN, STALE, stage_states
+
+pytestmark = pytest.mark.slow
 
 STAGES = ["validate", "single_frame_sft", "multi_frame_sft", "two_turn_grpo", "evaluate"]
 

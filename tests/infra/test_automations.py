@@ -13,6 +13,8 @@ from cac.errors import CacError
 from flows.support.prefect_server import local_server
 from infra.automations import GPU_TEMPLATE, LIMITS, POOLS, ZOMBIES, apply, zombie_automation
 
+pytestmark = pytest.mark.slow
+
 MADE = [
     "created the work pool cac",
     "created the work pool cac-gpu",

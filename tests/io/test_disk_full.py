@@ -3,7 +3,11 @@
 import errno
 from pathlib import Path
 
+import pytest
+
 from cac.io.disk_full import explain_full_disk
+
+pytestmark = pytest.mark.slow
 
 
 def _error_of_a_full_disk() -> OSError:

@@ -16,6 +16,8 @@ from cac.errors import CacError
 from cac.io.s3 import Bucket
 from cac.io.s3_transfer import download, upload
 
+pytestmark = pytest.mark.slow
+
 URL = "s3://team/landing"
 PART = 5 * 1024**2
 CONTENT = bytes(range(256)) * 4096 * 12  # 12 MiB

@@ -18,6 +18,8 @@ from cac.registry.promote import promote
 from cac.tracking.mlflow_runs import connect
 from cac.video.encode import encode
 
+pytestmark = pytest.mark.slow
+
 BRIGHT, DARK = range(200, 224), range(20, 44)
 
 

@@ -15,6 +15,8 @@ from scripts import pretrain_nano
 from scripts.pretrain_batches import Schedule, StepBatches, draw_samples, load
 from scripts.sorted_vision import from_bytes, sort_by_size, to_bytes
 
+pytestmark = pytest.mark.slow
+
 TASK_OF_STEP = Schedule(vision=1, single=1, compare=1, mix=1)
 
 

@@ -12,6 +12,8 @@ from cac.registry.promote import promote
 from cac.registry.versions import CHAMPION, PREVIOUS, get_aliases
 from cac.tracking.mlflow_runs import connect
 
+pytestmark = pytest.mark.slow
+
 MOST_WRITES = 20
 
 

@@ -11,6 +11,8 @@ from cac.registry.versions import CHAMPION, INCOMPLETE, PREVIOUS
 from cac.schema.taxonomy import Family
 from cac.tracking.mlflow_runs import connect
 
+pytestmark = pytest.mark.slow
+
 BOUNDS = ["balanced_accuracy", "specificity", "parse_rate", "expected_calibration_error", "seconds_per_clip"]
 FAMILIES = [f"accuracy_difference.{family}" for family in Family]
 NAMES = [*BOUNDS, "balanced_accuracy_difference", *FAMILIES, "rolled_back", "vetoed"]

@@ -26,6 +26,8 @@ from cac.tracking.lineage import outputs_from_tags
 from cac.tracking.mlflow_runs import connect
 from cac.video.encode import encode
 
+pytestmark = pytest.mark.slow
+
 FITTED = Calibration(1.5, 0.2)
 PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt")
 

@@ -12,6 +12,8 @@ from cac.registry.promote import promote
 from cac.registry.versions import CHAMPION, HISTORY_TAG, PREVIOUS
 from cac.tracking.mlflow_runs import connect
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def promoted(project, params):

@@ -12,6 +12,8 @@ from cac.registry.model_uri import resolve_version
 from cac.registry.pinned import pin, pin_package
 from cac.rl.reward import Rewarder, RewardSettings
 
+pytestmark = pytest.mark.slow
+
 CHAMPION = f"models:/{NAME}@champion"
 
 

@@ -15,6 +15,8 @@ from cac.video.decode import Video
 from cac.video.encode import encode
 from cac.video.motion import mean_motion
 
+pytestmark = pytest.mark.slow
+
 SCORES = st.floats(0, 1)
 MOTIONS = st.floats(0, 10)
 ONE_SIDED = st.builds(RewardSettings, st.floats(1e-3, 5), st.floats(0.1, 5), st.floats(0, 5))

@@ -24,6 +24,8 @@ from cac.serving.settings import ServeSettings
 from cac.tracking.mlflow_runs import connect
 from cac.video.encode import encode
 
+pytestmark = pytest.mark.slow
+
 CHAMPION = f"models:/{NAME}@champion"
 PATIENCE = 300
 WAIT_MS = 2000  # a batch waits so long for more that a signal can come in between

@@ -17,6 +17,8 @@ from cac.tracking.lineage import check_lineage, guard_inputs, outputs_from_tags,
 from cac.tracking.mlflow_runs import connect, stage_run
 from cac.tracking.run_state import read_run_state
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[2]
 STAGE, MADE = "two_turn_grpo", "models/two_turn_grpo"
 DVC_YAML = {

@@ -10,6 +10,8 @@ import pytest
 from cac.errors import CacError
 from cac.tracking.mlflow_runs import connect, experiment_id, flat_params, stage_run
 
+pytestmark = pytest.mark.slow
+
 MD5 = "0123456789abcdef0123456789abcdef.dir"
 
 

@@ -18,6 +18,8 @@ from cac.errors import CacError
 from cac.io import distributed
 from cac.params import Params
 
+pytestmark = pytest.mark.slow
+
 CONFIG = Path(__file__).parents[2] / "conf" / "accelerate" / "cpu-gloo.yaml"
 STAGES = ("single_frame_sft", "multi_frame_sft", "two_turn_grpo")
 

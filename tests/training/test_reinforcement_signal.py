@@ -14,6 +14,8 @@ from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params
 from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
+pytestmark = pytest.mark.slow
+
 PARTS, CLIPS = 3, 3
 
 

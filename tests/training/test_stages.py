@@ -16,6 +16,8 @@ from cac.params import Params
 from cac.training import checkpoints, multi_frame_sft, single_frame_sft, two_turn_grpo
 from cac.training.trainer_arguments import TrainerInputs
 
+pytestmark = pytest.mark.slow
+
 STEPS = 6
 
 

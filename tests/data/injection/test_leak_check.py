@@ -15,6 +15,8 @@ from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_cl
 from cac.schema.taxonomy import family_of
 from cac.video.encode import encode
 
+pytestmark = pytest.mark.slow
+
 ANOMALY = Anomaly(
     family=family_of("teleport"),
     leaf="teleport",

@@ -15,6 +15,8 @@ from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 from cac.schema.taxonomy import Family
 from cac.video.decode import decode, probe
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 PINNED = {
     "scene0000-anomalous": "dfa4ad5cc36a4205",

@@ -16,6 +16,8 @@ from cac.data.sample.scenes import SHIFTED, STANDARD, Scene, SceneSettings, Styl
 from cac.params import load_params
 from cac.schema.annotations import read_clips
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).parents[3]
 SIZE = 96
 SEEDS = range(400)

@@ -14,6 +14,8 @@ from cac.errors import CacError
 from cac.params import Validation
 from cac.schema.annotations import MANIFEST_NAME
 
+pytestmark = pytest.mark.slow
+
 BOUNDS = Validation(
     min_clips_per_split=1,
     min_clean_ratio=0.0,

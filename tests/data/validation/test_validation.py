@@ -15,6 +15,8 @@ from cac.errors import CacError
 from cac.schema.annotations import MANIFEST_NAME
 from cac.schema.taxonomy import Family
 
+pytestmark = pytest.mark.slow
+
 
 def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

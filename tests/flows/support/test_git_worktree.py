@@ -18,6 +18,8 @@ from flows.support.git_worktree import (
     results_branch,
 )
 
+pytestmark = pytest.mark.slow
+
 IDENTITY = ("user.name=Test", "user.email=test@example.invalid")
 LOCK = "schema: '2.0'\nstages:\n  validate:\n    cmd: python cheap_stage.py validate\n"
 

@@ -20,6 +20,8 @@ from cac.rl.downstream.grpo import Training
 from cac.rl.downstream.pictures import draw_clips, draw_curves
 from cac.rl.downstream.summary import MEASURED, summarise, table
 
+pytestmark = pytest.mark.slow
+
 TINY = Setup(Training(updates=1, prompts=2, group=2), prompts=2, candidates=2, reference_clips=5)
 RUN = Run(WITH_MOTION, 0)
 

@@ -25,6 +25,8 @@ from cac.training.grpo.rollouts import ClipRollouts, sample_rollouts
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
+pytestmark = pytest.mark.slow
+
 CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3
 
 
