@@ -13,9 +13,9 @@ from PIL import Image
 from cac.errors import CacError
 from cac.evaluation.intervals import evaluate_judgements
 from cac.model.calibration import Calibration
-from cac.registry.card_data import CardData, summarise_dataset
-from cac.registry.card_files import MARKDOWN, PAGE, write_card
-from cac.registry.model_card import MAX_DESCRIPTION, plain, summary
+from cac.registry.card.card_data import CardData, summarise_dataset
+from cac.registry.card.card_files import MARKDOWN, PAGE, write_card
+from cac.registry.card.model_card import MAX_DESCRIPTION, plain, summary
 from cac.schema.annotations import write_clips
 from cac.tracking.run_state import RunState
 from cac.video.encode import encode

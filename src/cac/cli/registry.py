@@ -105,7 +105,7 @@ def _model_card(args: argparse.Namespace) -> int:
     from cac.params import load_params
     from cac.paths import DATASET
     from cac.registry.candidate import read_card_data
-    from cac.registry.card_files import PAGE, write_card
+    from cac.registry.card.card_files import PAGE, write_card
 
     write_card(read_card_data(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
     print(f"wrote {args.out / PAGE}, and the same as Markdown")

@@ -24,11 +24,11 @@ def _status(args: argparse.Namespace) -> int:
     from cac.params import load_params
     from cac.status.overview import overview
 
-    told = overview(Path.cwd(), load_params(args.params))
+    found = overview(Path.cwd(), load_params(args.params))
     if args.json:
-        print(json.dumps(told.to_dict(), indent=2, sort_keys=True))
+        print(json.dumps(found.to_dict(), indent=2, sort_keys=True))
     else:
         from cac.cli.status_screen import print_screen
 
-        print_screen(told)
-    return EXIT_ATTENTION if args.exit_code and told.attention else 0
+        print_screen(found)
+    return EXIT_ATTENTION if args.exit_code and found.attention else 0

@@ -15,8 +15,8 @@ from cac.evaluation.metrics import METRICS
 from cac.model.calibration import Calibration
 from cac.params import Params
 from cac.paths import DATASET, EVALUATION, EVALUATION_METRICS, MODELS, TWO_TURN_GRPO
-from cac.registry.card_data import CardData, summarise_dataset
-from cac.registry.card_files import write_card
+from cac.registry.card.card_data import CardData, summarise_dataset
+from cac.registry.card.card_files import write_card
 from cac.registry.gate import GATE_METRICS
 from cac.registry.predictions import EVALUATION_SET_TAG, Predictions, check_metrics_match, read_predictions
 from cac.registry.versions import INCOMPLETE, KEY_TAG, REGISTRATION_TAG, metric_tag

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from cac.errors import CacError
 from cac.params import Params
 from cac.registry.candidate import Candidate, build_candidate
+from cac.registry.card.model_card import summary
 from cac.registry.logged_model import check_loads, log_model
-from cac.registry.model_card import summary
 from cac.registry.predictions import run_id_of, save_predictions
 from cac.registry.versions import (
     COMPLETE,

@@ -151,7 +151,7 @@ def _of_one_size(frames: Iterator[Any], name: str) -> Iterator[Any]:
     for frame in frames:
         size = size or (frame.width, frame.height)
         if (frame.width, frame.height) != size:
-            raise CacError(f"{name} changes the size of its frames. Encode it anew, with one size.")
+            raise CacError(f"{name} changes the size of its frames. Encode it again, with one size.")
         yield frame
 
 

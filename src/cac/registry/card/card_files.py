@@ -16,8 +16,8 @@ from cac.evaluation import curves
 from cac.evaluation.intervals import per_family
 from cac.evaluation.report import Example, ReportInputs, Table, choose_examples
 from cac.model.calibration import reliability
-from cac.registry.card_data import CardData
-from cac.registry.model_card import Pictures, model_card
+from cac.registry.card.card_data import CardData
+from cac.registry.card.model_card import Pictures, model_card
 from cac.video.clip_store import ClipStore
 from cac.video.drawing import save_image
 from cac.video.sheets import contact_sheet
@@ -100,7 +100,7 @@ def page(markdown: str, title: str, folder: Path) -> str:
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", image)
-    source = files("cac.registry").joinpath("model_card.html").read_text(encoding="utf-8")
+    source = files("cac.registry.card").joinpath("model_card.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined).from_string(source)
     return template.render(title=title, card=Markup(parser.render(markdown)))  # escaped by the parser
 

@@ -16,7 +16,7 @@ from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.evaluation.report import Example, spell
 from cac.paths import TRAINING_STAGES
-from cac.registry.card_data import CardData, DatasetSummary, Metrics, Span
+from cac.registry.card.card_data import CardData, DatasetSummary, Metrics, Span
 
 if TYPE_CHECKING:
     from jinja2.environment import TemplateModule
@@ -94,7 +94,7 @@ def _load_sections(values: dict[str, Any]) -> "TemplateModule":
         "example_facts": _example_facts,
         "quoted_answer": _quoted_answer,
     }
-    source = files("cac.registry").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
+    source = files("cac.registry.card").joinpath("model_card.md.jinja").read_text(encoding="utf-8")
     return environment.from_string(source).make_module(values)
 
 
