@@ -151,7 +151,7 @@ def _killed_in_a_stage_it_goes_on(checkout: Checkout) -> None:
     process.communicate()
     refused = checkout.retrain()
     assert refused["type"] == "FAILED"
-    assert "still at work" in refused["message"]
+    assert "still running" in refused["message"]
     os.killpg(os.getpgid(int(note.read_text())), signal.SIGKILL)
     assert checkout.ran() == ["validate", "single_frame_sft"]
     (checkout.root / ".retraining" / ".scratch" / "checkpoint").touch()

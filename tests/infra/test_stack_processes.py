@@ -116,7 +116,7 @@ def test_a_killed_service_is_started_again(supervise: Callable[..., Supervisor],
     [process] = find_processes(lambda text: text == supervisor._mark)
     process.kill()
     while again.read_text() != "xx":
-        supervisor._check()
+        supervisor._restart_ended()
     supervisor._on_signal(15, None)
     with pytest.raises(Stopped):
         supervisor.watch()

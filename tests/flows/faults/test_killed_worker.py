@@ -54,7 +54,7 @@ def test_a_stage_that_outlives_the_worker_keeps_the_checkout_locked(faulty: Faul
     faulty.give_slots_back()
     refused = faulty.end(faulty.begin())
     assert refused["type"] == "FAILED"
-    assert "still at work" in refused["message"]
+    assert "still running" in refused["message"]
     faulty.release()
     wait_for(lambda: not faulty.processes("retrain_stage.py"), "the stage to end")
     wait_for(lambda: not faulty.processes("dvc", "repro"), "its DVC to end")
