@@ -5,7 +5,7 @@
   in one pass, whose equal images are encoded once.
 - The language model's `attention_mask`: dropped where all padding is on the right, which causal attention never sees.
 
-`docs/experiments.md` has the effect of each. Remove a replacement when TRL has the option; `test_patched_functions.py`
+`docs/experiments/` shows the effect of each. Remove a replacement when TRL has the option; `test_patched_functions.py`
 fails when one of these functions changes. Imports TRL, so import it inside functions only.
 """
 
