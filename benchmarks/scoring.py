@@ -20,7 +20,7 @@ import torch
 from transformers import LogitsProcessorList
 
 from cac.model.adapters import load_adapter
-from cac.model.constrained_decoding import allowed_tokens
+from cac.model.constrained_decoding import allowed_tokens, choice_log_probability
 from cac.model.generation import Turn, TurnGenerator
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import RewardModel, none_token_id
@@ -80,15 +80,15 @@ class PlainGenerator(TurnGenerator):
 class _Grammar:
     """A logits processor that constrains one row to a grammar and records the log-probability of one token."""
 
-    def __init__(self, matcher: Any, watched: int) -> None:
+    def __init__(self, matcher: Any, watched: int | None) -> None:
         self.matcher, self.token = matcher, watched
-        self.watched: list[float] = []
+        self.watched: list[float | None] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         if self.watched:
             self.matcher.consume_token(int(input_ids[0, -1]))
-        self.watched.append(float(scores.log_softmax(dim=-1)[0, self.token]))
-        allowed = torch.from_numpy(allowed_tokens(self.matcher))
+        allowed = allowed_tokens(self.matcher)
+        self.watched.append(choice_log_probability(scores[0].numpy(), allowed, self.token))
         kept = torch.full_like(scores, float("-inf"))
         kept[0, allowed] = scores[0, allowed]
         return kept

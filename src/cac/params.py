@@ -184,7 +184,8 @@ class RewardWeights(_Section):
     """Weights of the reward components; 0 switches one off (it is still logged)."""
 
     accuracy: NotNegative
-    temporal_iou: NotNegative
+    scan: NotNegative  # the scan's windows cover the anomaly without being wide
+    temporal_iou: NotNegative  # of the final windows
     spatial_iou: NotNegative
     attribution: NotNegative
     format: NotNegative

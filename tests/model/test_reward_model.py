@@ -1,17 +1,20 @@
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cac.errors import CacError
 from cac.model.adapters import FORBIDDEN_TOKENS, new_adapter, save_adapter
 from cac.model.calibration import Calibration
+from cac.model.generation import Turn, TurnGenerator
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
-from cac.model.reward_model import RewardModel, _read_answer, log_odds, none_token_id
+from cac.model.reward_model import RewardModel, log_odds, none_margin, none_token_id
 from cac.params import Model, Params
 from cac.video.decode import Video
 
@@ -57,21 +60,49 @@ def test_an_unreadable_answer_abstains(package: Path) -> None:
     assert not any(token in judgement.scan_text for token in FORBIDDEN_TOKENS)
 
 
-def answer_of(tokenizer, text: str, none_probability: float):
-    row = tokenizer(text, add_special_tokens=False)["input_ids"]
-    return _read_answer(tokenizer, none_token_id(tokenizer), row, [math.log(none_probability)] * len(row), unaided=True)
+NONE, SEEN, OTHER = 7, 8, 9
 
 
-def test_the_margin_is_the_chance_of_naming_nothing(package: Path) -> None:
-    tokenizer = RewardModel.from_package(package).processor.tokenizer
-    clean = "0.5 none\n0.6 none\nattribution none verdict clean"
-    answer = answer_of(tokenizer, clean, 0.9)
-    assert answer.text == clean
-    assert answer.margin == pytest.approx(log_odds(3 * math.log(0.9)))  # two frames and the attribution
-    named = answer_of(tokenizer, "0.5 none\n0.6 vanishing 1 2 30 40\n0.7 none\nattribution none", 0.4)
-    assert named.margin == pytest.approx(math.log(0.16 / 0.84)), "what follows the first anomaly does not count"
-    assert answer_of(tokenizer, "none of it", 0.4).margin == 0.0
-    assert answer_of(tokenizer, clean, 1.0).margin == 30.0
+def test_the_margin_is_the_chance_of_naming_nothing() -> None:
+    p, q = math.log(0.9), math.log(0.4)
+    assert none_margin([OTHER, NONE, OTHER, NONE], [None, p, None, q], NONE) == pytest.approx(math.log(0.36 / 0.64))
+    named = none_margin([NONE, SEEN, NONE], [q, q, p], NONE)
+    assert named == pytest.approx(math.log(0.16 / 0.84)), "what follows the first anomaly does not count"
+    assert none_margin([NONE, OTHER], [None, None], NONE) == 0.0, "there was no choice"
+    assert none_margin([NONE], [0.0], NONE) == 30.0
+
+
+class Recorded(TurnGenerator):
+    """A generator that keeps its turns."""
+
+    def _generate(self, *args: Any, **options: Any) -> Turn:
+        self.turns.append(super()._generate(*args, **options))
+        return self.turns[-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_no_forced_token_enters_the_score_of_an_untaught_model(
+    seed: int, settings: Model, project_params: Params
+) -> None:
+    """A random model's margin is that of its choices between none and seen, each among the two allowed words."""
+    base, processor = load_base(settings)
+    torch.manual_seed(seed)
+    for weight in base.parameters():
+        torch.nn.init.normal_(weight, std=0.2)
+    one_look = project_params.frames.model_copy(update={"looks": 1})
+    judge = RewardModel(base.eval(), processor, one_look, max_turn_tokens=200)
+    judge.generator.__class__, judge.generator.turns = Recorded, []
+    (judgement,) = judge.judge([noise(12, seed)])
+    looked = judge.generator.turns[-1]
+    tokenizer, (tokens,), (logs,) = processor.tokenizer, looked.answers, looked.watched
+    words = [tokenizer.decode([token]) for token in tokens]
+    chosen = [word for word, log in zip(words, logs, strict=True) if log is not None]
+    assert set(chosen) <= {" none", " seen"}
+    assert len(chosen) == len(judgement.findings), "one choice a frame, none in the closing line"
+    first = next((i for i, word in enumerate(chosen) if word == " seen"), len(chosen) - 1)
+    probabilities = np.exp([log for log in logs if log is not None][: first + 1])
+    assert judgement.margin == pytest.approx(log_odds(float(np.log(probabilities).sum())))
+    assert (probabilities[:first] >= 0.5).all(), "a greedy word is the likelier of the two"
 
 
 def test_none_begins_no_anomaly(package: Path) -> None:

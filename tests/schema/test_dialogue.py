@@ -158,8 +158,6 @@ def test_space_around_an_answer_is_no_matter() -> None:
         ("attribution colour_swap", "attribution"),
         ("attribution colour_swap", "attribution warp"),
         ("0.6 seen", "0.6 colour_swap"),
-        ("23 40 55 60", "55 40 23 60"),
-        ("23 40 55 60", "23 60 55 40"),
         ("23 40 55 60", "23 40 101 60"),
         ("23 40 55 60", "23 40 55 101"),
         ("23 40 55 60", "-1 40 55 60"),
@@ -237,6 +235,17 @@ def test_a_scan_with_two_calls_or_a_malformed_one_is_refused() -> None:
     assert parse_scan("0.0 odd", [{"type": "function", "function": "concentrate"}]) is None
 
 
+@pytest.mark.parametrize("corners", ["55 40 23 60", "23 60 55 40", "55 60 23 40"])
+def test_the_corners_of_a_box_may_come_in_any_order(corners: str) -> None:
+    assert parse_look(ANSWER.replace("23 40 55 60", corners)) == parse_look(ANSWER)
+
+
+def test_the_ends_of_a_window_may_come_in_any_order() -> None:
+    assert parse_windows([[1.0, 0.5]]) == [(0.5, 1.0)]
+    assert parse_windows([[0.5, 1.0], [2.0, 1.0]]) == [(0.5, 2.0)]
+    assert parse_windows([[0.5, 0.5], [0.7, 0.7]]) == [(0.5, 0.6), (0.7, 0.8)], "a window lasts a tenth of a second"
+
+
 def test_windows_are_merged_and_may_be_none() -> None:
     assert parse_windows([[2, 3], [0.5, 1.0], [0.9, 1.5]]) == [(0.5, 1.5), (2.0, 3.0)]
     assert parse_windows([]) == []
@@ -260,9 +269,6 @@ def test_windows_are_merged_and_may_be_none() -> None:
         [[0.5, float("inf")]],
         [[0.5, 10**400]],
         [[-0.5, 1.0]],
-        [[1.0, 0.5]],
-        [[0.5, 0.5]],
-        [[0.5, 1.0], [2.0, 1.0]],
     ],
 )
 def test_anything_but_windows_is_refused(value: object) -> None:

@@ -41,10 +41,10 @@ def allows(grammar: str, text: str) -> bool:
 def written(grammar: str, seed: int) -> str:
     """Return an answer that a model without any idea writes."""
     rng, answer = np.random.default_rng(seed), DECODER.answer(grammar, 400)
-    answer.extend([0], [0.0], rng.normal(size=len(TOKENIZER)))
+    answer.extend([0], rng.normal(size=len(TOKENIZER)))
     while answer.unread:
         read = len(answer.unread)
-        answer.extend([0] * read, [0.0] * read, rng.normal(size=len(TOKENIZER)))
+        answer.extend([0] * read, rng.normal(size=len(TOKENIZER)))
     return TOKENIZER.decode(answer.tokens)
 
 
@@ -58,7 +58,7 @@ def test_a_look_as_the_dialogue_writes_it_is_allowed(times: list[float], data: s
     leaf = data.draw(st.sampled_from(sorted(LEAVES))) if any(boxes) else None
     look = Look(found, family_of(leaf) if leaf else None, leaf, "anomalous" if leaf else "clean")
     text = write_look(look)
-    assert allows(look_grammar(times), text)
+    assert allows(look_grammar(times, DECODER.tag), text)
     assert parse_look(text) == look
 
 
@@ -78,15 +78,11 @@ def test_a_scan_as_the_dialogue_writes_it_is_allowed(times: list[float], data: s
 @pytest.mark.parametrize("seed", range(30))
 def test_what_is_allowed_can_be_read(seed: int) -> None:
     times = [0.1, 0.4, 1.2]
-    look = written(look_grammar(times), seed)
-    boxes = [line.split()[2:] for line in look.split("\n") if " seen " in line]
-    turned = any(int(x1) > int(x2) or int(y1) > int(y2) for x1, y1, x2, y2 in boxes)
-    assert (parse_look(look) is None) == turned
+    look = written(look_grammar(times, DECODER.tag), seed)
+    assert parse_look(look) is not None
     scan = written(scan_grammar(times, DECODER.tag), seed)
     content, calls = split_tool_call(scan)
-    assert calls is not None
-    windows = calls[0]["function"]["arguments"]["windows"]
-    assert (parse_scan(content, calls) is None) == any(start >= end for start, end in windows)
+    assert parse_scan(content, calls) is not None
 
 
 @pytest.mark.parametrize(
@@ -103,11 +99,11 @@ def test_what_is_allowed_can_be_read(seed: int) -> None:
     ],
 )
 def test_what_contradicts_itself_or_the_frames_is_not_allowed(text: str) -> None:
-    assert not allows(look_grammar([0.1, 0.4]), text)
+    assert not allows(look_grammar([0.1, 0.4], DECODER.tag), text)
 
 
 def test_only_what_was_overruled_counts_as_aided() -> None:
-    grammar, text = look_grammar([0.1]), "0.1 none\nattribution none verdict clean"
+    grammar, text = look_grammar([0.1], DECODER.tag), "0.1 none\nattribution none verdict clean"
     tokens = [*TOKENIZER(text, add_special_tokens=False)["input_ids"], TOKENIZER.eos_token_id]
     for wrong in (None, 0, 1, 4, len(tokens) - 1):
         meant = [token if place != wrong else 5 for place, token in enumerate(tokens)]
@@ -116,8 +112,7 @@ def test_only_what_was_overruled_counts_as_aided() -> None:
             read = max(1, len(answer.unread))
             scores = np.zeros(len(TOKENIZER))
             scores[tokens[place + read - 1]] = 1
-            answer.extend(meant[place : place + read], [float(i) for i in range(place, place + read)], scores)
+            answer.extend(meant[place : place + read], scores)
             place += read
         assert answer.tokens == tokens[:-1]
-        assert answer.watched == [float(i) for i in range(len(tokens))]
         assert answer.unaided == (wrong is None)

@@ -38,7 +38,8 @@ VARIANTS: dict[str, Variant] = {
         baseline="without_stage_3",
     ),
     "without_temporal_reward": Variant(
-        "no temporal IoU reward", settings={"two_turn_grpo.reward_weights.temporal_iou": 0.0}
+        "no temporal rewards",
+        settings={"two_turn_grpo.reward_weights.scan": 0.0, "two_turn_grpo.reward_weights.temporal_iou": 0.0},
     ),
     "without_spatial_reward": Variant(
         "no spatial IoU reward", settings={"two_turn_grpo.reward_weights.spatial_iou": 0.0}

@@ -22,13 +22,14 @@ class Turn:
 
     Attributes:
         answers: the generated tokens of each row, without the end token.
-        watched: for each row, the log-probability of the watched token at the position of each of these tokens.
+        watched: for each row and token, the log-probability of the watched token at that position among the allowed
+            ones; None where the grammar left no choice or did not allow it.
         unaided: for each row, whether the model would have written the same without a grammar.
         cache: the cached dialogues; None after the last turn.
     """
 
     answers: list[list[int]]
-    watched: list[list[float]]
+    watched: list[list[float | None]]
     unaided: list[bool]
     cache: "_DialogueCache | None"
 
@@ -77,12 +78,17 @@ class TurnGenerator:
         model: the model, with or without a merged adapter.
         processor: its processor.
         max_turn_tokens: the maximum length of an answer.
-        watched_token: the token whose log-probability is recorded at every position.
+        watched_token: the token whose log-probability is recorded where the grammar allows it; None records nothing.
         sampler: picks a token where the grammar allows several.
     """
 
     def __init__(
-        self, model: Any, processor: Any, max_turn_tokens: int, watched_token: int, sampler: TokenSampler = greedy
+        self,
+        model: Any,
+        processor: Any,
+        max_turn_tokens: int,
+        watched_token: int | None,
+        sampler: TokenSampler = greedy,
     ) -> None:
         self.model = model
         self.processor = processor
@@ -186,7 +192,8 @@ class TurnGenerator:
         self, batch: dict[str, Any], grammars: list[str], key_values: Any, last: bool, copies: int = 1
     ) -> Turn:
         grammars = [grammar for grammar in grammars for _ in range(copies)]
-        answers = [self.decoder.answer(grammar, self.max_turn_tokens, self.sampler) for grammar in grammars]
+        limit, watched = self.max_turn_tokens, self.watched_token
+        answers = [self.decoder.answer(grammar, limit, self.sampler, watched) for grammar in grammars]
         ids, mask = batch.pop("input_ids"), batch.pop("attention_mask").bool()
         positions, rope_deltas = self._positions(ids, mask, batch)
         read = key_values.get_seq_length()
@@ -203,9 +210,12 @@ class TurnGenerator:
             places = (cache.mask.cumsum(dim=1) - 1)[:, -tokens.shape[1] :].clamp(min=0) + cache.rope_deltas
             inputs = {"input_ids": tokens, "position_ids": places.expand(3, -1, -1)}
             self._forward(active, inputs, cache)
-        watched = [answer.watched[: len(answer.tokens)] for answer in answers]
-        unaided = [answer.unaided for answer in answers]
-        return Turn([answer.tokens for answer in answers], watched, unaided, None if last else cache)
+        return Turn(
+            [answer.tokens for answer in answers],
+            [answer.watched for answer in answers],
+            [answer.unaided for answer in answers],
+            None if last else cache,
+        )
 
     def _positions(self, ids: Any, mask: Any, batch: dict[str, Any]) -> tuple[Any, Any]:
         """Return Qwen3-VL's position ids, (3, rows, columns), and rope deltas, (rows, 1)."""
@@ -236,12 +246,10 @@ class TurnGenerator:
         logits = self.model(**inputs, **read).logits.float().repeat_interleave(copies, dim=0)
         logits[..., self._forbidden] = float("-inf")
         predicted = logits.argmax(dim=-1).tolist()
-        watched = logits.log_softmax(dim=-1)[..., self.watched_token].tolist()
         scores = logits[:, -1].cpu().numpy()
         for row, answer in enumerate(answers):
             if answer.positions:
-                last = slice(-answer.positions, None)
-                answer.extend(predicted[row][last], watched[row][last], scores[row])
+                answer.extend(predicted[row][-answer.positions :], scores[row])
 
 
 def _drop_finished(

@@ -1,14 +1,14 @@
 """The reward model: both turns of the dialogue over a batch of videos, and the score.
 
 Decoding is greedy and grammar-constrained, so a video always gets the same judgement, and almost always one that can be
-parsed. The score is the calibrated probability that the second look names no anomaly: the product of the model's
-probabilities of "none" along the answer, up to the first anomaly it names. The verdict token alone would say less,
-because it only repeats the lines before it. An answer that cannot be parsed (truncated, or with inverted box corners)
-abstains: margin 0, `parsed` false. Out of scope: generating tokens (`generation.py`).
+parsed. The score is the calibrated probability that the second look names no anomaly: the product, over the frames, of
+the probability of "none" among the words that the grammar allows there, up to the first anomaly it names. Words that
+the grammar forces (the attribution after a clear clip, the verdict) only repeat what was chosen before; they do not
+count. An answer that cannot be parsed (it was truncated) abstains: margin 0, `parsed` false. Out of scope: generating
+tokens (`generation.py`).
 """
 
 import math
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ from cac.schema.dialogue import (
     verbatim_reply,
 )
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
-from cac.schema.judgement import Judgement, combine_turns, windows_from_findings
+from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.schema.taxonomy import LEAVES
 from cac.video.decode import Video
 from cac.video.views import View, coarse_view, dense_view, only_view
@@ -49,7 +49,7 @@ class Answer:
 
     Attributes:
         text: the answer.
-        margin: the log odds that it names no anomaly; 0 if it ended before the first choice.
+        margin: the log odds that it names no anomaly; 0 if it has no choice between none and an anomaly.
         unaided: whether the model would have written it without a grammar.
     """
 
@@ -59,7 +59,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class SampledScan:
+class ScanAnswer:
     """One scan of a clip: the answer as generated, and the parsed scan; None if it cannot be parsed."""
 
     answer: Answer
@@ -82,7 +82,8 @@ class RewardModel:
         self.processor = processor
         self.frames = frames
         self.calibration = calibration or Calibration()
-        self.generator = TurnGenerator(model, processor, max_turn_tokens, none_token_id(processor.tokenizer))
+        self.none_token = none_token_id(processor.tokenizer)
+        self.generator = TurnGenerator(model, processor, max_turn_tokens, self.none_token)
 
     @classmethod
     def from_package(cls, folder: Path) -> "RewardModel":
@@ -114,15 +115,15 @@ class RewardModel:
         for start in range(0, len(videos), batch_size):
             yield from judge(videos[start : start + batch_size])
 
-    def sample_scans(self, videos: Sequence[Video], copies: int) -> list[list[SampledScan]]:
+    def sample_scans(self, videos: Sequence[Video], copies: int) -> list[list[ScanAnswer]]:
         """Return `copies` scans of each video; they differ if the generator samples."""
         _, prompts, grammars = self._scan_turn(videos)
         turn = self.generator.first_turn(prompts, grammars, TOOLS, last=True, copies=copies)
-        scanned = [SampledScan(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
+        scanned = self._scan_answers(turn)
         return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
 
     def sample_looks(
-        self, videos: Sequence[Video], scanned: Sequence[SampledScan], copies: int
+        self, videos: Sequence[Video], scanned: Sequence[ScanAnswer], copies: int
     ) -> list[list[Judgement]]:
         """Return `copies` judgements of each video, given one parsed scan for each."""
         scans = [one.scan for one in scanned if one.scan is not None]
@@ -132,35 +133,41 @@ class RewardModel:
             _second_turn(scan_prompt(seen.images, seen.times), one.answer.text, view)
             for seen, one, view in zip(coarse, scanned, dense, strict=True)
         ]
-        grammars = [look_grammar(view.times) for view in dense]
+        grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in dense]
         turn = self.generator.first_turn(dialogues, grammars, TOOLS, last=True, copies=copies)
         answers = self._answers(turn)
         return [
-            [_judgement(one.answer, one.scan, look, views) for look in answers[i * copies : (i + 1) * copies]]
-            for i, (one, views) in enumerate(zip(scanned, zip(coarse, dense, strict=True), strict=True))
+            [_judgement(video, one, look, views) for look in answers[i * copies : (i + 1) * copies]]
+            for i, (video, one, *views) in enumerate(zip(videos, scanned, coarse, dense, strict=True))
         ]
 
     def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
         """Judge by one look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
         prompts = [look_prompt(view.images, view.times) for view in views]
-        turn = self.generator.first_turn(prompts, [look_grammar(view.times) for view in views], tools=None, last=True)
+        turn = self.generator.first_turn(
+            prompts, [look_grammar(view.times, self.generator.decoder.tag) for view in views], tools=None, last=True
+        )
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
     def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
         coarse, prompts, grammars = self._scan_turn(videos)
         scan_turn = self.generator.first_turn(prompts, grammars, TOOLS)
-        scanned = self._answers(scan_turn)
-        scans = [parse_scan(*split_tool_call(answer.text)) for answer in scanned]
-        asked = [i for i, scan in enumerate(scans) if scan is not None]
-        dense = {i: dense_view(videos[i], scans[i].windows, self.frames) for i in asked}  # type: ignore[union-attr]
+        scanned = self._scan_answers(scan_turn)
+        dense = {
+            i: dense_view(videos[i], one.scan.windows, self.frames)
+            for i, one in enumerate(scanned)
+            if one.scan is not None
+        }
         looks: dict[int, Answer] = {}
-        if asked:
-            dialogues = [_second_turn(prompts[i], scanned[i].text, dense[i]) for i in asked]
-            grammars = [look_grammar(dense[i].times) for i in asked]
-            look_turn = self.generator.next_turn(scan_turn, asked, dialogues, grammars, TOOLS, last=True)
-            looks = dict(zip(asked, self._answers(look_turn), strict=True))
-        return [_judgement(scanned[i], scans[i], looks.get(i), (coarse[i], dense.get(i))) for i in range(len(videos))]
+        if dense:
+            dialogues = [_second_turn(prompts[i], scanned[i].answer.text, view) for i, view in dense.items()]
+            grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in dense.values()]
+            look_turn = self.generator.next_turn(scan_turn, list(dense), dialogues, grammars, TOOLS, last=True)
+            looks = dict(zip(dense, self._answers(look_turn), strict=True))
+        return [
+            _judgement(video, scanned[i], looks.get(i), (coarse[i], dense.get(i))) for i, video in enumerate(videos)
+        ]
 
     def _scan_turn(self, videos: Sequence[Video]) -> tuple[list[View], list[list[Message]], list[str]]:
         """Return the coarse view of each video, the prompts of turn 1, and the grammars of its answers."""
@@ -168,10 +175,15 @@ class RewardModel:
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
         return coarse, prompts, [scan_grammar(view.times, self.generator.decoder.tag) for view in coarse]
 
+    def _scan_answers(self, turn: Turn) -> list[ScanAnswer]:
+        return [ScanAnswer(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]
+
     def _answers(self, turn: Turn) -> list[Answer]:
-        tokenizer, none = self.processor.tokenizer, self.generator.watched_token
-        rows = zip(turn.answers, turn.watched, turn.unaided, strict=True)
-        return [_read_answer(tokenizer, none, *row) for row in rows]
+        texts = [self.processor.tokenizer.decode(row, skip_special_tokens=False) for row in turn.answers]
+        margins = [
+            none_margin(row, logs, self.none_token) for row, logs in zip(turn.answers, turn.watched, strict=True)
+        ]
+        return [Answer(*one) for one in zip(texts, margins, turn.unaided, strict=True)]
 
 
 def none_token_id(tokenizer: Any) -> int:
@@ -184,20 +196,18 @@ def none_token_id(tokenizer: Any) -> int:
     return result
 
 
-_CHOICE = re.compile(r"(?:^|\n)(?:\d{1,6}\.\d|attribution)")  # what precedes "none" or the name of an anomaly
+def none_margin(tokens: Sequence[int], none_logs: Sequence[float | None], none: int) -> float:
+    """Return the log odds that an answer names no anomaly; 0 if it never had the choice.
 
-
-def _read_answer(tokenizer: Any, none: int, row: list[int], none_logs: list[float], unaided: bool) -> Answer:
-    """Decode a generated row, and sum the log-probabilities of "none" (token `none`) at its choices."""
-    text, total, chose = "", 0.0, False
-    for token, log in zip(row, none_logs, strict=True):
-        line = text[text.rfind("\n") + 1 :]
-        if _CHOICE.fullmatch(line):
-            total, chose = total + log, True
-            if token != none:
-                break
-        text += tokenizer.decode([token], skip_special_tokens=False)
-    return Answer(tokenizer.decode(row, skip_special_tokens=False), log_odds(total) if chose else 0.0, unaided)
+    Args:
+        tokens: the answer.
+        none_logs: for each token, the log-probability of "none" among the allowed tokens; None where there was no
+            choice that included it, as at forced tokens.
+        none: the token of "none".
+    """
+    choices = [(token, log) for token, log in zip(tokens, none_logs, strict=True) if log is not None]
+    named = next((i for i, (token, _) in enumerate(choices) if token != none), len(choices))
+    return log_odds(sum(log for _, log in choices[: named + 1])) if choices else 0.0
 
 
 def log_odds(log_probability: float) -> float:
@@ -213,11 +223,10 @@ def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Mess
 
 
 def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
-    look = parse_look(answer.text)
-    scan = Scan((), windows_from_findings(look.findings, video.duration)) if look else None
     return combine_turns(
-        scan,
-        look,
+        Scan((), ()),
+        parse_look(answer.text),
+        shown=_shown(video, view),
         margin=answer.margin,
         frames_seen=len(view.indices),
         texts=("", answer.text),
@@ -225,18 +234,22 @@ def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
     )
 
 
-def _judgement(scanned: Answer, scan: Scan | None, looked: Answer | None, views: tuple[View, View | None]) -> Judgement:
-    coarse, dense = views
-    seen = set(coarse.indices) | set(dense.indices if dense else [])
+def _judgement(video: Video, scanned: ScanAnswer, looked: Answer | None, views: Sequence[View | None]) -> Judgement:
+    """Combine a scan and its look (None: there was none) into a judgement; `views` are the frames of both turns."""
     looked = looked or Answer("", 0.0, unaided=False)
     return combine_turns(
-        scan,
+        scanned.scan,
         parse_look(looked.text),
+        shown=_shown(video, views[-1]),
         margin=looked.margin,
-        frames_seen=len(seen),
-        texts=(scanned.text, looked.text),
-        unaided=scanned.unaided and looked.unaided,
+        frames_seen=len({index for view in views if view for index in view.indices}),
+        texts=(scanned.answer.text, looked.text),
+        unaided=scanned.answer.unaided and looked.unaided,
     )
+
+
+def _shown(video: Video, view: View | None) -> ShownFrames:
+    return ShownFrames(tuple(view.times) if view else (), 1 / video.fps, video.duration)
 
 
 def load_reward_model(adapter: Path | None, params: Params) -> RewardModel:

@@ -27,6 +27,7 @@ from cac.schema.taxonomy import LEAVES, Family, family_of
 
 DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", one line closes
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
+SHORTEST_WINDOW = 0.1  # seconds: the step of the times in answers
 
 SCAN_REQUEST = (
     "Scan the whole clip for anomalies. Say of each frame whether it is clear or odd, "
@@ -136,7 +137,7 @@ def written_windows(scan: Scan) -> list[Window]:
 def _written_window(start: float, end: float) -> Window:
     """Round a window to tenths of a second; one that rounding would empty keeps a tenth, as the grammar demands."""
     first, last = round(start, 1), round(end, 1)
-    return (first, last if first < last else round(first + 0.1, 1))
+    return (first, last if first < last else round(first + SHORTEST_WINDOW, 1))
 
 
 def verbatim_reply(text: str) -> Message:
@@ -179,7 +180,7 @@ def parse_look(text: str) -> Look | None:
     """Read turn 2's answer, strictly; None if anything of it breaks the grammar or contradicts itself.
 
     The verdict must be anomalous exactly if a frame has a box and exactly if a leaf is given as attribution.
-    Frames must be in order of time.
+    Frames must be in order of time. Corners of a box may come in any order, because no grammar can hold a model to one.
     """
     *lines, last = text.strip().split("\n")
     findings, closing = [_parse_finding(line) for line in lines], _CLOSING.fullmatch(last)
@@ -203,9 +204,9 @@ def _parse_finding(line: str) -> Finding | None:
     if match[2] is None:
         return Finding(float(match[1]))
     x1, y1, x2, y2 = (int(number) / COORDINATE_SCALE for number in match.groups()[1:])
-    if not (x1 <= x2 <= 1 and y1 <= y2 <= 1):
+    if max(x1, y1, x2, y2) > 1:
         return None
-    return Finding(float(match[1]), (x1, y1, x2, y2))
+    return Finding(float(match[1]), (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
 
 
 def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | None:
@@ -223,17 +224,19 @@ def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | Non
 
 
 def parse_windows(value: object) -> list[Window] | None:
-    """Read the tool's argument: a list of [start, end] in seconds, merged; None if it is anything else."""
+    """Read the tool's argument: a list of pairs of seconds, sorted and merged; None if it is anything else.
+
+    The two ends of a window may come in any order. A window of no length gets a tenth of a second, as in
+    `written_windows`.
+    """
     if not isinstance(value, list):
         return None
     windows: list[Window] = []
     for pair in value:
         if not isinstance(pair, list) or len(pair) != 2 or not all(_is_second(t) for t in pair):
             return None
-        start, end = float(pair[0]), float(pair[1])
-        if not start < end:
-            return None
-        windows.append((start, end))
+        start, end = sorted(map(float, pair))
+        windows.append((start, end if start < end else round(start + SHORTEST_WINDOW, 6)))
     return merge_windows(windows)
 
 

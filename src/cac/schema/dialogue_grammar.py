@@ -1,9 +1,9 @@
 """The grammar of both answers, written for the engine that keeps a model to it (llguidance's variant of Lark).
 
 A grammar is made for the frames that were shown: an answer speaks of these, of each once and in their order, and its
-closing line says what the lines before it have said. So a whole answer is read by `dialogue.py`, with two exceptions
-that no grammar of this kind can name: a box whose corners are the wrong way round, and a window that ends before it
-begins. How tokens are held to it is `model/constrained_decoding.py`'s.
+closing line says what the lines before it have said. So `dialogue.py` reads every complete answer; it sorts corners and
+window ends, whose order no grammar of this kind can demand. How tokens are held to it is
+`model/constrained_decoding.py`'s.
 """
 
 import json
@@ -37,18 +37,23 @@ def scan_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
     )
 
 
-def look_grammar(times: Sequence[float]) -> str:
-    """Return the grammar of turn 2's answer to frames at these times, seconds.
+def look_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
+    """Return the grammar of turn 2's answer to frames at these times.
 
-    A rule for each frame and each of two states: nothing seen so far, or something seen.
+    A rule for each frame and each of two states: nothing seen so far, or something seen. The choice between "none" and
+    "seen" is between two tokens, so that its probability is that of a word and not of one of its spellings.
+
+    Args:
+        times: the times of the dense frames, seconds.
+        tag: how the grammar names " none" and " seen" as tokens.
     """
-    rules = ["start: clear0"]
+    rules, none, seen = ["start: clear0"], tag(" none"), tag(" seen")
     for index, time in enumerate(times):
-        stamp = format_time(time)
-        seen = f'"{stamp} seen" box "\\n" seen{index + 1}'
-        rules.append(f'clear{index}: "{stamp} none\\n" clear{index + 1} | {seen}')
+        stamp, after = json.dumps(format_time(time)), index + 1
+        found = f'{stamp} {seen} box "\\n" seen{after}'
+        rules.append(f'clear{index}: {stamp} {none} "\\n" clear{after} | {found}')
         if index > 0:
-            rules.append(f'seen{index}: "{stamp} none\\n" seen{index + 1} | {seen}')
+            rules.append(f'seen{index}: {stamp} {none} "\\n" seen{after} | {found}')
     leaves = " | ".join(f'"{leaf}"' for leaf in LEAVES)
     rules.append(f'clear{len(times)}: "attribution none verdict clean"')
     rules.append(f'seen{len(times)}: "attribution " LEAF " verdict anomalous"')

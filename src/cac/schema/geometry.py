@@ -28,16 +28,27 @@ def total_length(windows: Sequence[Window]) -> float:
     return sum(end - start for start, end in merge_windows(windows))
 
 
+def overlap_length(first: Sequence[Window], second: Sequence[Window]) -> float:
+    """Return the seconds that both sets of windows cover; each set is merged first."""
+    return sum(
+        max(0.0, min(end, other_end) - max(start, other_start))
+        for start, end in merge_windows(first)
+        for other_start, other_end in merge_windows(second)
+    )
+
+
+def cut_windows(windows: Sequence[Window], duration: float) -> list[Window]:
+    """Return the parts of the windows within a clip of `duration` seconds, merged."""
+    cut = [(max(0.0, start), min(end, duration)) for start, end in merge_windows(windows)]
+    return [(start, end) for start, end in cut if start < end]
+
+
 def temporal_iou(predicted: Sequence[Window], truth: Sequence[Window]) -> float:
     """Intersection over union of two sets of windows, in [0, 1].
 
     Each set is merged first, so overlapping guesses earn nothing twice.
     """
-    overlap = sum(
-        max(0.0, min(p_end, t_end) - max(p_start, t_start))
-        for p_start, p_end in merge_windows(predicted)
-        for t_start, t_end in merge_windows(truth)
-    )
+    overlap = overlap_length(predicted, truth)
     union = total_length(predicted) + total_length(truth) - overlap
     return min(1.0, overlap / union) if union > 0 else 0.0
 

@@ -1,37 +1,57 @@
 """The rewards of two-turn GRPO: pure functions of a rollout and the truth, each in a stated range.
 
 A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips, where there is nothing
-to localise (TRL skips None in its statistics). `params.yaml` has the weights. The shapes prevent the published ways of
-reward hacking: no recall-type window reward (it rewards wide windows), boxes averaged over all true boxes (not only
-those at frames the model answered), and false alarms cost more than misses, because only anomalous clips have boxes and
-leaves to be rewarded for.
+to localise (TRL skips None in its statistics). `params.yaml` has the weights. All but one reward the final answer; that
+one rewards the scan for what it is for: to show the anomaly to the second look. The shapes prevent the published ways
+of reward hacking: a scan that covers more than it needs earns less (a plain recall rewards wide windows), boxes are
+averaged over all true boxes (not only those at frames the model answered), false alarms cost more than misses, because
+only anomalous clips have boxes and leaves to be rewarded for, and an answer that cannot be parsed never earns more than
+one that can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from cac.params import Grpo
 from cac.schema.annotations import Clip
-from cac.schema.geometry import temporal_iou
+from cac.schema.geometry import Window, overlap_length, temporal_iou, total_length
 from cac.schema.iou import spatial_ious
 from cac.schema.judgement import Judgement
+
+FREE_WIDTH = 2.0  # times the length of the true windows
 
 Reward = Callable[[Judgement, Clip], float | None]
 
 
 def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> float:
-    """1 for the right verdict, 0 for a miss or an unparsable answer, `false_alarm` (<= 0) for a false alarm."""
-    if not judgement.parsed:
-        return 0.0
-    if (judgement.verdict == "clean") == clip.is_clean:
+    """1 for the right verdict, 0 for a miss, `false_alarm` (<= 0) for a false alarm.
+
+    An unparsable answer earns what the wrong verdict does: else a policy that suspects a clean clip would gain by
+    garbling its answer.
+    """
+    if judgement.parsed and (judgement.verdict == "clean") == clip.is_clean:
         return 1.0
     return false_alarm if clip.is_clean else 0.0
 
 
 def temporal_reward(judgement: Judgement, clip: Clip) -> float | None:
-    """Temporal IoU of the scan's windows and the true windows, in [0, 1]; None on a clean clip."""
+    """Temporal IoU of the final windows and the true windows, in [0, 1]; None on a clean clip."""
     if clip.is_clean:
         return None
     return temporal_iou(judgement.windows, clip.windows)
+
+
+def scan_reward(scan_windows: Sequence[Window], clip: Clip) -> float | None:
+    """Share of the true windows that the scan's windows cover, in [0, 1]; None on a clean clip.
+
+    Windows up to `FREE_WIDTH` times as long as the true ones cost nothing: the second look narrows them. Beyond that
+    the share shrinks in proportion, so the whole clip earns no more than a small part.
+    """
+    if clip.is_clean:
+        return None
+    needed, width = total_length(clip.windows), total_length(scan_windows)
+    if not width:
+        return 0.0
+    return overlap_length(scan_windows, clip.windows) / needed * min(1.0, FREE_WIDTH * needed / width)
 
 
 def spatial_reward(judgement: Judgement, clip: Clip) -> float | None:
@@ -57,7 +77,7 @@ def format_reward(judgement: Judgement, clip: Clip) -> float:
 
 
 def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
-    """Return the weighted sum of the components; those that are None count 0."""
+    """Return the weighted sum of the components; a component that is None counts 0."""
     weights = settings.reward_weights.model_dump()
     values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
     result: float = sum(weights[name] * value for name, value in values.items() if value is not None)
@@ -68,6 +88,7 @@ def reward_functions(settings: Grpo) -> dict[str, Reward]:
     """Return every reward component by its name in `params.yaml`."""
     return {
         "accuracy": lambda judgement, clip: accuracy_reward(judgement, clip, settings.false_alarm_reward),
+        "scan": lambda judgement, clip: scan_reward(judgement.scan_windows, clip),
         "temporal_iou": temporal_reward,
         "spatial_iou": spatial_reward,
         "attribution": attribution_reward,

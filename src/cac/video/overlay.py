@@ -64,7 +64,9 @@ def _overlay_frame(video: Video, index: int, judgement: Judgement, score: float,
     seconds = index / video.fps
     image = enlarge(video.frames[index], factor)
     draw_marks(image, predicted_marks(judgement, seconds))
-    tracks, width = [Track("looked at", judgement.windows, PREDICTED)], max(image.width, _PANEL)
+    found = judgement.windows if judgement.verdict == "anomalous" else ()
+    tracks = [Track("looked at", judgement.scan_windows, MUTED), Track("found", found, PREDICTED)]
+    width = max(image.width, _PANEL)
     timeline = draw_timeline(width, video.duration, tracks, [seconds])
     framed = stack([image, _verdict_panel(judgement, score, seconds, width), timeline])
     even = Image.new("RGB", (framed.width + framed.width % 2, framed.height + framed.height % 2), BACKGROUND)

@@ -28,8 +28,14 @@ def test_tokens_are_credited_with_their_own_turn() -> None:
     assert spread.tolist() == [[3, 3, 5, 5, 5, 5], [4] * 6]
 
 
-def test_the_scan_is_paid_for_windows_and_the_look_for_boxes() -> None:
-    names = ["accuracy", "temporal_iou", "spatial_iou", "attribution", "format"]
-    weights = {"accuracy": 2.0, "temporal_iou": 1.0, "spatial_iou": 3.0, "attribution": 0.5, "format": 0.2}
-    by_turn = turn_weights(names, weights, verdict_share=0.25)
-    assert by_turn == [(0.5, 2.0), (1.0, 0.0), (0.0, 3.0), (0.0, 0.5), (0.2, 0.2)]
+def test_the_scan_is_credited_with_what_it_covers_and_the_look_with_the_final_answer() -> None:
+    weights = {
+        "accuracy": 2.0,
+        "scan": 0.7,
+        "temporal_iou": 1.0,
+        "spatial_iou": 3.0,
+        "attribution": 0.5,
+        "format": 0.2,
+    }
+    by_turn = turn_weights(list(weights), weights, verdict_share=0.25)
+    assert by_turn == [(0.5, 2.0), (0.7, 0.0), (0.0, 1.0), (0.0, 3.0), (0.0, 0.5), (0.2, 0.2)]

@@ -62,7 +62,7 @@ def test_a_finished_rollout_is_judged(environment, clips, small_dataset: Path, p
     assert not cut_short.parsed
 
 
-@pytest.mark.parametrize("windows", ["all", [[2.0, 1.0]], [[0.0]], [["a", "b"]], None, [[0.0, float("nan")]]])
+@pytest.mark.parametrize("windows", ["all", [[0.0]], [["a", "b"]], None, [[0.0, float("nan")]]])
 def test_a_malformed_call_is_refused(environment: ConcentrateEnvironment, windows: object) -> None:
     environment.reset(clip=0)
     with pytest.raises(ValueError, match="windows must be"):

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from cac.errors import CacError
 from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
-from cac.model.reward_model import SampledScan
+from cac.model.reward_model import ScanAnswer
 from cac.params import Params
 from cac.paths import CHECKPOINTS
 from cac.schema.annotations import Clip, read_clips
@@ -27,7 +27,7 @@ from cac.video.clip_store import ClipStore
 
 pytestmark = pytest.mark.slow
 
-CLIPS, SCANS, TRIES, LOOKS = 6, 4, 2, 3
+CLIPS, SCANS, TRIES, LOOKS = 12, 4, 2, 3
 
 
 @pytest.fixture(scope="module")
@@ -78,10 +78,10 @@ class Scripted:
     def __init__(self, looks: dict[tuple[Window, ...] | None, list[Judgement]], scans: list | None = None) -> None:
         self.answers, self.given, self.after = looks, list(looks) if scans is None else scans, []
 
-    def sample_scans(self, videos: list, copies: int) -> list[list[SampledScan]]:
-        return [[SampledScan(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
+    def sample_scans(self, videos: list, copies: int) -> list[list[ScanAnswer]]:
+        return [[ScanAnswer(None, None if w is None else Scan((), w)) for w in self.given]] * len(videos)  # type: ignore[arg-type]
 
-    def sample_looks(self, videos: list, scanned: list[SampledScan], copies: int) -> list[list[Judgement]]:
+    def sample_looks(self, videos: list, scanned: list[ScanAnswer], copies: int) -> list[list[Judgement]]:
         windows = [one.scan.windows for one in scanned if one.scan]
         self.after += windows
         return [self.answers[one] for one in windows]
@@ -105,7 +105,8 @@ def test_looks_follow_the_scan_with_the_highest_window_reward(clips: list[Clip],
     (found,) = sample_rollouts([anomalous], [None], judge, params.two_turn_grpo)  # type: ignore[arg-type, list-item]
     assert judge.after == [truth], "once, and after no scan that is worse"
     assert found.best is right
-    assert (len(found.window_rewards), max(found.window_rewards), len(found.scan_values)) == (4, 1.0, 1)
+    best_scan = params.two_turn_grpo.reward_weights.scan
+    assert (len(found.window_rewards), max(found.window_rewards), len(found.scan_values)) == (4, best_scan, 1)
     assert found.look_rewards == tuple(total_reward(one, anomalous, params.two_turn_grpo) for one in answers[truth])
     assert ClipRollouts.model_validate_json(found.model_dump_json()) == found
 
@@ -125,7 +126,7 @@ def test_of_scans_with_equal_rewards_the_one_with_better_looks_is_best(clips: li
     assert found.rewards_differ, "the scans differ in what they lead to"
 
 
-def test_unparsable_or_equal_rollouts_are_not_trained_on(clips: list[Clip], params: Params) -> None:
+def test_wrong_unparsable_or_equal_rollouts_are_not_trained_on(clips: list[Clip], params: Params) -> None:
     def found(looks: list[Judgement] | None) -> ClipRollouts:
         judge = Scripted({None: []} if looks is None else {(): looks})
         return sample_rollouts(clips[:1], [None], judge, params.two_turn_grpo)[0]  # type: ignore[arg-type, list-item]
@@ -133,7 +134,7 @@ def test_unparsable_or_equal_rollouts_are_not_trained_on(clips: list[Clip], para
     torn = judged("clean", parsed=False)
     assert (found(None).best, found([torn, torn]).best) == (None, None)
     assert not found(None).rewards_differ
-    assert found([judged("anomalous"), torn]).best is None, "a false alarm earns less than what cannot be read"
+    assert found([judged("anomalous"), torn]).best is None, "the better of two wrong answers is still wrong"
     alike = found([judged("clean")] * 2)
     assert alike.best is not None
     assert not alike.rewards_differ

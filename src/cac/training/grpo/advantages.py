@@ -1,7 +1,8 @@
 """Advantages by turn: the part of a rollout's reward that each of its tokens is credited with.
 
 A single advantage for the trajectory penalises a good scan for a bad look, and the reverse. Here the tokens of turn 1
-are credited with the windows and a share of the verdict, those of turn 2 with boxes, attribution and verdict, each
+are credited with the scan's windows and a share of the verdict, those of turn 2 with the final answer (windows, boxes,
+attribution and verdict), each
 normalised within its group as in GRPO (Shao et al. 2024, arXiv 2402.03300). Pure functions of tensors;
 `grpo_trainer.py` has the trainer.
 """
@@ -25,7 +26,8 @@ def turn_weights(names: Sequence[str], weights: Mapping[str, float], verdict_sha
     """
     shares = {
         "accuracy": (verdict_share, 1.0),
-        "temporal_iou": (1.0, 0.0),
+        "scan": (1.0, 0.0),
+        "temporal_iou": (0.0, 1.0),
         "spatial_iou": (0.0, 1.0),
         "attribution": (0.0, 1.0),
         "format": (1.0, 1.0),

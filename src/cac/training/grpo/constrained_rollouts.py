@@ -25,8 +25,8 @@ def constrain_generation(model: Any, processor: Any, settings: Grpo) -> None:
     import torch
 
     model, tokenizer = without_wrapper(model), processor.tokenizer
-    end = tokenizer.eos_token_id  # also the watched token; its log-probabilities are not used here
-    generator = TurnGenerator(model, processor, settings.max_turn_tokens, end, multinomial(settings.temperature))
+    end, sampler = tokenizer.eos_token_id, multinomial(settings.temperature)
+    generator = TurnGenerator(model, processor, settings.max_turn_tokens, watched_token=None, sampler=sampler)
 
     def generate_constrained(input_ids: "Tensor", generation_config: Any = None, **inputs: Any) -> "Tensor":
         prompts = tokenizer.batch_decode(input_ids, skip_special_tokens=False)
@@ -47,5 +47,5 @@ def answer_grammar(prompt: str, decoder: GrammarDecoder) -> str:
     """
     coarse, _, later = prompt.partition(SCAN_REQUEST)
     if LOOK_REQUEST in later:
-        return look_grammar(shown_times(later))
+        return look_grammar(shown_times(later), decoder.tag)
     return scan_grammar(shown_times(coarse), decoder.tag)

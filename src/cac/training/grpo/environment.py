@@ -5,12 +5,13 @@ to the rewards. Frames and messages come from `video/views.py` and `schema/dialo
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cac.params import Frames
 from cac.schema.annotations import Clip
 from cac.schema.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
-from cac.schema.judgement import Judgement, combine_turns
+from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 from cac.video.views import coarse_view, dense_view
@@ -25,12 +26,14 @@ class ConcentrateEnvironment:
         self._frames = frames
         self._video: Video | None = None
         self._shown: set[int] = set()
+        self._look = ShownFrames((), 0.0, 0.0)
 
     def reset(self, **row: Any) -> Any:
         """Start a rollout on clip number `row["clip"]`; return the content blocks of the first user message."""
         self._video = self._store.video(self._clips[row["clip"]])
         view = coarse_view(self._video, self._frames)
         self._shown = set(view.indices)
+        self._look = ShownFrames((), 1 / self._video.fps, self._video.duration)
         return scan_prompt(view.images, view.times)[0]["content"]
 
     # The text below is the tool's description in the prompt; a test holds it equal to `dialogue.CONCENTRATE_TOOL`.
@@ -47,6 +50,7 @@ class ConcentrateEnvironment:
             raise ValueError("windows must be a list of [start, end] in seconds")
         view = dense_view(self._video, spans, self._frames)
         self._shown |= set(view.indices)
+        self._look = replace(self._look, times=tuple(view.times))
         return look_content(view.images, view.times)
 
     def _judge(self, completion: list[Message]) -> Judgement:
@@ -54,8 +58,14 @@ class ConcentrateEnvironment:
         replies = [message for message in completion if message["role"] == "assistant"]
         scan = parse_scan(replies[0]["content"], replies[0].get("tool_calls"))
         look_text = replies[1]["content"] if len(replies) > 1 else ""
-        texts = (replies[0]["content"], look_text)
-        return combine_turns(scan, parse_look(look_text), margin=0.0, frames_seen=len(self._shown), texts=texts)
+        return combine_turns(
+            scan,
+            parse_look(look_text),
+            shown=self._look,
+            margin=0.0,
+            frames_seen=len(self._shown),
+            texts=(replies[0]["content"], look_text),
+        )
 
 
 def environment_factory(

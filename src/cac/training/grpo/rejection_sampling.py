@@ -100,7 +100,7 @@ def publish_history(root: Path) -> None:
 def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
     """Return the training dialogue of a rollout that could be parsed: the frames it was shown and its answers."""
     video = store.video(clip)
-    coarse, dense = coarse_view(video, frames), dense_view(video, rollout.windows, frames)
+    coarse, dense = coarse_view(video, frames), dense_view(video, rollout.scan_windows, frames)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
         verbatim_reply(rollout.scan_text),

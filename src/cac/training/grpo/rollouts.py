@@ -25,13 +25,13 @@ from cac.io.parallel import parallel_map
 from cac.model.constrained_decoding import multinomial
 from cac.model.loading import make_deterministic
 from cac.model.patches.transformers_vision_cache import cache_image_encodings
-from cac.model.reward_model import RewardModel, SampledScan, load_reward_model
+from cac.model.reward_model import RewardModel, ScanAnswer, load_reward_model
 from cac.params import Grpo, Params
 from cac.paths import DATASET
 from cac.schema.annotations import Clip, read_clips
-from cac.schema.geometry import Window, temporal_iou
+from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
-from cac.training.rewards import total_reward
+from cac.training.rewards import scan_reward, total_reward
 from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
@@ -43,7 +43,7 @@ class ClipRollouts(BaseModel):
     """The rollouts of one clip.
 
     Attributes:
-        best: the best look after the best scan; None if it cannot be parsed.
+        best: the best look with the right verdict after the best scan; None if there is none.
         window_rewards: the reward of each scan's windows; empty on a clean clip.
         scan_values: for each scan that was followed by looks, their mean reward.
         look_rewards: the total reward of each look after the scan with the highest value.
@@ -83,12 +83,12 @@ def sample_rollouts(
     return [_clip_rollouts(clip, scans[i], looks[i], settings) for i, clip in enumerate(clips)]
 
 
-def _best_scans(group: Sequence[SampledScan], clip: Clip, settings: Grpo) -> list[SampledScan]:
+def _best_scans(group: Sequence[ScanAnswer], clip: Clip, settings: Grpo) -> list[ScanAnswer]:
     """Return one scan for each set of windows with the highest reward, the most frequent sets first."""
     parsed = [(scanned, scanned.scan.windows) for scanned in group if scanned.scan is not None]
     rewards = {windows: _window_reward(windows, clip, settings) for _, windows in parsed}
     best = [(scanned, windows) for scanned, windows in parsed if rewards[windows] == max(rewards.values())]
-    first_scans: dict[tuple[Window, ...], SampledScan] = {}
+    first_scans: dict[tuple[Window, ...], ScanAnswer] = {}
     for scanned, windows in best:
         first_scans.setdefault(windows, scanned)
     frequent = Counter(windows for _, windows in best).most_common(settings.rejection_sampling.tries)
@@ -96,11 +96,11 @@ def _best_scans(group: Sequence[SampledScan], clip: Clip, settings: Grpo) -> lis
 
 
 def _window_reward(windows: Sequence[Window], clip: Clip, settings: Grpo) -> float:
-    return 0.0 if clip.is_clean else settings.reward_weights.temporal_iou * temporal_iou(windows, clip.windows)
+    return settings.reward_weights.scan * (scan_reward(windows, clip) or 0.0)
 
 
 def _clip_rollouts(
-    clip: Clip, scans: Sequence[SampledScan], looks: Sequence[Sequence[Judgement]], settings: Grpo
+    clip: Clip, scans: Sequence[ScanAnswer], looks: Sequence[Sequence[Judgement]], settings: Grpo
 ) -> ClipRollouts:
     rewards = [tuple(total_reward(look, clip, settings) for look in group) for group in looks]
     values = tuple(map(fmean, rewards))
@@ -115,9 +115,9 @@ def _clip_rollouts(
 
 
 def _best_look(looks: Sequence[Judgement], clip: Clip, settings: Grpo) -> Judgement | None:
-    """Return the first look with the highest reward; None if it cannot be parsed, so that all others score below 0."""
-    best = max(looks, key=lambda look: (total_reward(look, clip, settings), look.parsed), default=None)
-    return best if best and best.parsed else None
+    """Return the first look with the highest reward of those with the right verdict; None if there is none."""
+    right = [look for look in looks if look.parsed and (look.verdict == "clean") == clip.is_clean]
+    return max(right, key=lambda look: total_reward(look, clip, settings), default=None)
 
 
 @dataclass(frozen=True)
