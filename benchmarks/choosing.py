@@ -70,7 +70,8 @@ def main() -> int:
 
 def other_clips(params: Params, scenes: int) -> Path:
     """Return a dataset with this many pairs of other scenes, rendered if it does not exist."""
-    data = params.procedural_data.model_copy(update={"pairs": scenes, "shifted_pairs": 0})
+    others = dict.fromkeys(("shifted_pairs", "hard_train_pairs", "hard_test_pairs"), 0)
+    data = params.procedural_data.model_copy(update={"pairs": scenes, **others})
     compute = params.compute.model_copy(update={"seed": SEED})
     dataset = (
         SCRATCH

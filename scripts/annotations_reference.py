@@ -90,7 +90,7 @@ are finite. For what to mark see [annotate](../how-to/annotate.md).
 
 {_fields(Clip)}
 
-The splits are {_list(get_args(Split))}. A dataset need not have the last one.
+The splits are {_list(get_args(Split))}. A dataset need not have the last two.
 
 ### An anomaly
 

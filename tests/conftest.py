@@ -26,7 +26,15 @@ def small_dataset(tmp_path_factory: pytest.TempPathFactory, project_params: Para
     """Eighteen pairs of short clips, all families and splits among them."""
     from cac.data.sample.build import build_dataset
 
-    small = {"pairs": 18, "shifted_pairs": 0, "min_frames": 16, "max_frames": 18, "val_ratio": 0.15, "test_ratio": 0.2}
+    small = {
+        "pairs": 18,
+        "shifted_pairs": 0,
+        "hard_train_pairs": 0,
+        "hard_test_pairs": 0,
+        "min_frames": 16,
+        "max_frames": 18,
+    }
+    small |= {"val_ratio": 0.15, "test_ratio": 0.2}
     data = project_params.procedural_data.model_copy(update=small)
     out = tmp_path_factory.mktemp("dataset") / "data"
     build_dataset(out, project_params.model_copy(update={"procedural_data": data}))

@@ -58,6 +58,8 @@ class ProceduralData(_Section):
 
     pairs: Count  # scenes; each gives an anomalous clip and its clean twin
     shifted_pairs: Annotated[int, Field(ge=0)]  # scenes with another look and motion, the split `test_shifted`
+    hard_train_pairs: Annotated[int, Field(ge=0)]  # long scenes with a brief or small anomaly, in `train`
+    hard_test_pairs: Annotated[int, Field(ge=0)]  # other such scenes, the split `test_hard`
     size: Annotated[int, Field(ge=32)]  # frame height and width, pixels
     fps: Count
     min_frames: Annotated[int, Field(ge=8)]

@@ -37,7 +37,8 @@ def test_rendered_data_is_added_to_the_cache(project):
 def test_a_missing_dataset_is_rendered_and_checked_against_data_dvc(project):
     """The sample's bytes follow from params.yaml, so two pairs of clips name one dataset."""
     project.set_param("procedural_data", "pairs", 2)
-    project.set_param("procedural_data", "shifted_pairs", 0)
+    for part in ("shifted_pairs", "hard_train_pairs", "hard_test_pairs"):
+        project.set_param("procedural_data", part, 0)
     shutil.rmtree(project.root / "data")
     assert project.command("cac", "data", "build").returncode == 0
     project.dvc("add", "--quiet", "data")

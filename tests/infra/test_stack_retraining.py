@@ -23,6 +23,8 @@ _SMALL: dict[str, dict[str, Any]] = {
     "procedural_data": {
         "pairs": 18,
         "shifted_pairs": 0,
+        "hard_train_pairs": 0,
+        "hard_test_pairs": 0,
         "min_frames": 16,
         "max_frames": 18,
         "val_ratio": 0.15,

@@ -30,14 +30,14 @@ from cac.paths import (
     SCRATCH,
     TRAINING_STAGES,
 )
-from cac.schema.annotations import REQUIRED_SPLITS, Clip, Split, read_clips
+from cac.schema.annotations import EXTRA_SPLITS, REQUIRED_SPLITS, Clip, Split, read_clips
 from cac.schema.judgement import Judgement
 from cac.training.checkpoints import remove
 from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
 FINAL = TRAINING_STAGES[-1]
-SPLITS: tuple[Split, ...] = ("val", "test", "test_shifted")
+SPLITS: tuple[Split, ...] = ("val", "test", *EXTRA_SPLITS)
 
 
 Parts = dict[Split, list[Clip]]

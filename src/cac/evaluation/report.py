@@ -16,7 +16,7 @@ from cac.evaluation import curves
 from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.model.calibration import reliability
-from cac.schema.annotations import Clip
+from cac.schema.annotations import EXTRA_SPLITS, Clip
 from cac.schema.geometry import temporal_iou
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES
@@ -40,7 +40,7 @@ HEADLINE = (
     "unaided_rate",
 )
 TILES = ("balanced_accuracy", "auroc", "temporal_iou", "spatial_iou", "leaf_accuracy", "parse_rate")
-_SPLITS = ("test", "test_shifted", "val")
+_SPLITS = ("test", *EXTRA_SPLITS, "val")
 _UNDEFINED = "n/a"
 _ACRONYMS = {"auroc": "AUROC", "iou": "IoU", "f1": "F1", "sft": "SFT", "grpo": "GRPO"}
 

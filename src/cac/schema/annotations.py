@@ -20,8 +20,11 @@ SCHEMA_VERSION = "1"
 MANIFEST_NAME = "annotations.jsonl"
 CARD_NAME = "dataset.json"
 
-Split = Literal["train", "val", "test", "test_shifted"]
-REQUIRED_SPLITS: tuple[Split, ...] = ("train", "val", "test")  # `test_shifted` is extra: unlike what was trained on
+Split = Literal["train", "val", "test", "test_shifted", "test_hard"]
+REQUIRED_SPLITS: tuple[Split, ...] = ("train", "val", "test")
+# Further test splits, which a dataset need not have: clips unlike those of training, and clips that are hard to judge.
+# A clip gets such a split where it is made; nothing moves it to another.
+EXTRA_SPLITS: tuple[Split, ...] = ("test_shifted", "test_hard")
 
 
 class _Record(BaseModel):

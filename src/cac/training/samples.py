@@ -36,6 +36,7 @@ from cac.video.views import View, coarse_view, dense_view, make_view, only_view
 
 MIN_WRONG_WINDOW, MAX_WRONG_WINDOW = 0.5, 1.5  # seconds
 MAX_DISPLACEMENT = 0.6  # seconds, of either end of a displaced window
+_ROUNDING = 1e-3  # seconds; annotated windows are rounded
 
 
 @dataclass(frozen=True)
@@ -182,9 +183,17 @@ def _image_labels(clip: Clip, view: View) -> tuple[ImageLabel, ...]:
 
 
 def true_scan(clip: Clip, view: View) -> Scan:
-    """Return the correct scan for the coarse frames of a clip."""
+    """Return the correct scan for the coarse frames of a clip: windows that one of them lies in.
+
+    To ask for a window that no frame shows would teach guessing.
+    """
     odd = tuple((time, bool(clip.boxes_at(i))) for i, time in zip(view.indices, view.times, strict=True))
-    return Scan(odd, tuple(clip.windows))
+    shown = [window for window in clip.windows if any(_lies_in(time, window) for time in view.times)]
+    return Scan(odd, tuple(shown))
+
+
+def _lies_in(time: float, window: Window) -> bool:
+    return window[0] - _ROUNDING <= time < window[1] - _ROUNDING
 
 
 def _wrong_scan(view: View, windows: tuple[Window, ...]) -> Scan:

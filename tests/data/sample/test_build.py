@@ -4,16 +4,19 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cac.data.sample.build as build
 from cac.data.sample.build import build_dataset
+from cac.data.sample.defects import DEFECTS
 from cac.data.sample.render import SHIFTED_SOLIDS
 from cac.errors import CacError
 from cac.params import Params, load_params
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
 from cac.schema.taxonomy import Family
 from cac.video.decode import decode, probe
+from cac.video.sampling import spread_indices
 
 pytestmark = pytest.mark.slow
 
@@ -29,8 +32,8 @@ PINNED = {
 def make_params(pairs: int) -> Params:
     params = load_params(REPOSITORY / "params.yaml")
     small = {
-        "pairs": pairs, "shifted_pairs": 0, "size": 64, "min_frames": 16, "max_frames": 18, "val_ratio": 0.15,
-        "test_ratio": 0.2,
+        "pairs": pairs, "shifted_pairs": 0, "hard_train_pairs": 0, "hard_test_pairs": 0,
+        "size": 64, "min_frames": 16, "max_frames": 18, "val_ratio": 0.15, "test_ratio": 0.2,
     }  # fmt: skip
     return params.model_copy(update={"procedural_data": params.procedural_data.model_copy(update=small)})
 
@@ -59,7 +62,9 @@ def test_the_first_clips_of_the_projects_dataset_are_those_of_data_dvc(tmp_path:
     After an intended change: `cac data build && dvc add data`, then copy the new hashes from the manifest.
     """
     params = load_params(REPOSITORY / "params.yaml")
-    few = params.procedural_data.model_copy(update={"pairs": 2, "shifted_pairs": 0})
+    few = params.procedural_data.model_copy(
+        update={"pairs": 2, "shifted_pairs": 0, "hard_train_pairs": 0, "hard_test_pairs": 0}
+    )
     build_dataset(tmp_path / "data", params.model_copy(update={"procedural_data": few}))
 
     assert {clip.clip_id: clip.sha256[:16] for clip in read_clips(tmp_path / "data")} == PINNED
@@ -249,3 +254,37 @@ def test_shifted_scenes_are_a_split_of_their_own_and_look_unlike_the_others(tmp_
     assert all(scene.camera is not None and len(set(scene.camera)) > 1 for scene in scenes)
     assert {actor[0].kind for scene in scenes for actor in scene.actors} & set(SHIFTED_SOLIDS)
     assert not {actor[0].kind for actor in build.make_pair(0, settings, 7).clean.actors} & set(SHIFTED_SOLIDS)
+
+
+def hard_pairs(name: str) -> list[build.Pair]:
+    """The hard scenes of a kind among 96 of them: every leaf twice at least."""
+    settings = load_params(REPOSITORY / "params.yaml").procedural_data
+    numbers = range(build.FIRST_HARD_TEST, build.FIRST_HARD_TEST + 4 * build.HARD_CYCLE)
+    return [build.make_pair(i, settings, 7) for i in numbers if build.part_of(i, settings).name == name]
+
+
+def test_most_coarse_scans_show_nothing_of_a_brief_anomaly() -> None:
+    pairs = hard_pairs("brief")
+    scanned = [set(spread_indices(pair.clean.frame_count, 8)) for pair in pairs]
+    missed = [not seen & {box.frame for box in pair.anomaly.boxes} for seen, pair in zip(scanned, pairs, strict=True)]
+    assert {len(pair.anomaly.boxes) for pair in pairs} == {1, 2}
+    assert {pair.clean.frame_count for pair in pairs} <= set(range(48, 73))
+    assert sum(missed) / len(missed) > 0.7
+    assert {pair.anomaly.leaf for pair in pairs} == set(DEFECTS)
+
+
+def test_a_small_anomaly_is_a_few_pixels_in_a_coarse_frame() -> None:
+    pairs = hard_pairs("small")
+    longest = [64 * max(b.box[2] - b.box[0], b.box[3] - b.box[1]) for pair in pairs for b in pair.anomaly.boxes]
+    assert float(np.median(longest)) < 10, "half of what it is in the standard scenes"
+    assert all(4 <= len(pair.anomaly.boxes) <= 12 for pair in pairs)
+    assert not {pair.anomaly.leaf for pair in pairs} & {"garbled_text", "mirrored_text"}, "signs have one size"
+
+
+def test_hard_scenes_are_in_train_and_in_a_test_split_of_their_own(tmp_path: Path) -> None:
+    params = make_params(1)
+    settings = params.procedural_data.model_copy(update={"hard_train_pairs": 2, "hard_test_pairs": 1})
+    build_dataset(tmp_path / "data", params.model_copy(update={"procedural_data": settings}))
+    hard = [clip for clip in read_clips(tmp_path / "data") if not clip.pair_id.startswith("scene")]
+    assert sorted(clip.split for clip in hard) == ["test_hard"] * 2 + ["train"] * 4
+    assert all(48 <= clip.frame_count <= 72 for clip in hard)

@@ -16,7 +16,8 @@ from cac.schema.taxonomy import LEAVES, family_of
 
 FPS = 8
 SETTINGS = ProceduralData(
-    pairs=12, shifted_pairs=0, size=96, fps=FPS, min_frames=16, max_frames=32, distractor_ratio=0.0, val_ratio=0.15,
+    pairs=12, shifted_pairs=0, hard_train_pairs=0, hard_test_pairs=0, size=96,
+    fps=FPS, min_frames=16, max_frames=32, distractor_ratio=0.0, val_ratio=0.15,
     test_ratio=0.2,
 )  # fmt: skip
 FIRST, LAST = 6, 12

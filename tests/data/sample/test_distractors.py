@@ -168,7 +168,13 @@ def test_a_board_shows_another_word_of_the_same_length() -> None:
 def test_both_twins_have_the_distractor_and_the_manifest_says_so(tmp_path: Path) -> None:
     params = load_params(REPOSITORY / "params.yaml")
     always = params.procedural_data.model_copy(
-        update={"pairs": len(DEFECTS), "shifted_pairs": 0, "distractor_ratio": 1.0}
+        update={
+            "pairs": len(DEFECTS),
+            "shifted_pairs": 0,
+            "hard_train_pairs": 0,
+            "hard_test_pairs": 0,
+            "distractor_ratio": 1.0,
+        }
     )
     build_dataset(tmp_path / "data", params.model_copy(update={"procedural_data": always}))
     clips = read_clips(tmp_path / "data")

@@ -149,6 +149,7 @@ def test_good_dataset_passes_and_is_summarised(dataset: Path, tmp_path: Path) ->
             "val": {"clips": 2, "clean": 1, "anomalous": 1},
             "test": {"clips": 2, "clean": 1, "anomalous": 1},
             "test_shifted": {"clips": 0, "clean": 0, "anomalous": 0},
+            "test_hard": {"clips": 0, "clean": 0, "anomalous": 0},
         },
         "families": {family.value: 1 for family in Family},
         "durations": {"shortest": 1.0, "mean": 1.0, "longest": 1.0, "total": 8.0},

@@ -30,7 +30,7 @@ def test_clips_are_counted_by_what_they_show_and_where_they_are() -> None:
     assert (stats.leaves["teleport"]["train"], stats.leaves["teleport"]["test"]) == (1, 1)
     assert stats.families[Family.PHYSICAL.value]["test"] == 1
     assert list(stats.leaves) == list(LEAVES), "those without clips too, in the taxonomy's order"
-    assert stats.generators["Wan2.1"] == {"train": 0, "val": 0, "test": 1, "test_shifted": 0}
+    assert stats.generators["Wan2.1"] == {"train": 0, "val": 0, "test": 1, "test_shifted": 0, "test_hard": 0}
     assert stats.window_seconds == (0.25, 0.25, 1.0, 0.25)
     assert stats.window_shares == (0.125, 0.125, 0.5, 0.125)
     assert stats.durations == (2.0, 2.0, 2.0)

@@ -16,7 +16,7 @@ from cac.data.atomic_dataset import new_dataset, split_of
 from cac.data.sample.defects import DEFECTS, DefectPlan, inject
 from cac.data.sample.distractors import with_distractor
 from cac.data.sample.render import SOLIDS, extent
-from cac.data.sample.scenes import SHIFTED, STANDARD, Scene, SceneSettings, random_scene
+from cac.data.sample.scenes import SHIFTED, SMALL, STANDARD, Scene, SceneSettings, Style, random_scene
 from cac.io.parallel import parallel_map
 from cac.io.progress import track
 from cac.params import Params, ProceduralData
@@ -26,11 +26,30 @@ from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video.encode import encode
 
 SOURCE = "procedural"
-SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
 MARGIN = 2  # frames at both ends without the anomaly
 SCENE_TRIES = 40
 FIRST_SHIFTED = 100_000  # scenes from this number on are of the shifted style
+FIRST_HARD_TRAIN, FIRST_HARD_TEST = 200_000, 300_000  # scenes from these numbers on are hard
+HARD_FRAMES = (48, 72)  # at 8 fps up to 9 seconds: the nano's tokenizer knows times up to 9.9
+HARD_CYCLE = 24  # scenes with every leaf at least once: brief and small anomalies take turns of so many
 MAX_COVERED = 0.25  # ratio of the anomaly that other actors may hide
+
+
+@dataclass(frozen=True)
+class Part:
+    """What the scenes of one part of the sample have in common.
+
+    Attributes:
+        name: how the names of its clips begin.
+        style: how they look and move.
+        frames: how many frames a clip has, from and to.
+        window: how many frames the anomaly lasts, from and to.
+    """
+
+    name: str
+    style: Style
+    frames: tuple[int, int]
+    window: tuple[int, int] = (4, 12)
 
 
 @dataclass(frozen=True)
@@ -56,12 +75,39 @@ def build_dataset(out: Path, params: Params) -> None:
 def _render(folder: Path, params: Params) -> None:
     settings = params.procedural_data
     clips: list[Clip] = []
-    numbers = [*range(settings.pairs), *range(FIRST_SHIFTED, FIRST_SHIFTED + settings.shifted_pairs)]
     write = partial(_write_numbered_pair, folder, settings, params.compute.seed)
+    numbers = scene_numbers(settings)
     for pair in track(parallel_map(write, numbers), "Rendering clip pairs", total=len(numbers)):
         clips += pair
     write_clips(folder, sorted(clips, key=lambda clip: clip.clip_id))
     (folder / CARD_NAME).write_text(json.dumps(_card(params), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def scene_numbers(settings: ProceduralData) -> list[int]:
+    """Return the numbers of all scenes."""
+    counts = {
+        0: settings.pairs,
+        FIRST_SHIFTED: settings.shifted_pairs,
+        FIRST_HARD_TRAIN: settings.hard_train_pairs,
+        FIRST_HARD_TEST: settings.hard_test_pairs,
+    }
+    return [first + i for first, count in counts.items() for i in range(count)]
+
+
+def part_of(index: int, settings: ProceduralData) -> Part:
+    """Return the part of the sample that a scene belongs to.
+
+    In the hard scenes the coarse frames of a scan do not decide. The anomaly is brief, one or two frames of a long
+    clip, so that most scans show none of them; or it happens to a small thing, in which only the larger frames of a
+    close look show what is wrong. Signs have one size, so their anomalies are always brief.
+    """
+    if index < FIRST_SHIFTED:
+        return Part("scene", STANDARD, (settings.min_frames, settings.max_frames))
+    if index < FIRST_HARD_TRAIN:
+        return Part("scene", SHIFTED, (settings.min_frames, settings.max_frames))
+    if index // HARD_CYCLE % 2 or "sign" in DEFECTS[_leaf_of(index)].kinds:
+        return Part("brief", STANDARD, HARD_FRAMES, window=(1, 2))
+    return Part("small", SMALL, HARD_FRAMES)
 
 
 def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
@@ -73,7 +119,7 @@ def make_pair(index: int, settings: ProceduralData, seed: int) -> Pair:
     leaf = _leaf_of(index)
     best: tuple[float, Pair] | None = None
     for _ in range(SCENE_TRIES):
-        pair, covered = _try_pair(rng, leaf, settings, index >= FIRST_SHIFTED)
+        pair, covered = _try_pair(rng, leaf, settings, part_of(index, settings))
         if best is None or covered < best[0]:
             best = (covered, pair)
         if covered <= MAX_COVERED:
@@ -88,13 +134,12 @@ def _leaf_of(index: int) -> str:
     return names[index // len(families) % len(names)]
 
 
-def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shifted: bool) -> tuple[Pair, float]:
+def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, part: Part) -> tuple[Pair, float]:
     defect = DEFECTS[leaf]
-    frames = int(rng.integers(settings.min_frames, settings.max_frames + 1))
-    style = SHIFTED if shifted else STANDARD
-    kinds = style.solids if defect.kinds == SOLIDS else defect.kinds
+    frames = int(rng.integers(part.frames[0], part.frames[1] + 1))
+    kinds = part.style.solids if defect.kinds == SOLIDS else defect.kinds
     kind = str(rng.choice(kinds))
-    scene_settings = SceneSettings(settings.size, frames, kind, defect.needs_wall, style)
+    scene_settings = SceneSettings(settings.size, frames, kind, defect.needs_wall, part.style)
     scene = random_scene(rng, scene_settings)
     actor = next(i for i, states in enumerate(scene.actors) if states[0].kind == kind)
     distractors: tuple[Distractor, ...] = ()
@@ -103,7 +148,7 @@ def _try_pair(rng: np.random.Generator, leaf: str, settings: ProceduralData, shi
         scene, actor = happening.scene, happening.subject
         seconds = (round(happening.first / settings.fps, 4), round((happening.last + 1) / settings.fps, 4))
         distractors = (Distractor(name=happening.name, window=seconds),)
-    length = int(rng.integers(SHORTEST_WINDOW, min(LONGEST_WINDOW, frames - 2 * MARGIN) + 1))
+    length = int(rng.integers(part.window[0], min(part.window[1], frames - 2 * MARGIN) + 1))
     first = int(rng.integers(MARGIN, frames - MARGIN - length + 1))
     severity = round(float(rng.uniform(0.2, 1.0)), 3)
     plan = DefectPlan(leaf, actor, first, first + length - 1, severity)
@@ -127,24 +172,28 @@ def _covered(scene: Scene, plan: DefectPlan) -> float:
 
 def _write_numbered_pair(folder: Path, settings: ProceduralData, seed: int, index: int) -> list[Clip]:
     pair, split = make_pair(index, settings, seed), _split_of(index, settings)
-    frames = pair.clean.render()
-    clean = _write_clip(folder, (f"scene{index:04d}-clean", index, split), frames, settings)
+    frames, pair_id = pair.clean.render(), f"{part_of(index, settings).name}{index:04d}"
+    clean = _write_clip(folder, (f"{pair_id}-clean", pair_id, split), frames, settings)
     clean = clean.model_copy(update={"distractors": pair.distractors})
     odd = [box.frame for box in pair.anomaly.boxes]  # in other frames the twins are equal
     frames[odd] = pair.anomalous.render(odd)
-    anomalous = _write_clip(folder, (f"scene{index:04d}-anomalous", index, split), frames, settings)
+    anomalous = _write_clip(folder, (f"{pair_id}-anomalous", pair_id, split), frames, settings)
     return [anomalous.model_copy(update={"anomalies": (pair.anomaly,), "distractors": pair.distractors}), clean]
 
 
 def _split_of(index: int, settings: ProceduralData) -> Split:
     """Assign scenes to splits by a hash, so that a larger dataset keeps the splits of a smaller one."""
+    if index >= FIRST_HARD_TEST:
+        return "test_hard"
+    if index >= FIRST_HARD_TRAIN:
+        return "train"
     if index >= FIRST_SHIFTED:
         return "test_shifted"
     return split_of(f"{SOURCE}-{index}", settings.val_ratio, settings.test_ratio)
 
 
-def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, settings: ProceduralData) -> Clip:
-    clip_id, index, split = name
+def _write_clip(folder: Path, name: tuple[str, str, Split], frames: np.ndarray, settings: ProceduralData) -> Clip:
+    clip_id, pair_id, split = name
     path = folder / "clips" / f"{clip_id}.mp4"
     encode(path, frames, settings.fps)
     count, height, width, _ = frames.shape
@@ -159,7 +208,7 @@ def _write_clip(folder: Path, name: tuple[str, int, Split], frames: np.ndarray, 
         source=SOURCE,
         generator="cac.data.scenes",  # as in the released dataset: another value changes the bytes that data.dvc names
         split=split,
-        pair_id=f"scene{index:04d}",
+        pair_id=pair_id,
         anomalies=(),
     )
 

@@ -74,6 +74,7 @@ class Style:
 
 STANDARD = Style(SOLIDS, (0.1, 0.145), 1.0, 1.0, 0)
 SHIFTED = Style((*SOLIDS, *SHIFTED_SOLIDS), (0.085, 0.165), 1.4, 2.0, 5)
+SMALL = Style(SOLIDS, (0.05, 0.07), 1.0, 1.0, 0)
 
 
 @dataclass(frozen=True)

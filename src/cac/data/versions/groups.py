@@ -13,9 +13,8 @@ from cac.data.atomic_dataset import check_ratios, split_of
 from cac.data.injection.pair import video_of
 from cac.data.versions.cards import Card
 from cac.errors import CacError
-from cac.schema.annotations import Clip, Split
+from cac.schema.annotations import EXTRA_SPLITS, Clip, Split
 
-SHIFTED: Split = "test_shifted"
 _TOWARDS_TRAIN: tuple[Split, ...] = ("test", "val", "train")
 _SHOWN = 6  # clips of a group that an error names
 
@@ -73,20 +72,20 @@ def _split_key(clip: Clip) -> str:
 
 
 def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
-    """Return the clips with the split that follows from their group; clips of `test_shifted` stay there.
+    """Return the clips with the split that follows from their group; clips of `EXTRA_SPLITS` stay there.
 
     A group of several keys (pairs, or videos that clips were cut from) gets the split nearest to train of those that
     its keys would get alone.
 
     Raises:
-        CacError: a group is partly in `test_shifted`; the message lists all such groups.
+        CacError: a group is partly in one of `EXTRA_SPLITS`; the message lists all such groups.
     """
     groups = group_clips(clips)
-    torn = [group for group in groups if 0 < sum(clips[i].split == SHIFTED for i in group) < len(group)]
+    torn = [group for group in groups if _is_torn({clips[i].split for i in group})]
     if torn:
         raise CacError(
-            f"{len(torn)} groups are partly in {SHIFTED}, which keeps its clips. Take each out of one of its splits:"
-            + "".join(f"\n  {_describe([clips[i] for i in group])}" for group in torn)
+            f"{len(torn)} groups are partly in {' or '.join(EXTRA_SPLITS)}, which keep their clips. Take each out of "
+            "one of its splits:" + "".join(f"\n  {_describe([clips[i] for i in group])}" for group in torn)
         )
     assigned = list(clips)
     for group in groups:
@@ -96,9 +95,13 @@ def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
     return assigned
 
 
+def _is_torn(splits: set[Split]) -> bool:
+    return len(splits) > 1 and not splits.isdisjoint(EXTRA_SPLITS)
+
+
 def _split_of(group: Sequence[Clip], ratios: SplitRatios) -> Split:
-    if group[0].split == SHIFTED:
-        return SHIFTED
+    if group[0].split in EXTRA_SPLITS:
+        return group[0].split
     keys = {_split_key(clip) for clip in group}
     return max((split_of(key, ratios.val, ratios.test) for key in keys), key=_TOWARDS_TRAIN.index)
 

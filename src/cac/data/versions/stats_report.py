@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # Distinguishable with any colour vision (Okabe and Ito 2008).
-_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73", "test_shifted": "#CC79A7"}
+_COLOURS = {"train": "#0072B2", "val": "#E69F00", "test": "#009E73", "test_shifted": "#CC79A7", "test_hard": "#D55E00"}
 _CLEAN, _ANOMALOUS, _BARS = "#56B4E9", "#D55E00", "#7a8aa0"
 _BINS = 24
 _MAX_NAMES = 10  # generators with their own bar

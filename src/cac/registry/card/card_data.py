@@ -11,7 +11,7 @@ from cac.evaluation.intervals import Interval
 from cac.model.calibration import Calibration
 from cac.params import Params
 from cac.registry.predictions import Predictions
-from cac.schema.annotations import CARD_NAME, Clip, read_clips
+from cac.schema.annotations import CARD_NAME, EXTRA_SPLITS, REQUIRED_SPLITS, Clip, read_clips
 from cac.tracking.run_state import UNKNOWN, RunState
 
 Metrics = Mapping[str, Mapping[str, Interval]]  # row -> metric -> {"value", "low", "high"}
@@ -33,7 +33,7 @@ class DatasetSummary:
     """The dataset: its splits, the sources of its clips, and their ranges.
 
     Attributes:
-        splits: those with clips, in the order train, val, test, test_shifted.
+        splits: those with clips, in the order train, val, test, test_shifted, test_hard.
         sources, generators: the number of clips of each.
         licence: as `dataset.json` has it, or "unknown".
         seconds, fps, sides: the smallest and largest of all clips; sides in pixels.
@@ -85,7 +85,7 @@ def summarise_dataset(dataset: Path) -> DatasetSummary:
     clips = read_clips(dataset)
     if not clips:
         raise CacError(f"{dataset} has no clips. Get them with `make data`.")
-    order = ("train", "val", "test", "test_shifted")
+    order = (*REQUIRED_SPLITS, *EXTRA_SPLITS)
     groups = {split: [clip for clip in clips if clip.split == split] for split in order}
     return DatasetSummary(
         splits={split: _split_facts(group) for split, group in groups.items() if group},

@@ -17,6 +17,7 @@ from cac.evaluation.metrics import METRICS
 from cac.evaluation.report import Example, spell
 from cac.paths import TRAINING_STAGES
 from cac.registry.card.card_data import CardData, DatasetSummary, Metrics, Span
+from cac.schema.annotations import EXTRA_SPLITS
 
 if TYPE_CHECKING:
     from jinja2.environment import TemplateModule
@@ -101,7 +102,7 @@ def _load_sections(values: dict[str, Any]) -> "TemplateModule":
 def _common_values(facts: CardData, families: Metrics) -> dict[str, Any]:
     """Return the values of the sections of the summary."""
     order = [*(name for name in _STAGES if name in facts.metrics), *sorted(facts.metrics.keys() - set(_STAGES))]
-    measured = {name: facts.splits[name][facts.row] for name in ("test", "test_shifted") if _has_split(facts, name)}
+    measured = {name: facts.splits[name][facts.row] for name in ("test", *EXTRA_SPLITS) if _has_split(facts, name)}
     return {
         "params": facts.params,
         "state": facts.state,
@@ -187,6 +188,9 @@ def _measured_limits(facts: CardData, families: Metrics) -> list[str]:
     if _has_split(facts, "test_shifted"):
         shifted = _format_interval(facts.splits["test_shifted"][facts.row].get("balanced_accuracy"))
         limits.append(f"On scenes in a style absent from training, the balanced accuracy is {shifted}.")
+    if _has_split(facts, "test_hard"):
+        hard = _format_interval(facts.splits["test_hard"][facts.row].get("balanced_accuracy"))
+        limits.append(f"On long clips with a brief or small anomaly, the balanced accuracy is {hard}.")
     return limits
 
 
