@@ -194,9 +194,9 @@ def frozen_trainer(
 
 
 def _credits(params: Params) -> list[Credit]:
-    """Return all credits: a scan affects all rewards, a look all but the window reward."""
+    """Return all credits: a scan affects all rewards, a look all but the scan's own."""
     rewards = list(reward_functions(params.two_turn_grpo))
-    return [(turn, reward) for turn in TURNS for reward in rewards if (turn, reward) != ("look", "temporal_iou")]
+    return [(turn, reward) for turn in TURNS for reward in rewards if (turn, reward) != ("look", "scan")]
 
 
 def _frozen(params: Params, parts: int, clips: int) -> Params:

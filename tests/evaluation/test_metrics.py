@@ -123,9 +123,10 @@ def test_twins_compare_within_their_pair_and_ties_are_half(make_clip, perfect) -
 
 def test_spatial_iou_counts_every_truth_frame(make_clip, perfect) -> None:
     clip = make_clip(0, "melted_body", window=(4, 8))
-    half = replace(perfect(clip), findings=perfect(clip).findings[:2])
+    first, second, *rest = perfect(clip).findings
+    half = replace(perfect(clip), findings=(first, second, *(Finding(f.time) for f in rest)), windows=((0.5, 0.75),))
     assert spatial_iou(clip, half) == pytest.approx(0.5)
-    moved = [Finding(f.time, (f.box[0] + 0.25, *f.box[1:2], f.box[2] + 0.25, f.box[3])) for f in half.findings]
+    moved = [replace(f, box=f.box and (f.box[0] + 0.25, f.box[1], f.box[2] + 0.25, f.box[3])) for f in half.findings]
     assert spatial_iou(clip, replace(half, findings=tuple(moved))) == 0
 
 

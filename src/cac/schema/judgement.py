@@ -53,14 +53,14 @@ class Judgement:
     unaided: bool = True
     scan_windows: tuple[Window, ...] = ()
 
-    def box_at(self, time: float) -> Box | None:
+    def box_at(self, time: float, hold: float = HOLD) -> Box | None:
         """Return the predicted box at a time in seconds; None if the look sees nothing there.
 
         Within `windows` the box is interpolated between the frames of the look. Before the first frame of the look and
-        after its last, which answered nothing about the time beyond them, their boxes are held for `HOLD` seconds.
+        after its last, which answered nothing about the time beyond them, their boxes are held for `hold` seconds.
         """
         boxes = [(finding.time, finding.box) for finding in self.findings if finding.box]
-        if not boxes or not (self._is_inside(time) or self._is_held(time)):
+        if not boxes or not (self._is_inside(time) or self._is_held(time, hold)):
             return None
         before = [one for one in boxes if one[0] <= time]
         after = [one for one in boxes if one[0] > time]
@@ -74,11 +74,11 @@ class Judgement:
     def _is_inside(self, time: float) -> bool:
         return any(start - _SAME_TIME <= time < end - _SAME_TIME for start, end in self.windows)
 
-    def _is_held(self, time: float) -> bool:
+    def _is_held(self, time: float, hold: float) -> bool:
         """Whether a time is just outside the frames of the look, beside one with a box."""
         first, last = self.findings[0], self.findings[-1]
         early, late = first.time - time, time - last.time
-        return bool((first.box and 0 <= early <= HOLD) or (last.box and 0 <= late <= HOLD))
+        return bool((first.box and 0 <= early <= hold) or (last.box and 0 <= late <= hold))
 
     def _is_between(self, start: float, end: float) -> bool:
         """Whether one window holds two times, so that no frame between them was answered "none"."""

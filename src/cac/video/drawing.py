@@ -150,8 +150,8 @@ def truth_marks(clip: Clip, frame: int) -> list[Mark]:
 
 
 def predicted_marks(judgement: Judgement, seconds: float) -> list[Mark]:
-    """Return the judgement's box at a time, if it has one."""
-    box = judgement.box_at(seconds)
+    """Return the judgement's box at a time, if it has one; a drawn box is not held beyond the windows."""
+    box = judgement.box_at(seconds, hold=0.0)
     if box is None:
         return []
     return [Mark(box, PREDICTED, judgement.leaf or "", dashed=True)]

@@ -62,7 +62,7 @@ def start(params: Params, tmp_path_factory) -> Path:
 def root(small_dataset: Path, tmp_path: Path, monkeypatch) -> Path:
     (tmp_path / "root").mkdir()
     (tmp_path / "root" / "data").symlink_to(small_dataset)
-    monkeypatch.setattr(rollouts, "CLIPS_PER_JOB", 3)  # two jobs
+    monkeypatch.setattr(rollouts, "CLIPS_PER_JOB", CLIPS // 2)  # two jobs
     monkeypatch.setattr(rollouts, "parallel_map", lambda work, jobs, **_: map(work, jobs))  # in this process
     return tmp_path / "root"
 
@@ -212,11 +212,11 @@ def test_an_interrupted_run_resumes_to_the_same_adapter(params: Params, root: Pa
         train_on_best_rollouts(params, root, start, Log())
     monkeypatch.setattr(rollouts._Job, "run", lambda job: (done.append(job.start), run(job)))
     resumed = train_on_best_rollouts(params, root, start, Log())
-    assert done == [0, 3], "no job twice"
+    assert done == [0, CLIPS // 2], "no job twice"
     again = load_file(resumed / "adapter_model.safetensors")
     assert all(torch.equal(straight[name], again[name]) for name in straight)
     assert train_on_best_rollouts(params, root, start, Log()) == resumed
-    assert done == [0, 3]
+    assert done == [0, CLIPS // 2]
 
 
 def test_it_can_be_switched_off_and_too_few_clips_are_an_error(params: Params, root: Path, start: Path) -> None:
