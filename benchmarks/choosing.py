@@ -73,16 +73,16 @@ def other_clips(params: Params, scenes: int) -> Path:
     others = dict.fromkeys(("shifted_pairs", "hard_train_pairs", "hard_test_pairs"), 0)
     data = params.procedural_data.model_copy(update={"pairs": scenes, **others})
     compute = params.compute.model_copy(update={"seed": SEED})
-    dataset = (
-        SCRATCH
-        / "choosing"
-        / checkpoint_key({"compute": compute.model_dump(), "procedural_data": data.model_dump()}, [])[:16]
-        / "data"
-    )
+    settings = {"compute": compute.model_dump(), "procedural_data": data.model_dump()}
+    dataset = SCRATCH / "choosing" / _key(settings, [], params) / "data"
     if not (dataset / CARD_NAME).is_file():
         dataset.parent.mkdir(parents=True, exist_ok=True)
         build_dataset(dataset, params.model_copy(update={"procedural_data": data, "compute": compute}))
     return dataset
+
+
+def _key(settings: dict[str, object], inputs: list[Path], params: Params) -> str:
+    return checkpoint_key(settings, inputs, params.model, Path(), "benchmark").digest[:16]
 
 
 def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) -> Facts:
@@ -99,7 +99,7 @@ def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) ->
 
 def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
     sections = {name: getattr(params, name).model_dump() for name in ("frames", "model", "evaluation")}
-    out = dataset.parent / f"{checkpoint_key(sections, [dataset / MANIFEST_NAME, adapter])[:16]}.json"
+    out = dataset.parent / f"{_key(sections, [dataset / MANIFEST_NAME, adapter], params)}.json"
     if not out.is_file():
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)

@@ -86,7 +86,7 @@ def test_the_credits_add_up_to_the_gradient_of_the_stage(params: Params, root: P
     assert {turn for turn, _ in apart} == {"scan", "look"}
     together = benchmark.by_turn(apart, params)
     torch.testing.assert_close(together, trained_gradients(params, root, tmp_path), rtol=1e-3, atol=1e-6)
-    assert together.any(dim=1).all()
+    assert together.any(dim=1).sum() >= 2, "the rollouts of some parts earn different rewards"
 
 
 def test_too_few_clips_are_an_error_with_their_number(params: Params, root: Path) -> None:

@@ -139,20 +139,6 @@ def test_an_interrupted_stage_resumes_to_the_same_result(
     assert not (root / checkpoints.CHECKPOINTS / "single_frame_sft").exists()
 
 
-def test_checkpoints_of_other_settings_are_not_resumed(tmp_path: Path) -> None:
-    folder = checkpoints.prepare_folder(tmp_path, "stage", "one")
-    (folder / "checkpoint-2").mkdir()
-    (folder / "checkpoint-2" / "trainer_state.json").write_text("{}")
-    (folder / "checkpoint-4").mkdir()
-    (folder / "checkpoint-4" / "trainer_state.json").write_text('{"cut')
-    assert checkpoints.last_checkpoint(checkpoints.prepare_folder(tmp_path, "stage", "one")) == str(
-        folder / "checkpoint-2"
-    )
-    assert checkpoints.last_checkpoint(checkpoints.prepare_folder(tmp_path, "stage", "two")) is None
-    (folder / checkpoints.KEY_FILE).write_text("")  # the disk was full
-    assert checkpoints.last_checkpoint(checkpoints.prepare_folder(tmp_path, "stage", "two")) is None
-
-
 def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     trained: Path, params: Params, tmp_path: Path, monkeypatch
 ) -> None:

@@ -43,7 +43,7 @@ def clip() -> Clip:
 def judgement() -> Judgement:
     findings = (Finding(0.6, (0.5, 0.5, 0.75, 0.75)), Finding(1.0, (0.5, 0.5, 0.75, 0.75)))
     return Judgement(
-        margin=-1.0, verdict="anomalous", windows=((0.6, 1.2),), findings=findings, family=Family.TEMPORAL,
+        margin=-1.0, verdict="anomalous", windows=((0.6, 1.1),), findings=findings, family=Family.TEMPORAL,
         leaf="vanishing", parsed=True, frames_seen=14, scan_text="", look_text="",
     )  # fmt: skip
 

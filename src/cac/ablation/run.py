@@ -70,7 +70,7 @@ def train_stages(params: Params, stages: tuple[str, ...], root: Path) -> Path:
 
 def _key(params: Params, stage: str, previous: _Previous | None, root: Path) -> str:
     inputs = [root / DATASET / MANIFEST_NAME, *([previous.adapter] if previous else [])]
-    return checkpoint_key(params.sections(stage), inputs)
+    return checkpoint_key(params.sections(stage), inputs, params.model, root, stage).digest
 
 
 def _link(link: Path, target: Path) -> None:

@@ -23,7 +23,7 @@ from cac.params import Params
 from cac.paths import DATASET, MODELS, TRAINING_STAGES
 from cac.schema.annotations import MANIFEST_NAME, Split, read_clips
 from cac.schema.judgement import Judgement
-from cac.training.checkpoints import checkpoint_key, prepare_folder
+from cac.training.checkpoints import CheckpointKey, checkpoint_key, prepare_folder
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 
@@ -154,9 +154,9 @@ def _checkpoint_jobs(work: _Work, splits: Sequence[Split]) -> Iterator[_Checkpoi
             yield _CheckpointsJob(work, split, start, min(start + size, count), count)
 
 
-def _checkpoint_key(params: Params, root: Path) -> str:
+def _checkpoint_key(params: Params, root: Path) -> CheckpointKey:
     inputs = [root / DATASET / MANIFEST_NAME, *(root / MODELS / stage for stage in TRAINING_STAGES)]
-    return checkpoint_key(params.sections("evaluate"), inputs)
+    return checkpoint_key(params.sections("evaluate"), inputs, params.model, root, "evaluate")
 
 
 def reward_model(checkpoint: str, params: Params, root: Path) -> RewardModel:

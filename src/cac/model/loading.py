@@ -8,6 +8,7 @@ import ctypes
 import hashlib
 import os
 import warnings
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from cac.params import Compute, Model
 
 NANO = "nano"
 WEIGHTS_PATTERN = "*.safetensors"
+_BLOCK = 2**20  # bytes
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # of malloc.h
 
@@ -85,10 +87,20 @@ def base_identity(settings: Model) -> str:
     folder = base_folder(settings)
     if folder is None:
         return f"{settings.base}@{settings.revision}"
+    files = sorted(folder.glob(WEIGHTS_PATTERN))
+    known = tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    return f"{Path(settings.base).name}-{_weights_sha256(known)[:16]}"
+
+
+@lru_cache
+def _weights_sha256(files: tuple[tuple[Path, int, int], ...]) -> str:
+    """Hash files, each given with its size and time of change so that a changed file is read again."""
     digest = hashlib.sha256()
-    for weights in sorted(folder.glob(WEIGHTS_PATTERN)):
-        digest.update(weights.read_bytes())
-    return f"{Path(settings.base).name}-{digest.hexdigest()[:16]}"
+    for path, _, _ in files:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def base_folder(settings: Model) -> Path | None:

@@ -1,58 +1,143 @@
 """Resumable checkpoints of a training stage, outside DVC and valid for the same inputs only.
 
-An interrupted stage resumes from its last checkpoint if nothing it depends on has changed. Otherwise its checkpoints
-are deleted and it starts from the beginning.
+An interrupted stage resumes from its last checkpoint if nothing it depends on has changed. Otherwise it starts from the
+beginning, and the earlier checkpoints are set aside under another name: whoever undoes the change resumes them.
 """
 
 import hashlib
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from cac.errors import CacError
 from cac.io.distributed import world_size
-from cac.paths import CHECKPOINTS
+from cac.model.loading import base_identity
+from cac.params import Model
+from cac.paths import CHECKPOINTS, DVC_YAML
+from cac.tracking.dvc_files import read_yaml
 
 KEY_FILE = "checkpoint_key.json"
+_PACKAGE = Path(__file__).parents[1]
+_SOURCES = "src/cac/"  # how dvc.yaml names the package's files
 
 
-def checkpoint_key(settings: Mapping[str, Any], inputs: Sequence[Path]) -> str:
-    """Hash what a stage's checkpoints depend on: code, settings, input files and the number of processes.
+@dataclass(frozen=True)
+class CheckpointKey:
+    """What checkpoints depend on, each as a hash or a name.
+
+    Attributes:
+        code: the modules that the stage runs.
+        settings: its sections of params.yaml.
+        inputs: the files it reads.
+        base: the base model's weights.
+        processes: how many processes train; each saves its own random state.
+    """
+
+    code: str
+    settings: str
+    inputs: str
+    base: str
+    processes: int
+
+    @property
+    def digest(self) -> str:
+        """One hash of all."""
+        return _sha256([json.dumps(asdict(self), sort_keys=True).encode()])
+
+
+def checkpoint_key(
+    settings: Mapping[str, Any], inputs: Sequence[Path], model: Model, root: Path, stage: str
+) -> CheckpointKey:
+    """Return what a stage's checkpoints depend on.
 
     Args:
         settings: as `Params.sections` returns them.
         inputs: files, or folders whose files all count. The path of the project does not matter.
+        model: the base.
+        root: the project, whose dvc.yaml names the modules of its stages.
+        stage: a stage of dvc.yaml; the whole package counts if the project has no such stage.
     """
+    return CheckpointKey(
+        code=_sha256(source.read_bytes() for source in _stage_sources(root, stage)),
+        settings=_sha256([json.dumps(dict(settings), sort_keys=True).encode()]),
+        inputs=_sha256(file.name.encode() + b"\0" + file.read_bytes() for path in inputs for file in _files(path)),
+        base=base_identity(model),
+        processes=world_size(),
+    )
+
+
+def _stage_sources(root: Path, stage: str) -> list[Path]:
+    """Return the modules that a stage depends on, sorted."""
+    try:
+        dependencies = read_yaml(root / DVC_YAML)["stages"][stage]["deps"]
+    except (CacError, KeyError, TypeError):
+        return sorted(_PACKAGE.rglob("*.py"))
+    own = [_PACKAGE / path.removeprefix(_SOURCES) for path in dependencies if path.startswith(_SOURCES)]
+    return sorted(path for path in own if path.suffix == ".py")
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+
+
+def _sha256(parts: Iterable[bytes]) -> str:
     digest = hashlib.sha256()
-    digest.update(_code_digest())
-    digest.update(f"{world_size()} processes".encode())  # each process saves its own random state
-    digest.update(json.dumps(dict(settings), sort_keys=True).encode())
-    for path in inputs:
-        files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-        for file in files:
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
+    for part in parts:
+        digest.update(part)
     return digest.hexdigest()
 
 
-def _code_digest() -> bytes:
-    """Hash the sources of this package: a checkpoint made by other code is not resumed."""
-    package = Path(__file__).parents[1]
-    digest = hashlib.sha256()
-    for source in sorted(package.rglob("*.py")):
-        digest.update(source.read_bytes())
-    return digest.digest()
+def prepare_folder(root: Path, stage: str, key: CheckpointKey) -> Path:
+    """Return the checkpoint folder of a stage, empty or with checkpoints of the same key.
 
-
-def prepare_folder(root: Path, stage: str, key: str) -> Path:
-    """Return the checkpoint folder of a stage, emptied first if its checkpoints have another key."""
+    Checkpoints of another key are set aside as `<stage>.<start of its hash>`, and found there again.
+    """
     folder = root / CHECKPOINTS / stage
-    key_file = folder / KEY_FILE
-    if _read_json(key_file) != key:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        key_file.write_text(json.dumps(key), encoding="utf-8")
+    earlier = _read_key(folder)
+    if earlier == key:
+        return folder
+    if folder.exists():
+        _set_aside(folder, earlier, key)
+    aside = _aside(folder, key)
+    if _read_key(aside) == key:
+        aside.rename(folder)
+        print(f"{stage}  resumes the checkpoints set aside in {aside}", flush=True)
+        return folder
+    folder.mkdir(parents=True)
+    (folder / KEY_FILE).write_text(json.dumps(asdict(key), indent=2) + "\n", encoding="utf-8")
     return folder
+
+
+def _set_aside(folder: Path, earlier: CheckpointKey | None, key: CheckpointKey) -> None:
+    if earlier is None:  # killed before the key was written, or by a full disk: nobody can say what they are
+        shutil.rmtree(folder)
+        return
+    aside = _aside(folder, earlier)
+    shutil.rmtree(aside, ignore_errors=True)
+    folder.rename(aside)
+    changed = ", ".join(name for name, value in asdict(earlier).items() if value != asdict(key)[name])
+    print(
+        f"{folder.name}  starts from the beginning: {changed} changed since its checkpoints. They are kept in {aside}; "
+        "undo the change to resume them, or delete the folder.",
+        flush=True,
+    )
+
+
+def _aside(folder: Path, key: CheckpointKey) -> Path:
+    return folder.with_name(f"{folder.name}.{key.digest[:8]}")
+
+
+def _read_key(folder: Path) -> CheckpointKey | None:
+    values = _read_json(folder / KEY_FILE)
+    if not isinstance(values, dict):
+        return None
+    try:
+        return CheckpointKey(**values)
+    except TypeError:  # written by another version
+        return None
 
 
 def last_checkpoint(folder: Path) -> str | None:

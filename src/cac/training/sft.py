@@ -73,12 +73,12 @@ def train_stage(stage: SftStage, params: Params, root: Path) -> None:
     distributed.wait_for_everyone()
 
 
-def _checkpoint_key(stage: SftStage, params: Params, root: Path) -> str:
-    """Hash what the result of the stage depends on."""
+def _checkpoint_key(stage: SftStage, params: Params, root: Path) -> checkpoints.CheckpointKey:
+    """Return what the result of the stage depends on."""
     inputs = [root / DATASET / MANIFEST_NAME]
     if stage.previous is not None:
         inputs.append(root / MODELS / stage.previous)
-    return checkpoints.checkpoint_key(params.sections(stage.name), inputs)
+    return checkpoints.checkpoint_key(params.sections(stage.name), inputs, params.model, root, stage.name)
 
 
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:

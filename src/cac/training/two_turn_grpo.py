@@ -104,9 +104,9 @@ def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
     return model, processor
 
 
-def _checkpoint_key(params: Params, root: Path, previous: str) -> str:
+def _checkpoint_key(params: Params, root: Path, previous: str) -> checkpoints.CheckpointKey:
     inputs = [root / DATASET / MANIFEST_NAME, root / MODELS / previous]
-    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), inputs)
+    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), inputs, params.model, root, TWO_TURN_GRPO)
 
 
 def build_trainer(

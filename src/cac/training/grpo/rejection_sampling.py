@@ -191,5 +191,6 @@ def _optimisation(params: Params, count: int) -> SftOptimisation:
     )
 
 
-def _checkpoint_key(params: Params, root: Path, policy: Path) -> str:
-    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), [root / DATASET / MANIFEST_NAME, policy])
+def _checkpoint_key(params: Params, root: Path, policy: Path) -> checkpoints.CheckpointKey:
+    inputs = [root / DATASET / MANIFEST_NAME, policy]
+    return checkpoints.checkpoint_key(params.sections(TWO_TURN_GRPO), inputs, params.model, root, TWO_TURN_GRPO)
