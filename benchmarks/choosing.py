@@ -16,8 +16,8 @@ from pathlib import Path
 
 from cac.data.sample.build import build_dataset
 from cac.errors import CacError
+from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
-from cac.evaluation.metrics import Facts, clip_facts
 from cac.io.parallel import parallel_map
 from cac.model.adapters import require_adapter
 from cac.model.calibration import fit_calibration

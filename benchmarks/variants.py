@@ -16,8 +16,8 @@ from cac.ablation.run import train_stages
 from cac.ablation.table import estimate
 from cac.ablation.variants import VARIANTS, variant_params
 from cac.errors import CacError
+from cac.evaluation.facts import Facts
 from cac.evaluation.intervals import Interval, paired_difference
-from cac.evaluation.metrics import Facts
 from cac.params import Params, load_params
 
 

@@ -15,13 +15,13 @@ from urllib.parse import quote
 
 from cac.errors import CacError
 from cac.io.git import read_git, run_git
-from cac.paths import COMPARISONS, DATA_DVC, DATASET, DVC_LOCK, EVALUATION_METRICS
+from cac.paths import DATA_DVC, DATASET, DVC_LOCK, TRACKED_METRICS
 from cac.tracking.mlflow_runs import default_tracking_uri
 from cac.tracking.run_state import data_md5, stage_hashes
 from flows.support.dvc_sharing import DataTransfer, copy_settings, default_remote, parse_data_md5, share_remotes
 
 RETRAINING_FOLDER = Path(".retraining")
-RESULTS = tuple(path.as_posix() for path in (DVC_LOCK, EVALUATION_METRICS, COMPARISONS))  # a retraining commits these
+RESULTS = tuple(path.as_posix() for path in (DVC_LOCK, *TRACKED_METRICS))  # a retraining commits these
 
 _REQUIREMENTS = "requirements.lock"
 _HASH_LENGTH = 8

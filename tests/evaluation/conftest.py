@@ -1,6 +1,7 @@
 """Synthetic clips, judgements and videos of known worth, as session-wide factories."""
 
 from collections.abc import Callable, Sequence
+from hashlib import sha256
 
 import numpy as np
 import pytest
@@ -31,7 +32,8 @@ def clip_of(pair: int, leaf: str | None = None, window: tuple[int, int] = (4, 9)
         ]  # fmt: skip
     name = f"pair{pair:03d}-{leaf or 'clean'}"
     return Clip(
-        clip_id=name, path=f"clips/{name}.mp4", sha256="0" * 64, fps=float(FPS), frame_count=FRAMES,
+        clip_id=name, path=f"clips/{name}.mp4", sha256=sha256(name.encode()).hexdigest(),
+        fps=float(FPS), frame_count=FRAMES,
         width=SIZE, height=SIZE, source="test", generator="test", split="test", pair_id=f"pair{pair:03d}",
         anomalies=tuple(anomalies), distractors=() if pair % 2 else (LAMP,),
     )  # fmt: skip

@@ -5,7 +5,8 @@ import pytest
 
 from cac.errors import CacError
 from cac.evaluation.baselines import FrameDifference, Majority
-from cac.evaluation.metrics import clip_facts, point_values
+from cac.evaluation.facts import clip_facts
+from cac.evaluation.metrics import point_values
 from cac.schema.dialogue import parse_look
 from cac.video.decode import Video, decode
 from cac.video.encode import encode

@@ -49,7 +49,7 @@ def test_every_row_has_every_metric_with_its_interval(root: Path) -> None:
     metrics = json.loads((root / "metrics/evaluation.json").read_text())
     assert set(metrics) == {"val", "test"}
     for rows in metrics.values():
-        assert set(rows) == {"base", "base_guided", *TRAINING_STAGES, "majority", "frame_difference"}
+        assert set(rows) == {"base", "base_guided", *TRAINING_STAGES, "majority", "frame_difference", "perfect_answers"}
         for row in rows.values():
             assert set(row) == set(METRICS)
             assert all(set(entry) == {"value", "low", "high"} for entry in row.values())
@@ -66,7 +66,7 @@ def test_the_base_by_itself_counts_only_what_it_says_without_the_grammar(root: P
 def test_predictions_cover_every_clip_of_both_splits(root: Path) -> None:
     lines = [json.loads(line) for line in (root / "evaluation/predictions.jsonl").read_text().splitlines()]
     clips = [clip for clip in read_clips(root / "data") if clip.split != "train"]
-    assert len(lines) == 7 * len(clips)
+    assert len(lines) == 8 * len(clips)
     assert {line["clip_id"] for line in lines} == {clip.clip_id for clip in clips}
     assert all(0 <= line["score"] <= 1 for line in lines)
     calibrations = json.loads((root / "evaluation/calibration.json").read_text())

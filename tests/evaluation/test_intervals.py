@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cac.evaluation.facts import clip_facts
 from cac.evaluation.intervals import (
     bootstrap_weights,
     evaluate_facts,
@@ -10,7 +11,7 @@ from cac.evaluation.intervals import (
     paired_difference,
     per_family,
 )
-from cac.evaluation.metrics import METRICS, clip_facts, point_values
+from cac.evaluation.metrics import METRICS, point_values
 from cac.schema.taxonomy import LEAVES, Family
 
 

@@ -1,5 +1,6 @@
 """Metrics: their limits, scikit-learn as the oracle, and what they must not depend on."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from cac.errors import CacError
-from cac.evaluation.metrics import METRICS, clip_facts, point_values, spatial_iou
+from cac.evaluation.facts import clip_facts, spatial_iou
+from cac.evaluation.metrics import METRICS, point_values
 from cac.schema.dialogue import Finding
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES
@@ -23,8 +25,8 @@ UNITS = {name for name in METRICS if name != "mean_frames_seen"}
 def test_perfect_judgements_score_one(leaves, make_clip, perfect) -> None:
     clips = [make_clip(i, leaf) for i, name in enumerate(leaves) for leaf in (name, None)]
     values = point_values(clip_facts(clips, [perfect(c) for c in clips], [float(c.is_clean) for c in clips]))
-    zeros = {"expected_calibration_error", "abstain_rate"}
-    ones = UNITS - zeros - {"mean_window_share", "mean_box_area", "reward"}
+    zeros = {"expected_calibration_error", "abstain_rate", "clean_window_rate"}
+    ones = UNITS - zeros - {"mean_window_share", "mean_box_area", "reward", "mlgm"}
     assert {name: values[name] for name in ones} == dict.fromkeys(ones, pytest.approx(1))
     assert {name: values[name] for name in zeros} == dict.fromkeys(zeros, 0.0)
     assert values["mean_window_share"] == pytest.approx(5 / 16)
@@ -153,3 +155,30 @@ def test_bad_input_is_refused(make_clip, perfect) -> None:
         clip_facts([clip], [perfect(clip)], [1.5])
     with pytest.raises(ValueError, match="shorter"):
         clip_facts([clip, clip], [perfect(clip)], [0.5, 0.5])
+
+
+def test_windows_on_clean_clips_are_counted(make_clip, perfect) -> None:
+    clips = [make_clip(0), make_clip(1), make_clip(2, "teleport")]
+    judgements = [replace(perfect(clips[0]), windows=((0.0, 1.0),)), perfect(clips[1]), perfect(clips[2])]
+    assert point_values(clip_facts(clips, judgements, [0.9, 0.9, 0.1]))["clean_window_rate"] == 0.5
+
+
+def test_right_together_means_verdict_window_and_boxes(make_clip, perfect) -> None:
+    clips = [make_clip(i, "melted_body", window=(4, 8)) for i in range(4)] + [make_clip(9)]
+    right = [perfect(clip) for clip in clips]
+    early = replace(right[1], windows=((0.0, 0.75),))
+    elsewhere = replace(right[2], findings=tuple(Finding(f.time, (0.0, 0.0, 0.01, 0.01)) for f in right[2].findings))
+    hidden = replace(right[3], verdict="clean")
+    values = point_values(clip_facts(clips, [right[0], early, elsewhere, hidden, right[4]], [0.1] * 4 + [0.9]))
+    assert values["joint_accuracy"] == pytest.approx(2 / 5)
+    assert values["temporal_iou_when_flagged"] == pytest.approx((1 + 0.25 + 1) / 3, abs=0.01)
+
+
+def test_the_aggregates_of_v_star_are_the_means_of_three_values(make_clip, perfect) -> None:
+    clips = [make_clip(0, "melted_body", window=(4, 8)), make_clip(1)]
+    half = replace(perfect(clips[0]), windows=((0.5, 0.75),))
+    values = point_values(clip_facts(clips, [half, replace(perfect(clips[1]), verdict="anomalous")], [0.1, 0.2]))
+    three = [values["accuracy"], values["temporal_iou"], values["spatial_iou"]]
+    assert three[:2] == [0.5, pytest.approx(0.5)]
+    assert values["mam"] == pytest.approx(sum(three) / 3)
+    assert values["mlgm"] == pytest.approx(-sum(math.log(1 - min(v, 1 - 1e-6)) for v in three) / 3)

@@ -11,6 +11,7 @@ from PIL import Image
 from cac.errors import CacError
 from cac.evaluation.baselines import Majority
 from cac.evaluation.curves import read_history, reward_names
+from cac.evaluation.groups import evaluate_groups
 from cac.evaluation.intervals import evaluate_judgements, per_family
 from cac.evaluation.report import ReportInputs, choose_examples, spell, write_report
 
@@ -39,8 +40,9 @@ def inputs(tmp_path_factory, make_pairs, noisy, render) -> ReportInputs:
         "single_frame_sft": folder / "never.json",
     }
     families = per_family(clips, judgements, scores, 20, 0)
+    groups = {"test": evaluate_groups(clips, judgements, scores, 20, 0)}
     return ReportInputs(
-        {"test": rows, "val": rows}, "two_turn_grpo", clips, judgements, scores, families, render, histories
+        {"test": rows, "val": rows}, "two_turn_grpo", clips, judgements, scores, families, groups, render, histories
     )
 
 

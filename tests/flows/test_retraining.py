@@ -95,7 +95,7 @@ def _the_first_retraining_makes_a_champion(checkout: Checkout) -> None:
     assert branch.endswith(f"-{main[:8]}")
     assert checkout.git("rev-parse", f"{branch}^") == main == checkout.git("rev-parse", "main")
     changed = checkout.git("diff", "--name-only", "main", branch).split()
-    assert changed == ["dvc.lock", "metrics/comparisons.json", "metrics/evaluation.json"]
+    assert changed == ["dvc.lock", "metrics/comparisons.json", "metrics/evaluation.json", "metrics/groups.json"]
     assert _tags(checkout, "1") >= {("git_commit", checkout.git("rev-parse", branch)), ("git_dirty", "false")}
     assert checkout.git("status", "--porcelain") == ""
     assert not (checkout.root / ".retraining").exists()

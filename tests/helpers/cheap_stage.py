@@ -64,6 +64,7 @@ def main(name: str) -> int:
             json.dumps({split: {"base": {"balanced_accuracy": measure}} for split in ("test", "test_shifted", "val")})
         )
         Path("metrics/comparisons.json").write_text("{}")
+        Path("metrics/groups.json").write_text("{}")
     with Path("ran.log").open("a") as log:
         log.write(f"{name}\n")
     return 0

@@ -78,7 +78,7 @@ def _check_out(root: Path) -> None:
         if (PROJECT / name).is_file():
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(PROJECT / name, root / name)
-    for name in ("dvc.lock", "data.dvc", "metrics/evaluation.json", "metrics/comparisons.json"):
+    for name in ("dvc.lock", "data.dvc", "metrics/evaluation.json", "metrics/comparisons.json", "metrics/groups.json"):
         (root / name).unlink(missing_ok=True)
     params = yaml.safe_load((root / "params.yaml").read_text())
     for section, changes in _SMALL.items():

@@ -10,7 +10,8 @@ from cac.training.train_partition import grpo_clips, sft_clips
 
 def clip(pair: int, twin: str) -> Clip:
     return Clip(
-        clip_id=f"{pair}-{twin}", path=f"clips/{pair}-{twin}.mp4", sha256="0" * 64, fps=8.0, frame_count=16, width=96,
+        clip_id=f"{pair}-{twin}", path=f"clips/{pair}-{twin}.mp4",
+        sha256=f"{2 * pair + (twin == 'b'):064x}", fps=8.0, frame_count=16, width=96,
         height=96, source="test", generator="test", split="train", pair_id=f"scene{pair:04d}", anomalies=(),
     )  # fmt: skip
 
@@ -33,6 +34,17 @@ def test_a_pair_stays_in_its_part_when_the_dataset_grows() -> None:
     partition = TrainPartition(reinforcement_ratio=0.4)
     small, large = ({c.clip_id for c in grpo_clips(clips(n), partition) if c.pair_id < "scene0050"} for n in (50, 200))
     assert small == large
+
+
+def test_clips_cut_from_one_video_are_in_one_part() -> None:
+    def cut(number: int, digest: str, pair: str) -> Clip:
+        changes = {"pair_id": f"walk-{digest}-s{number:04d}-{pair}", "sha256": f"{number}{digest}" + "0" * 48}
+        return clip(number, pair).model_copy(update=changes)
+
+    partition = TrainPartition(reinforcement_ratio=0.5)
+    videos = {d: [cut(n, d, p) for n in range(9) for p in ("p0", "p1")] for d in ("abababab", "cdcdcdcd", "01010101")}
+    kept = {c.pair_id for c in grpo_clips([*clips(9), *(c for cuts in videos.values() for c in cuts)], partition)}
+    assert {len(kept & {c.pair_id for c in cuts}) for cuts in videos.values()} == {0, 18}, "all of a video or nothing"
 
 
 def test_with_a_ratio_of_zero_both_have_all_clips() -> None:

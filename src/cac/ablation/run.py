@@ -11,7 +11,8 @@ from pathlib import Path
 
 from cac.ablation.variants import VARIANTS, variant_params
 from cac.errors import CacError
-from cac.evaluation.metrics import clip_facts, point_values
+from cac.evaluation.facts import clip_facts
+from cac.evaluation.metrics import point_values
 from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
 from cac.model.reward_model import load_reward_model

@@ -6,14 +6,16 @@ judge is in `judging.py`.
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
+from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements
+from cac.evaluation.facts import Facts, clip_facts
+from cac.evaluation.groups import Groups, evaluate_groups
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
 from cac.evaluation.judging import CONSTRAINED_BASE, Judgements, judge_all
-from cac.evaluation.metrics import Facts, clip_facts
 from cac.evaluation.report import ReportInputs, write_report
 from cac.model.adapters import require_adapter
 from cac.model.calibration import Calibration, fit_calibration
@@ -25,6 +27,7 @@ from cac.paths import (
     EVALUATION,
     EVALUATION_METRICS,
     EVALUATION_REPORT,
+    GROUPS,
     HISTORIES,
     MODELS,
     SCRATCH,
@@ -55,11 +58,14 @@ def evaluate(params: Params, root: Path) -> None:
     make_deterministic(params.compute)
     parts = _read_parts(root / DATASET)
     judgements = judge_all(params, root, list(parts))
+    judgements[PERFECT_ANSWERS] = {split: perfect_judgements(clips, params.frames) for split, clips in parts.items()}
     calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
     facts = _facts(judgements, calibrations, parts, params)
     metrics = _measure(facts, params)
-    _write(root, (metrics, _compare(facts, params)), judgements, calibrations, parts)
-    _report(root, params, metrics, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]))
+    groups = _groups(judgements[FINAL], calibrations[FINAL], parts, params)
+    _write_numbers(root, {EVALUATION_METRICS: metrics, COMPARISONS: _compare(facts, params), GROUPS: groups})
+    _write_predictions(root, judgements, calibrations, parts)
+    _report(root, params, metrics, groups, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]))
     remove(root / SCRATCH / "checkpoints" / "evaluate")
 
 
@@ -117,16 +123,24 @@ def _compare(facts: AllFacts, params: Params) -> dict[str, dict[str, dict[str, I
     }
 
 
-def _write(
-    root: Path,
-    numbers: tuple[object, object],
-    judgements: Judgements,
-    calibrations: dict[str, Calibration],
-    parts: Parts,
-) -> None:
-    for path, content in zip((EVALUATION_METRICS, COMPARISONS), numbers, strict=True):
+def _groups(
+    judgements: dict[str, list[Judgement]], calibration: Calibration, parts: Parts, params: Params
+) -> dict[Split, Groups]:
+    """Return split -> "length" or "size" -> group -> metric -> value with its interval."""
+    samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
+    return {
+        split: evaluate_groups(clips, judgements[split], _scores(judgements[split], calibration), samples, seed)
+        for split, clips in parts.items()
+    }
+
+
+def _write_numbers(root: Path, contents: Mapping[Path, object]) -> None:
+    for path, content in contents.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _write_predictions(root: Path, judgements: Judgements, calibrations: dict[str, Calibration], parts: Parts) -> None:
     shutil.rmtree(root / EVALUATION, ignore_errors=True)
     (root / EVALUATION).mkdir()
     fitted = json.dumps({name: asdict(row) for name, row in calibrations.items()}, indent=2, sort_keys=True)
@@ -144,6 +158,7 @@ def _report(
     root: Path,
     params: Params,
     metrics: dict[str, dict[str, dict[str, Interval]]],
+    groups: Mapping[Split, Groups],
     final: tuple[list[Judgement], Calibration, list[Clip]],
 ) -> None:
     judgements, calibration, clips = final
@@ -156,6 +171,7 @@ def _report(
         judgements=judgements,
         scores=scores,
         per_family=per_family(clips, judgements, scores, samples, seed),
+        groups={split: rows for split, rows in groups.items() if split != "val"},
         load_video=ClipStore(root / DATASET).video,
         histories={stage: root / HISTORIES / f"{stage}.json" for stage in TRAINING_STAGES},
         bins=params.evaluation.calibration_bins,

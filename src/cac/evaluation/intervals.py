@@ -1,7 +1,8 @@
 """Bootstrap intervals of the metrics, for one model, for each anomaly family, and for the difference of two models.
 
-Whole pairs (a clip and its clean twin) are resampled, since twins are not independent; pairs are stratified by how many
-clean and anomalous clips they hold, so every sample has the data's class balance. Intervals are percentile intervals
+Whole groups of linked clips (a clip and its clean twin, or all cuts of one video) are resampled, since they are not
+independent; groups are stratified by how many clean and anomalous clips they hold, so every sample has the data's class
+balance. Intervals are percentile intervals
 (Efron 1979) of a seeded generator: the same clips in any order give the same numbers. Out of scope: bias correction. An
 interval is widened only to include its value, which matters for the calibration error: resampling inflates it.
 """
@@ -10,7 +11,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cac.evaluation.metrics import METRICS, Facts, clip_facts
+from cac.evaluation.facts import Facts, clip_facts
+from cac.evaluation.metrics import METRICS
 from cac.schema.annotations import Clip
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import Family
@@ -71,7 +73,7 @@ def paired_difference(first: Facts, second: Facts, samples: int, seed: int) -> d
     Raises:
         ValueError: the two are not facts of the same clips in the same order.
     """
-    if not (np.array_equal(first.pair, second.pair) and np.array_equal(first.anomalous, second.anomalous)):
+    if not (np.array_equal(first.group, second.group) and np.array_equal(first.anomalous, second.anomalous)):
         raise ValueError("a paired difference needs the same clips in the same order")
     weights = bootstrap_weights(first, samples, seed)
     (values, resampled), (other_values, other_resampled) = _evaluate(first, weights), _evaluate(second, weights)
@@ -82,15 +84,15 @@ def paired_difference(first: Facts, second: Facts, samples: int, seed: int) -> d
 
 def bootstrap_weights(facts: Facts, samples: int, seed: int) -> np.ndarray:
     """Return how often each clip counts in each sample, ints of shape (samples, clips)."""
-    pair = facts.pair.astype(int)
-    anomalous = np.bincount(pair, facts.anomalous)
-    makeup = np.stack([anomalous, np.bincount(pair) - anomalous], axis=1)
+    group = facts.group.astype(int)
+    anomalous = np.bincount(group, facts.anomalous)
+    makeup = np.stack([anomalous, np.bincount(group) - anomalous], axis=1)
     generator = np.random.default_rng(seed)
     counts = np.zeros((samples, len(makeup)), dtype=int)
     for kind in np.unique(makeup, axis=0):
         members = np.flatnonzero((makeup == kind).all(axis=1))
         counts[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=samples)
-    return counts[:, pair]
+    return counts[:, group]
 
 
 def _evaluate(facts: Facts, weights: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:

@@ -13,6 +13,8 @@ from pathlib import Path
 
 from cac.errors import CacError
 from cac.evaluation import curves
+from cac.evaluation.ceiling import PERFECT_ANSWERS
+from cac.evaluation.groups import GROUP_METRICS
 from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.model.calibration import reliability
@@ -34,6 +36,8 @@ HEADLINE = (
     "expected_calibration_error",
     "temporal_iou",
     "spatial_iou",
+    "joint_accuracy",
+    "clean_window_rate",
     "family_accuracy",
     "leaf_accuracy",
     "parse_rate",
@@ -58,6 +62,7 @@ class ReportInputs:
         judgements: of the final model, aligned with the clips.
         scores: calibrated probabilities of clean, aligned with the clips.
         per_family: family -> metric -> interval, of the final model on test.
+        groups: split -> "length" or "size" of the anomaly -> group -> metric -> interval, of the final model.
         load_video: decodes a clip's file; called for the examples only.
         histories: stage name -> its history file; a missing file is reported in the page.
         bins: of the reliability diagram.
@@ -70,6 +75,7 @@ class ReportInputs:
     judgements: Sequence[Judgement]
     scores: Sequence[float]
     per_family: Table
+    groups: Mapping[str, Mapping[str, Table]]
     load_video: Callable[[Clip], Video]
     histories: Mapping[str, Path]
     bins: int = 10
@@ -204,6 +210,11 @@ def _render(inputs: ReportInputs, sections: object, examples: object) -> str:
         tiles=TILES,
         tables=[_table(split, inputs.metrics[split]) for split in _SPLITS if split in inputs.metrics],
         family_table=_plain_table(inputs.per_family, curves.FAMILY_METRICS, compared=False),
+        group_tables=[
+            {"split": split, "measure": measure, "table": _plain_table(rows, GROUP_METRICS, compared=False)}
+            for split, measures in inputs.groups.items()
+            for measure, rows in measures.items()
+        ],
         outcomes=_count_outcomes(inputs),
         sections=sections,
         examples=examples,
@@ -216,11 +227,21 @@ def _table(split: str, rows: Table) -> dict[str, object]:
 
 
 def _plain_table(rows: Table, columns: Sequence[str], compared: bool = True) -> dict[str, object]:
-    """Return {"columns", "rows"}; a row is (name, cells), a cell an interval with "best" set if rows are compared."""
-    shown = {metric: [_number(row[metric]["value"]) for row in rows.values()] for metric in columns}
+    """Return {"columns", "rows"}; a row is (name, cells), a cell an interval with "best" set if rows are compared.
+
+    The ceiling is never the best: no model has its answers.
+    """
+    models = [row for name, row in rows.items() if name != PERFECT_ANSWERS]
+    shown = {metric: [_number(row[metric]["value"]) for row in models] for metric in columns}
     best = {metric: _best(metric, shown[metric]) if compared else None for metric in columns}
     cells = [
-        (name, [{**row[metric], "best": _number(row[metric]["value"]) == best[metric]} for metric in columns])
+        (
+            name,
+            [
+                {**row[metric], "best": name != PERFECT_ANSWERS and _number(row[metric]["value"]) == best[metric]}
+                for metric in columns
+            ],
+        )
         for name, row in rows.items()
     ]
     return {"columns": columns, "rows": cells}

@@ -14,7 +14,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
-from cac.evaluation.metrics import Facts, clip_facts, point_values
+from cac.evaluation.facts import Facts, clip_facts
+from cac.evaluation.metrics import point_values
 from cac.model.calibration import Calibration
 from cac.paths import DATASET, EVALUATION
 from cac.schema.annotations import Clip, Split, parse_clip, read_clips

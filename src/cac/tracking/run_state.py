@@ -15,11 +15,11 @@ from pathlib import Path
 from cac.errors import CacError
 from cac.io.git import read_git
 from cac.params import Params
-from cac.paths import COMPARISONS, DATA_DVC, DVC_LOCK, EVALUATION_METRICS
+from cac.paths import DATA_DVC, DVC_LOCK, TRACKED_METRICS
 from cac.tracking.dvc_files import read_lock_entries, read_yaml
 
 UNKNOWN = "unknown"
-WRITTEN_BY_PIPELINE = (DVC_LOCK, EVALUATION_METRICS, COMPARISONS)  # tracked by git, and no input of any stage
+WRITTEN_BY_PIPELINE = (DVC_LOCK, *TRACKED_METRICS)  # tracked by git, and no input of any stage
 
 
 @dataclass(frozen=True)

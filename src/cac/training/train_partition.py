@@ -1,7 +1,8 @@
 """Splits the training clips between the supervised stages and GRPO.
 
 Rewards on clips that a policy has memorised say little about its errors on others, so GRPO can have clips that no
-supervised stage has seen. The hash of a pair's id decides its side, so it stays there when the dataset grows.
+supervised stage has seen. Linked clips stay together: the hash of their group's name decides, so a group stays on its
+side when the dataset grows. A group of several names is for GRPO only if each of them is.
 """
 
 import hashlib
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from cac.errors import CacError
 from cac.params import TrainPartition
 from cac.schema.annotations import Clip
+from cac.schema.linked_clips import group_clips, group_key
 
 
 def sft_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
@@ -18,9 +20,9 @@ def sft_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     Raises:
         CacError: there are none.
     """
-    return _require_clips(
-        [clip for clip in clips if not _is_for_grpo(clip, partition)], "supervised learning", partition
-    )
+    reserved = _reserved(clips, partition)
+    chosen = [clip for index, clip in enumerate(clips) if index not in reserved]
+    return _require_clips(chosen, "supervised learning", partition)
 
 
 def grpo_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
@@ -29,12 +31,19 @@ def grpo_clips(clips: Sequence[Clip], partition: TrainPartition) -> list[Clip]:
     Raises:
         CacError: the ratio is so small that there are none.
     """
-    chosen = [clip for clip in clips if not partition.reinforcement_ratio or _is_for_grpo(clip, partition)]
+    reserved = _reserved(clips, partition) if partition.reinforcement_ratio else range(len(clips))
+    chosen = [clip for index, clip in enumerate(clips) if index in reserved]
     return _require_clips(chosen, "reinforcement", partition)
 
 
-def _is_for_grpo(clip: Clip, partition: TrainPartition) -> bool:
-    digest = hashlib.sha256(f"reinforcement {clip.pair_id}".encode()).digest()
+def _reserved(clips: Sequence[Clip], partition: TrainPartition) -> set[int]:
+    """Return the indices of the clips that are reserved for GRPO."""
+    groups = group_clips(clips)
+    return {i for group in groups if all(_is_for_grpo(group_key(clips[j]), partition) for j in group) for i in group}
+
+
+def _is_for_grpo(key: str, partition: TrainPartition) -> bool:
+    digest = hashlib.sha256(f"reinforcement {key}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64 < partition.reinforcement_ratio
 
 

@@ -8,13 +8,13 @@ import pytest
 
 from cac.cli import main as cli
 from cac.data.injection.batch import assign_splits_to_videos, draw_crop, inject_folder, list_files, split_notes
-from cac.data.injection.pair import video_of
 from cac.data.injection.report import InjectionReport
 from cac.data.injection.segments import cut_segments
 from cac.data.injection.settings import InjectionSettings
 from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
+from cac.schema.linked_clips import video_of
 
 SETTINGS = InjectionSettings(pairs_per_clip=3, segment_seconds=1.5, size=96)
 

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cac.data.atomic_dataset import split_of
-from cac.data.injection.pair import name_pair, video_of
-from cac.data.versions.groups import SplitRatios, assign_splits, group_clips, groups_across_splits, recorded_ratios
+from cac.data.injection.pair import name_pair
+from cac.data.versions.groups import SplitRatios, assign_splits, groups_across_splits, recorded_ratios
 from cac.errors import CacError
 from cac.schema.annotations import Clip
+from cac.schema.linked_clips import group_clips, video_of
 
 RATIOS = SplitRatios(0.25, 0.25)
 TOWARDS_TRAIN = ("test", "val", "train")

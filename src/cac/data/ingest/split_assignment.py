@@ -9,9 +9,10 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from cac.data.versions.conflicts import SourcedClip, contradictions
-from cac.data.versions.groups import SplitRatios, assign_splits, group_clips
+from cac.data.versions.groups import SplitRatios, assign_splits
 from cac.errors import CacError
 from cac.schema.annotations import Clip, Split
+from cac.schema.linked_clips import group_clips
 
 DATASET, DELIVERY = "dataset", "delivery"
 Reasons = dict[int, list[str]]

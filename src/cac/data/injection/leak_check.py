@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from cac.data.injection.pair import segment_of
 from cac.errors import CacError
 from cac.io.progress import track
 from cac.schema.annotations import Clip, read_clips
+from cac.schema.linked_clips import segment_of
 
 MAX_AUROC = 0.6  # of a dataset that passes
 MIN_PAIRS = 10

@@ -129,24 +129,12 @@ def _annotate(request: DefectRequest, layers: dict[int, Layer], fps: float) -> A
     )
 
 
-_PAIR = re.compile(r"(?P<segment>(?P<video>.+-[0-9a-f]{8})-s\d+)-p\d+")
-
-
 def name_pair(file: str, digest: str, segment: int, number: int) -> str:
-    """Return the id of pair `number` of a segment; `digest` is the SHA-256 of the video's content."""
+    """Return the id of pair `number` of a segment; `digest` is the SHA-256 of the video's content.
+
+    `schema/linked_clips.py` reads it.
+    """
     return f"{_slug(file)}-{digest[:8]}-s{segment:04d}-p{number}"
-
-
-def video_of(pair_id: str) -> str | None:
-    """Return the video that a pair was cut from; None if the id is not the injector's."""
-    found = _PAIR.fullmatch(pair_id)
-    return found["video"] if found else None
-
-
-def segment_of(pair_id: str) -> str | None:
-    """Return the video and segment that a pair was made of; None if the id is not the injector's."""
-    found = _PAIR.fullmatch(pair_id)
-    return found["segment"] if found else None
 
 
 def _slug(name: str) -> str:

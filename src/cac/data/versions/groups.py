@@ -1,19 +1,18 @@
-"""Which clips belong together, and the split of each group.
+"""The split of each group of linked clips.
 
-Clips are linked by their pair, by equal file content, and, if the injector cut them, by the video they were cut from.
-Linked clips form a group over any number of steps, and no group is in two splits. A group's split follows from hashes
-of its names, so adding other clips never changes it. Only a clip that links two groups can move one of them, and only
-towards train: a training clip never becomes a test clip. Out of scope: reading and writing datasets.
+No group is in two splits. A group's split follows from hashes of its names, so adding other clips never changes it.
+Only a clip that links two groups can move one of them, and only towards train: a training clip never becomes a test
+clip. Out of scope: which clips are linked (`schema/linked_clips.py`), and reading and writing datasets.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from cac.data.atomic_dataset import check_ratios, split_of
-from cac.data.injection.pair import video_of
 from cac.data.versions.cards import Card
 from cac.errors import CacError
 from cac.schema.annotations import EXTRA_SPLITS, Clip, Split
+from cac.schema.linked_clips import group_clips, group_key
 
 _TOWARDS_TRAIN: tuple[Split, ...] = ("test", "val", "train")
 _SHOWN = 6  # clips of a group that an error names
@@ -48,29 +47,6 @@ def recorded_ratios(card: Card) -> SplitRatios | None:
     return None
 
 
-def group_clips(clips: Sequence[Clip]) -> list[list[int]]:
-    """Return the indices in `clips` of each group's clips, in order."""
-    from networkx.utils import UnionFind
-
-    linked = UnionFind()
-    for clip in clips:
-        linked.union(*_links(clip))
-    groups: dict[object, list[int]] = {}
-    for index, clip in enumerate(clips):
-        groups.setdefault(linked[_links(clip)[0]], []).append(index)
-    return list(groups.values())
-
-
-def _links(clip: Clip) -> tuple[tuple[str, str], tuple[str, str]]:
-    """Return the two keys that link a clip to the other clips of its group."""
-    return ("key", _split_key(clip)), ("content", clip.sha256)
-
-
-def _split_key(clip: Clip) -> str:
-    """Return the name that a clip's split follows from: the video its pair was cut from, or else its pair."""
-    return video_of(clip.pair_id) or clip.pair_id
-
-
 def assign_splits(clips: Sequence[Clip], ratios: SplitRatios) -> list[Clip]:
     """Return the clips with the split that follows from their group; clips of `EXTRA_SPLITS` stay there.
 
@@ -102,7 +78,7 @@ def _is_torn(splits: set[Split]) -> bool:
 def _split_of(group: Sequence[Clip], ratios: SplitRatios) -> Split:
     if group[0].split in EXTRA_SPLITS:
         return group[0].split
-    keys = {_split_key(clip) for clip in group}
+    keys = {group_key(clip) for clip in group}
     return max((split_of(key, ratios.val, ratios.test) for key in keys), key=_TOWARDS_TRAIN.index)
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
 from cac.data.versions.cards import read_card, write_card
-from cac.data.versions.groups import SplitRatios, assign_splits, group_clips
+from cac.data.versions.groups import SplitRatios, assign_splits
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips, write_clips
+from cac.schema.linked_clips import group_clips
 
 
 @dataclass(frozen=True)

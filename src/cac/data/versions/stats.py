@@ -9,9 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from cac.data.versions.groups import group_clips
 from cac.schema.annotations import Clip, Split
 from cac.schema.geometry import box_area
+from cac.schema.linked_clips import group_clips
 from cac.schema.taxonomy import LEAVES, Family
 
 STATS_NAME = "stats.json"

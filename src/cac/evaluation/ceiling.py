@@ -1,0 +1,52 @@
+"""The ceiling: what perfectly right answers would reach, given the frames that are shown.
+
+Frames of a clip are looked at, not all of them, and answers give whole percents. So even right answers miss a part of
+a window or of a box, with one look more than with two. Each method is best read against its own ceiling.
+"""
+
+from collections.abc import Sequence
+
+from cac.params import Frames
+from cac.schema.annotations import Clip
+from cac.schema.dialogue import Scan, parse_look, write_look, written_windows
+from cac.schema.judgement import Judgement, ShownFrames, combine_turns
+from cac.training.samples import true_look, true_scan
+from cac.video.sampling import dense_indices, spread_indices
+from cac.video.views import View
+
+PERFECT_ANSWERS = "perfect_answers"  # the row of the ceiling
+_CERTAIN = 10.0  # log odds
+
+
+def perfect_judgements(clips: Sequence[Clip], frames: Frames) -> list[Judgement]:
+    """Return the judgement that right answers in both turns give of each clip; no clip is decoded."""
+    return [_perfect_judgement(clip, frames) for clip in clips]
+
+
+def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
+    if frames.looks == 1:
+        scan = Scan((), ())
+        coarse: list[int] = []
+        indices = spread_indices(clip.frame_count, frames.coarse_count + frames.dense_count)
+    else:
+        coarse = spread_indices(clip.frame_count, frames.coarse_count)
+        scan = true_scan(clip, _view(clip, coarse))
+        scan = Scan(scan.odd, tuple(written_windows(scan)))
+        indices = dense_indices(scan.windows, clip.frame_count, clip.fps, frames.dense_count)
+    view = _view(clip, indices)
+    text = write_look(true_look(clip, view))
+    look = parse_look(text)
+    assert look is not None, "the true answer is in the grammar"
+    return combine_turns(
+        scan,
+        look,
+        shown=ShownFrames(tuple(view.times), 1 / clip.fps, clip.duration),
+        margin=_CERTAIN if look.verdict == "clean" else -_CERTAIN,
+        frames_seen=len({*coarse, *indices}),
+        texts=("", text),
+    )
+
+
+def _view(clip: Clip, indices: list[int]) -> View:
+    """Return frames of a clip without their pictures."""
+    return View(indices, [index / clip.fps for index in indices], [])

@@ -1,0 +1,39 @@
+"""Perfect answers are right wherever a frame shows the anomaly, and no better than the frames allow."""
+
+from pathlib import Path
+
+import pytest
+
+from cac.evaluation.ceiling import perfect_judgements
+from cac.evaluation.facts import clip_facts
+from cac.evaluation.metrics import point_values
+from cac.params import Frames, Params
+from cac.schema.annotations import read_clips
+
+
+def ceiling(clips: list, frames: Frames) -> dict[str, float | None]:
+    judged = perfect_judgements(clips, frames)
+    return point_values(clip_facts(clips, judged, [0.9 if one.verdict == "clean" else 0.1 for one in judged]))
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_perfect_answers_judge_right_and_place_almost_right(
+    looks: int, small_dataset: Path, project_params: Params
+) -> None:
+    frames = project_params.frames.model_copy(update={"looks": looks, "coarse_count": 8, "dense_count": 6})
+    values = ceiling(read_clips(small_dataset), frames)
+    assert values["balanced_accuracy"] == values["auroc"] == values["leaf_accuracy"] == 1.0
+    assert all(0.7 < values[metric] < 1.0 for metric in ("temporal_iou", "spatial_iou"))  # type: ignore[operator]
+
+
+def test_a_look_at_every_frame_gives_exact_windows(small_dataset: Path, project_params: Params) -> None:
+    clips = read_clips(small_dataset)
+    frames = project_params.frames.model_copy(update={"looks": 1, "coarse_count": 40, "dense_count": 40})
+    assert ceiling(clips, frames)["temporal_iou"] == pytest.approx(1.0, abs=1e-3)
+
+
+def test_what_no_frame_shows_is_missed_by_perfect_answers_too(small_dataset: Path, project_params: Params) -> None:
+    clips = [clip for clip in read_clips(small_dataset) if not clip.is_clean]
+    frames = project_params.frames.model_copy(update={"looks": 1, "coarse_count": 1, "dense_count": 0})
+    shown = [bool(clip.boxes_at(clip.frame_count // 2)) for clip in clips]
+    assert [one.verdict == "anomalous" for one in perfect_judgements(clips, frames)] == shown
