@@ -6,15 +6,11 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from cac.cli.options import add_ratio_options
 from cac.cli.versions import add_version_verbs
 from cac.errors import EXIT_REFUSED
 from cac.paths import VALIDATION
-
-if TYPE_CHECKING:
-    from cac.data.exchange.report import Report
 
 # (name, what it runs, its help) → its parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -62,6 +58,11 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     get.add_argument(
         "--rest-is-clean", action="store_true", help="import videos that the source does not name as clean"
     )
+    get.add_argument("--strict", action="store_true", help="write nothing if a video or an annotation is refused")
+    get.add_argument(
+        "--first-frame", type=int, choices=(0, 1), help="the first frame's number, where the source leaves it open"
+    )
+    get.add_argument("--frame-rate", type=float, metavar="FPS", help="of folders of frames that have no times")
     give = add("export", _data_export, "write the annotations in another tool's format")
     give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
     give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
@@ -123,28 +124,21 @@ def _data_show(args: argparse.Namespace) -> int:
 
 
 def _data_import(args: argparse.Namespace) -> int:
-    from cac.data.exchange.import_ import ImportRequest, import_dataset
-    from cac.data.exchange.report import REPORT_NAME
+    from cac.cli.data_tables import print_import
+    from cac.data.exchange.import_ import SHEET_NAME, ImportRequest, import_dataset
+    from cac.data.exchange.report import REPORT_NAME, ImportRefusedError
 
-    ratios = (args.val_ratio, args.test_ratio)
-    wanted = ImportRequest(args.format, args.source, args.videos, args.labels, args.out, *ratios, args.rest_is_clean)
-    _print_import(import_dataset(wanted))
-    print(f"wrote {args.out}; the report is {args.out / REPORT_NAME}. Next: cac data validate --data {args.out}")
+    paths, ratios = (args.source, args.videos, args.labels, args.out), (args.val_ratio, args.test_ratio)
+    switches = (args.rest_is_clean, args.strict, args.first_frame, args.frame_rate)
+    try:
+        report = import_dataset(ImportRequest(args.format, *paths, *ratios, *switches))
+    except ImportRefusedError as error:
+        print_import(error.report)
+        raise
+    print_import(report)
+    print(f"wrote {args.out}; the report is {args.out / REPORT_NAME}, ten clips are drawn in {args.out / SHEET_NAME}.")
+    print(f"Look at them. Next: cac data validate --data {args.out}")
     return 0
-
-
-def _print_import(report: "Report") -> None:
-    """Print how many videos and annotations were kept, ignored and refused, and why."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("import", "count", "where", box=box.SIMPLE_HEAD)
-    table.columns[1].justify = "right"
-    for what, count, where in report.rows():
-        table.add_row(Text(what), str(count), Text(where))
-    Console().print(table)
 
 
 def _data_export(args: argparse.Namespace) -> int:

@@ -1,12 +1,29 @@
-"""What the verbs of `cac data` print as tables: the report of an injection, and the leak check."""
+"""What the verbs of `cac data` print as tables: the reports of an import and an injection, and the leak check."""
 
 from typing import TYPE_CHECKING
 
 from cac.cli.console import format_number, make_table, wide_console
 
 if TYPE_CHECKING:
+    from cac.data.exchange.report import Report
     from cac.data.injection.leak_check import LeakResult
     from cac.data.injection.report import InjectionReport
+
+
+def print_import(report: "Report") -> None:
+    """Print how many videos and annotations were kept, ignored and refused and why, then the clips of each source."""
+    from rich.text import Text
+
+    table = make_table("import", "count", "where")
+    table.columns[1].justify = "right"
+    for what, count, where in report.rows():
+        table.add_row(Text(what), str(count), Text(where))
+    sources = make_table("source", "read", "kept clean", "kept anomalous", "refused", "why")
+    for name, *counts, why in report.source_rows():
+        sources.add_row(Text(name), *map(str, counts), Text(why))
+    for one in (table, sources):
+        one.columns[-1].no_wrap, one.columns[-1].overflow = False, "fold"
+        wide_console().print(one)
 
 
 def print_injection(report: "InjectionReport") -> None:

@@ -46,6 +46,7 @@ class FrameBox(_Record):
 class Anomaly(_Record):
     """One anomaly of a clip: what it is, when (seconds, end exclusive), and where in each of its frames.
 
+    `boxes` is empty where the source says only when.
     `saliency` in (0, 1] says how visible it is, 1 being obvious.
     """
 

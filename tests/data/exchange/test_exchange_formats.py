@@ -71,14 +71,14 @@ def test_cvat_frame_numbers_that_cannot_be_are_refused(take: Importer, tmp_path:
         take("cvat", source)
 
 
-def test_cvat_shapes_that_are_no_upright_boxes_are_refused_by_name(take: Importer, tmp_path: Path) -> None:
-    polygon = '<track id="2" label="Blob"><polygon frame="0" keyframe="1" points="1,1;2,2"/></track>'
-    rotated = polygon.replace("polygon", "box rotation='30' xtl='1' ytl='1' xbr='9' ybr='9'")
-    source = edited("cvat_keyframes.xml", tmp_path, ("</annotations>", polygon + rotated + "</annotations>"))
+def test_cvat_shapes_that_have_no_upright_box_are_refused_by_name(take: Importer, tmp_path: Path) -> None:
+    blob = '<track id="2" label="Blob"><blob frame="0" keyframe="1" points="1,1;2,2"/></track>'
+    rotated = blob.replace("<blob", "<box rotation='30' xtl='1' ytl='1' xbr='9' ybr='9'")
+    source = edited("cvat_keyframes.xml", tmp_path, ("</annotations>", blob + rotated + "</annotations>"))
     refused = take("cvat", source).report["refused_marks"]
 
     assert refused == {
-        "a polygon, not a box": {"count": 1, "examples": ["a.mp4"]},
+        "a blob, which this reader does not know": {"count": 1, "examples": ["a.mp4"]},
         "a rotated box": {"count": 1, "examples": ["a.mp4"]},
     }
 
@@ -91,13 +91,12 @@ def test_label_studio_keyframes_and_gaps(take: Importer) -> None:
     assert boxes[6] == (0.125, 0, 0.375, 0.25), "frames count from 1 and are interpolated"
 
 
-def test_label_studio_ranges_have_the_whole_frame_and_say_so(take: Importer) -> None:
+def test_label_studio_ranges_are_windows_without_boxes(take: Importer) -> None:
     done = take("label-studio", FILES / "label_studio.json")
     flicker = next(anomaly for anomaly in done.clips["a"].anomalies if anomaly.leaf == "colour_swap")
 
-    assert [box.frame for box in flicker.boxes] == [2, 3, 4]
-    assert {box.box for box in flicker.boxes} == {(0, 0, 1, 1)}
-    assert done.report["changed"]["whole frame taken for a range of time"]["count"] == 1
+    assert flicker.window == (2 / 8, 5 / 8), "frames 3 to 5, counted from 1"
+    assert flicker.boxes == ()
 
 
 def test_label_studio_an_empty_answer_is_clean_and_no_answer_is_not(take: Importer) -> None:
@@ -124,12 +123,20 @@ def test_label_studio_choices_of_a_region_reach_the_label_map(take: Importer) ->
     assert len(take("label-studio", FILES / "label_studio.json", labels).clips["a"].anomalies) == 2
 
 
-def test_label_studio_two_answers_need_a_ground_truth(take: Importer, tmp_path: Path) -> None:
-    second = '"annotations": [{"id": 9, "ground_truth": TRUTH, "result": []}, {"id": 8, "result": []}]'
+def test_label_studio_annotators_who_differ_need_a_ground_truth(take: Importer, tmp_path: Path) -> None:
+    choice = '{"id": "x", "type": "choices", "from_name": "q", "value": {"choices": ["extra_limb"]}}'
+    second = f'"annotations": [{{"id": 9, "ground_truth": TRUTH, "result": []}}, {{"id": 8, "result": [{choice}]}}]'
     for truth, kept in (("true", 2), ("false", 1)):
         new = second.replace("TRUTH", truth)
         source = edited("label_studio.json", tmp_path, ('"annotations": [{"id": 8, "result": []}]', new))
         assert len(take("label-studio", source).clips) == kept
+
+
+def test_label_studio_annotators_who_agree_need_none(take: Importer, tmp_path: Path) -> None:
+    both = '"annotations": [{"id": 8, "result": []}, {"id": 9, "result": []}]'
+    source = edited("label_studio.json", tmp_path, ('"annotations": [{"id": 8, "result": []}]', both))
+
+    assert [clip.is_clean for clip in take("label-studio", source).clips.values()] == [False, True]
 
 
 def test_coco_tracks_of_a_video(take: Importer) -> None:
@@ -147,7 +154,7 @@ def test_coco_tracks_of_a_video(take: Importer) -> None:
 def test_coco_frames_without_a_video_belong_to_the_files_own_name(take: Importer, tmp_path: Path) -> None:
     source = tmp_path / "b.json"
     source.write_text((FILES / "coco_frames.json").read_text())
-    done = take("coco", source)
+    done = take("coco", source, first_frame=0)
 
     assert frames_of(done.clips["b"], "extra_limb") == [[7, 8]], "`occluded` changes, the track stays one"
     assert done.clips["b"].generator == "unknown"
@@ -155,7 +162,7 @@ def test_coco_frames_without_a_video_belong_to_the_files_own_name(take: Importer
 
 def test_coco_folders_of_frames_are_videos(take: Importer, tmp_path: Path) -> None:
     source = edited("coco_frames.json", tmp_path, ('"frame_', '"sub/c/frame_'))
-    (clip,) = take("coco", source).clips.values()
+    (clip,) = take("coco", source, first_frame=0).clips.values()
 
     assert clip.path.startswith("clips/sub_c-")
 
@@ -206,7 +213,7 @@ def mask_folder(tmp_path: Path) -> Callable[[str, dict[int, int]], Path]:
 
 
 def test_masks_each_run_is_an_anomaly(take: Importer, mask_folder: Callable) -> None:
-    source = mask_folder("a", {3: 1, 4: 255, 5: 0, 9: 255})
+    source = mask_folder("a", {0: 0, 3: 1, 4: 255, 5: 0, 9: 255})
     mask_folder("b", {0: 0, 1: 0})
     done = take("masks", source, "default: melted_body")
 
@@ -223,7 +230,7 @@ def test_masks_as_many_as_frames_are_taken_in_order(take: Importer, mask_folder:
 
 
 def test_masks_labels_come_from_the_file_beside_them(take: Importer, mask_folder: Callable) -> None:
-    source = mask_folder("a", {3: 1})
+    source = mask_folder("a", {0: 0, 3: 1})
     (source / "labels.json").write_text('{"a": "Flicker"}')
 
     assert frames_of(take("masks", source).clips["a"], "colour_swap") == [[3]]

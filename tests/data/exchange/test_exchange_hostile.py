@@ -29,6 +29,9 @@ def record(video: str = "a.mp4", time: str = "[0, 1]", box: str = "[0.1, 0.1, 0.
     return {"video": video, "text": f"<type>Extra leg</type> in <t>{time}</t> at <bbox>{box}</bbox>"}
 
 
+FIRST = {"id": 0, "video_id": 1, "frame_id": 0}  # proves that frames count from 0
+
+
 def coco_file(folder: Path, **changes: object) -> Path:
     """A COCO file with one box in frame 2 of a.mp4, and some of its keys changed."""
     image = {"id": 1, "video_id": 1, "frame_id": 2, "width": 64, "height": 48}
@@ -36,7 +39,7 @@ def coco_file(folder: Path, **changes: object) -> Path:
     content = {
         "videos": [{"id": 1, "name": "a.mp4"}],
         "categories": [{"id": 1, "name": "Extra leg"}],
-        "images": [image | {key: value for key, value in changes.items() if key in image}],
+        "images": [FIRST, image | {key: value for key, value in changes.items() if key in image}],
         "annotations": [box | {key: value for key, value in changes.items() if key not in image}],
     }
     path = folder / "coco.json"
@@ -48,7 +51,7 @@ def coco_file(folder: Path, **changes: object) -> Path:
 def test_coco_files_joined_with_the_same_ids_are_refused(take: Importer, tmp_path: Path, table: str) -> None:
     path = coco_file(tmp_path)
     content = json.loads(path.read_text())
-    content[table].append(content[table][0] | {"name": "b.mp4", "frame_id": 3})
+    content[table].append(content[table][-1] | {"name": "b.mp4", "frame_id": 3})
     path.write_text(json.dumps(content))
     with pytest.raises(CacError, match=f"more than one of `{table}` with the id 1"):
         take("coco", path)
@@ -88,7 +91,7 @@ def test_label_studio_urls_do_not_leave_the_folder_either(take: Importer, tmp_pa
         for url in (
             "/data/local-files/?d=../a.mp4",
             "/data/upload/1/../../a.mp4",
-            "http://[x/c.mp4",
+            "http://[x/d.mp4",
             "s3://b/k/b.mp4?x=1",
         )
     ]

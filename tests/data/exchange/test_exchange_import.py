@@ -16,8 +16,8 @@ from cac.cli import data as verbs
 from cac.cli import main as cli
 from cac.data.atomic_dataset import split_of
 from cac.data.exchange.export import FILE_WRITERS, FOLDER_WRITERS
-from cac.data.exchange.import_ import READERS
 from cac.data.exchange.media import VideoFolder, clip_id
+from cac.data.exchange.readers import READERS
 from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
 from cac.schema.annotations import read_clips
@@ -28,7 +28,7 @@ from cac.video.encode import encode
 def clean_videos(folder: Path, *names: str) -> Path:
     """A source that calls these videos fine."""
     source = folder / "clean.json"
-    source.write_text(json.dumps([{"video": name, "text": "fine"} for name in names]))
+    source.write_text(json.dumps([{"video": name, "text": "<answer>Real</answer>"} for name in names]))
     return source
 
 
@@ -214,7 +214,7 @@ def test_the_same_import_gives_the_same_bytes(take: Importer, tmp_path: Path) ->
         return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
     assert content(first.folder) == content(second.folder)
-    assert len(content(first.folder)) == 5
+    assert len(content(first.folder)) == 6
 
 
 @pytest.mark.parametrize("name", ["a b.mp4", "x/a.mp4", "a,b.mp4", "-a.mp4", ".a.mp4", "я" * 200 + ".mp4", "a.mov"])
@@ -233,7 +233,7 @@ def test_several_videos_of_one_name_are_not_guessed_between(tmp_path: Path) -> N
         (tmp_path / name).touch()
     folder = VideoFolder(tmp_path)
 
-    assert folder.resolve("a.mov") == "a.mov"
+    assert folder.resolve("a.mov") == ("a.mov", True)
     with pytest.raises(Exception, match="several videos"):
         folder.resolve("a")
 

@@ -20,6 +20,7 @@ from cac.schema.taxonomy import LEAVES, family_of
 
 FORMATS = ("cvat", "label-studio", "coco")
 FRAMES = 24
+NO_PLACE = (0.0, 0.0, 0.0, 0.0)  # how Skyra writes that an artefact is everywhere or nowhere
 few = settings(max_examples=25, deadline=None)
 
 millionths = st.integers(0, 1_000_000)
@@ -35,7 +36,7 @@ def boxes(draw: st.DrawFn) -> Box:
 
 @st.composite
 def anomalies(draw: st.DrawFn) -> Anomaly:
-    """One run of frames; its boxes stay for a while, so that exports have something to leave out."""
+    """One run of frames, some without boxes; boxes stay for a while, so that exports have something to leave out."""
     first = draw(st.integers(0, FRAMES - 1))
     last = draw(st.integers(first, FRAMES - 1))
     pool = draw(st.lists(boxes(), min_size=1, max_size=3))
@@ -43,11 +44,14 @@ def anomalies(draw: st.DrawFn) -> Anomaly:
     leaf = draw(st.sampled_from(list(LEAVES)))
     found = tuple(FrameBox(frame=first + index, box=box) for index, box in enumerate(chosen))
     window = (first / 8, (last + 1) / 8)
-    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=found, saliency=draw(saliencies))
+    boxed = found if draw(st.booleans()) else ()
+    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxed, saliency=draw(saliencies))
 
 
 def in_order(found: list[Anomaly]) -> tuple[Anomaly, ...]:
-    return tuple(sorted(found, key=lambda one: (one.window, one.leaf, one.saliency, one.boxes[0].box)))
+    return tuple(
+        sorted(found, key=lambda one: (one.window, one.leaf, one.saliency, [box.box for box in one.boxes[:1]]))
+    )
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +59,10 @@ def plain(videos: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Clip]:
     """Two clips without anomalies, whose files are in the shared folder."""
     folder = tmp_path_factory.mktemp("plain")
     source = folder / "skyra.json"
-    records = [{"video": name, "text": "fine", "generator": "Wan2.1", "pair_id": "p1"} for name in ("a.mp4", "b.mp4")]
+    records = [
+        {"video": name, "text": "<answer>Real</answer>", "generator": "Wan2.1", "pair_id": "p1"}
+        for name in ("a.mp4", "b.mp4")
+    ]
     source.write_text(json.dumps(records))
     import_dataset(ImportRequest("skyra", source, videos, None, folder / "out", 0.15, 0.2))
     return read_clips(folder / "out")
@@ -93,11 +100,11 @@ def evidence(draw: st.DrawFn) -> Anomaly:
 
 
 def write_skyra(folder: Path, found: list[Anomaly]) -> None:
-    said = (
-        f"<type>{one.leaf}</type> in <t>[{one.window[0]}, {one.window[1]}]</t> at <bbox>{list(one.boxes[0].box)}</bbox>"
-        for one in found
-    )
-    record = {"video": "a.mp4", "text": "; ".join(said) or "nothing is wrong"}
+    said = []
+    for one in found:
+        box = list(one.boxes[0].box if one.boxes else NO_PLACE)
+        said.append(f"<type>{one.leaf}</type> in <t>[{one.window[0]}, {one.window[1]}]</t> at <bbox>{box}</bbox>")
+    record = {"video": "a.mp4", "text": "; ".join(said) or "<answer>Real</answer>"}
     (folder / "skyra.json").write_text(json.dumps([record]))
 
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 from helpers.exchange_cases import FILES, Importer
 
-from cac.data.exchange.interchange import NORMALISED, ImportedAnnotation, Track
+from cac.data.exchange.interchange import ImportedAnnotation
 from cac.data.exchange.label_map import LabelMap, load_label_map, require_all_mapped
+from cac.data.exchange.locations import NORMALISED, Track
 from cac.errors import CacError
 from cac.schema.taxonomy import LEAVES
 

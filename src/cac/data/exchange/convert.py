@@ -1,18 +1,23 @@
 """Convert the annotations of an imported clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
 
-An anomaly is one run of consecutive frames with boxes; its window is those frames. An annotation that does not fit is
-refused with a reason, and each change is reported; nothing is dropped silently. Out of scope: counts (`report.py`).
+An anomaly is one run of consecutive frames; its window is those frames, and it has a box in each, or in none if its
+source says only when. An annotation that does not fit is refused with a reason, and each change is reported; nothing is
+dropped silently. Out of scope: counts (`report.py`).
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, Track, UnusableError
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
 from cac.data.exchange.label_map import IGNORE, LabelMap
+from cac.data.exchange.locations import Track
 from cac.data.exchange.parse import as_number
-from cac.data.exchange.runs import SALIENCY, split_runs
+from cac.data.exchange.runs import BOXLESS, SALIENCY, split_runs
+from cac.data.exchange.unusable import UnusableError
+from cac.errors import printable
 from cac.schema.annotations import Anomaly, FrameBox
 from cac.schema.geometry import Box, rounded_box
 from cac.schema.taxonomy import family_of
@@ -33,29 +38,56 @@ class Conversion:
     refused: list[str] = field(default_factory=list)
 
 
+class _Track(NamedTuple):
+    """What the annotations of one anomaly have in common."""
+
+    name: Hashable
+    leaf: str
+    saliency: float
+    is_boxless: bool
+
+
 def convert(clip: ImportedClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
-    """Return the clip's anomalies, sorted, and what was refused and changed."""
-    done = Conversion(refused=list(clip.refused))
-    found: dict[tuple[Hashable, str, float], dict[int, Box]] = defaultdict(dict)
+    """Return the clip's anomalies, sorted, and what was refused and changed.
+
+    A clip that is left with `refused` and no anomaly is not known to be clean.
+    """
+    done = Conversion(refused=[*clip.refused, *label_map.unknown_parts(clip.unknown)])
+    found: dict[_Track, dict[int, Box]] = defaultdict(dict)
     for number, annotation in enumerate(clip.annotations):
         leaf = label_map.leaf_of(annotation)
-        assert leaf is not None, "unknown labels were refused before"
         if leaf == IGNORE:
             done.ignored += 1
             continue
         try:
-            boxes, changes = _fit(annotation, info)
-            found[number if annotation.track is None else annotation.track, leaf, _saliency(annotation)] |= boxes
+            track, boxes, changes = _placed(number, annotation, leaf, info)
         except UnusableError as error:
             done.refused.append(str(error))
-        else:
-            done.kept += 1
-            done.changed += changes
-    runs = [(leaf, saliency, run) for (_, leaf, saliency), boxes in found.items() for run in split_runs(boxes)]
-    anomalies = [_anomaly(leaf, saliency, run, info.fps) for leaf, saliency, run in runs]
+            continue
+        found[track] |= boxes
+        done.kept += 1
+        done.changed += changes
+    runs = [(track, run) for track, boxes in found.items() for run in split_runs(boxes)]
+    anomalies = [_anomaly(track, run, info.fps) for track, run in runs]
     done.anomalies = tuple(sorted(dict.fromkeys(anomalies), key=_order))
     done.changed += ["the same annotation twice: kept once"] * (len(anomalies) - len(done.anomalies))
     return done
+
+
+def _placed(
+    number: int, annotation: ImportedAnnotation, leaf: str | None, info: VideoInfo
+) -> tuple[_Track, dict[int, Box], list[str]]:
+    """Return the anomaly that an annotation belongs to, its boxes, and what was changed.
+
+    Raises:
+        UnusableError: its label is not in the map, or it does not fit the clip.
+    """
+    if leaf is None:  # only of a remark; another label without a line stopped the import before
+        raise UnusableError(f"{printable(annotation.label or '')!r}, chosen or typed, is not in the label map")
+    boxes, changes = _fit(annotation, info)
+    boxless = annotation.has_no_box or annotation.attributes.get(BOXLESS) == "true"
+    name = number if annotation.track is None else annotation.track
+    return _Track(name, leaf, _saliency(annotation), boxless), boxes, [*changes, *annotation.changes]
 
 
 def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
@@ -80,7 +112,6 @@ def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box
         "boxes cut to the frame": any(_sticks_out(inside[frame]) for frame in boxes),
         "frame numbers rescaled to the file's": isinstance(annotation.location, Track)
         and annotation.location.is_rescaled(info),
-        "whole frame taken for a range of time": annotation.has_no_box,
     }
     return boxes, [change for change, happened in changes.items() if happened]
 
@@ -104,11 +135,12 @@ def _saliency(annotation: ImportedAnnotation) -> float:
     return saliency
 
 
-def _anomaly(leaf: str, saliency: float, run: dict[int, Box], fps: float) -> Anomaly:
+def _anomaly(track: _Track, run: dict[int, Box], fps: float) -> Anomaly:
     window = (round(min(run) / fps, DIGITS), round((max(run) + 1) / fps, DIGITS))
-    boxes = tuple(FrameBox(frame=frame, box=box) for frame, box in sorted(run.items()))
-    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxes, saliency=saliency)
+    boxes = () if track.is_boxless else tuple(FrameBox(frame=frame, box=box) for frame, box in sorted(run.items()))
+    leaf = track.leaf
+    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxes, saliency=track.saliency)
 
 
 def _order(anomaly: Anomaly) -> tuple[object, ...]:
-    return (anomaly.window, anomaly.leaf, anomaly.saliency, anomaly.boxes[0].box)
+    return (anomaly.window, anomaly.leaf, anomaly.saliency, [box.box for box in anomaly.boxes[:1]])

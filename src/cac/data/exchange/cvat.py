@@ -1,27 +1,33 @@
-"""CVAT: "CVAT for video 1.1" XML, one file a video.
+"""CVAT: "CVAT for video 1.1" and "CVAT for images 1.1" XML, of a task or of a project, which is split by task.
 
 Only keyframes are read; the boxes between them are interpolated again, as CVAT displays them, because those that its
-exports hold in between can be stale (cvat issue 3879). A track continues until an `outside` keyframe or the task's last
-frame. Frame numbers are the video's. Older exports of tasks with a frame step or a start frame count the task's frames
-(issue 764), which is detected by numbers that the step cannot give. Out of scope: shapes other than upright boxes, and
-project exports, which mix videos.
+exports hold in between can be stale (cvat issue 3879). A track continues until an `outside` keyframe, or the last frame
+of the task or of the job that it was drawn in. Frame numbers are the video's. Older exports of tasks with a frame step
+or a start frame count the task's frames (issue 764), which is detected by numbers that the step cannot give. A `<tag>`
+is an annotation of its frame without a box. "CVAT for video 1.1" leaves tags out (issue 7198), so that a task whose
+labels are tags and that shows nothing is not known to be clean.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from pathlib import Path
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
-from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip, Keyframe, Size, Track, UnusableError
-from cac.data.exchange.parse import as_box, as_frame, as_number, read_bytes, source_files
-from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, keyframes, video_name
+from cac.data.exchange.cvat_shapes import shape_box, shape_change
+from cac.data.exchange.cvat_tracks import CvatTrack, annotations_of, join_jobs, read_track
+from cac.data.exchange.frame_boxes import FrameBoxes
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
+from cac.data.exchange.locations import NORMALISED, WHOLE_FRAME, NumberedBoxes, NumberedFrames, Size
+from cac.data.exchange.parse import as_frame, as_number, as_utf8, plain_name, read_bytes
+from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
-from cac.schema.annotations import Clip
-from cac.schema.geometry import Box
-from cac.schema.taxonomy import LEAVES
 
+SUFFIXES = (".xml",)
 _CHUNK = 65_536
+_KNOWN = {"version", "meta", "track", "image", "tag"}
+_LAST_DIGITS = re.compile(r"(\d{1,15})\D*$", re.ASCII)
+_LOST_TAGS = "its labels are tags, and this export has none: export it as CVAT for images 1.1"
 
 
 class _NoDoctype(ET.TreeBuilder):
@@ -33,14 +39,16 @@ class _NoDoctype(ET.TreeBuilder):
 
 @dataclass(frozen=True)
 class _Task:
-    """What the meta part says: the first frame, step and end (exclusive) in the video's frames, and the frame count."""
+    """What the meta part says: the video's name if it does, the first frame, step and end in the video's frames, …"""
 
-    video: str
+    video: str | None
     size: Size | None
     start: int
     step: int
-    stop: int | None
+    stop: int | None  # exclusive
     count: int | None
+    segments: tuple[tuple[int, int], ...]
+    has_tags: bool  # whether some of its labels can only be tags
 
     def to_video(self, frames: Iterable[int]) -> tuple[int, int]:
         """Return (offset, step) that turn the file's frame numbers into the video's.
@@ -57,64 +65,100 @@ class _Task:
         raise UnusableError("its frame numbers fit neither the video nor the task's frame step")
 
 
-def read(source: Path) -> list[ImportedClip]:
-    """Return the clips of an XML file or of a folder of them.
+@dataclass
+class _Parts:
+    """The elements of one task."""
+
+    tracks: list[ET.Element] = field(default_factory=list)
+    images: list[ET.Element] = field(default_factory=list)
+    tags: list[ET.Element] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+    def frames(self) -> list[int]:
+        """Return the numbers of all frames that are named; those that are no number are refused where they are read."""
+        shapes = [shape for track in self.tracks for shape in track] + self.tags
+        given = [shape.get("frame") for shape in shapes] + [image.get("id") for image in self.images]
+        return [int(number) for number in given if number is not None and number.strip().lstrip("-").isdecimal()]
+
+
+def read(path: Path) -> list[ImportedClip]:
+    """Return the clips of an XML file: one, or one for each task of a project.
 
     Raises:
-        CacError: a file is no such XML.
+        CacError: it is no such XML.
     """
-    return [_read_file(path) for path in source_files(source, ".xml")]
-
-
-def _read_file(path: Path) -> ImportedClip:
     root = _parse(path)
-    if root.tag != "annotations" or root.find("image") is not None or root.find("meta/project") is not None:
-        raise CacError(f'{path} is no export of a video task. In CVAT, export each task as "CVAT for video 1.1".')
-    task = _read_task(root, path)
-    tracks = root.findall("track")
-    try:
-        offset, step = task.to_video(_frames(tracks))
-    except UnusableError as error:
-        return ImportedClip(task.video, unusable=str(error))
-    annotations: list[ImportedAnnotation] = []
-    refused: list[str] = []
-    for number, track in enumerate(tracks):
-        try:
-            annotations += _read_track(track, task, (str(path), number), (offset, step))
-        except UnusableError as error:
-            refused.append(str(error))
-    return ImportedClip(task.video, tuple(annotations), tuple(refused))
+    if root.tag != "annotations":
+        raise CacError(f'{path} is no export of CVAT. Export each task as "CVAT for video 1.1".')
+    return [
+        clip
+        for number, (meta, parts) in enumerate(_tasks(root, path))
+        for clip in _read_task(_read_meta(meta, path), parts, (str(path), number), path)
+    ]
+
+
+def _tasks(root: ET.Element, path: Path) -> list[tuple[ET.Element | None, _Parts]]:
+    """Return the meta part and the elements of each task."""
+    tasks = root.findall("meta/project/tasks/task")
+    if root.find("meta/project") is None:
+        return [(root.find("meta"), _parts_of(root))]
+    by_id = {(task.findtext("id") or "").strip(): task for task in tasks}
+    parts = {key: _Parts(unknown=_unknown_parts(root)) for key in by_id}
+    for element in root:
+        if element.tag in ("track", "image", "tag"):
+            key = element.get("task_id", "" if len(by_id) > 1 else next(iter(by_id), ""))
+            if key not in parts:
+                raise CacError(f"{path}: a {element.tag} of no task of the project. Export each task by itself.")
+            _list_of(parts[key], element).append(element)
+    return [(task, parts[key]) for key, task in by_id.items()]
+
+
+def _parts_of(root: ET.Element) -> _Parts:
+    parts = _Parts(unknown=_unknown_parts(root))
+    for element in root:
+        if element.tag in ("track", "image", "tag"):
+            _list_of(parts, element).append(element)
+    return parts
+
+
+def _list_of(parts: _Parts, element: ET.Element) -> list[ET.Element]:
+    return {"track": parts.tracks, "image": parts.images, "tag": parts.tags}[element.tag]
+
+
+def _unknown_parts(root: ET.Element) -> list[str]:
+    return sorted({f"<{printable(element.tag)}>" for element in root if element.tag not in _KNOWN})
 
 
 def _parse(path: Path) -> ET.Element:
     content = read_bytes(path)
-    parser = ET.XMLParser(target=_NoDoctype())
     try:
-        for start in range(0, len(content), _CHUNK):
-            parser.feed(content[start : start + _CHUNK])
+        text, is_marked = as_utf8(content)
+        # A byte order mark is right where the XML declaration is not: tools re-encode text and leave the declaration.
+        parser = ET.XMLParser(target=_NoDoctype(), encoding="utf-8" if is_marked else None)
+        for start in range(0, len(text), _CHUNK):
+            parser.feed(text[start : start + _CHUNK])
         return parser.close()
     except (ET.ParseError, ValueError, LookupError) as error:
-        hint = " CVAT gives a zip: unpack it and name its annotations.xml." if content[:2] == b"PK" else ""
-        raise CacError(f"{path} is no valid XML: {error}.{hint}") from error
+        raise CacError(f"{path} is no valid XML: {printable(str(error))}.") from error
     except CacError as error:
         raise CacError(f"{path} is refused: {error}. Export it again from CVAT.") from error
 
 
-def _read_task(root: ET.Element, path: Path) -> _Task:
-    meta = root.find("meta")
+def _read_meta(meta: ET.Element | None, path: Path) -> _Task:
     texts = {} if meta is None else {element.tag: (element.text or "").strip() for element in meta.iter()}
     try:
         start = as_frame(texts.get("start_frame") or 0)
         stop = as_frame(texts["stop_frame"]) + 1 if texts.get("stop_frame") else None
         count = as_frame(texts["size"]) if texts.get("size") else None
         step = as_frame(texts.get("frame_filter", "").replace(" ", "").removeprefix("step=") or 1)
-        size = _size(meta)
+        size, segments = _size(meta), tuple(sorted(_segments(meta, start, step)))
     except UnusableError as error:
         raise CacError(f"{path}: its meta part cannot be read ({error}). Export it again from CVAT.") from error
     if step < 1 or start < 0:
         raise CacError(f"{path}: start_frame {start} and step {step} are impossible. Export it again from CVAT.")
+    has_tags = meta is not None and any((label.findtext("type") or "").strip() == "tag" for label in meta.iter("label"))
     # `size` is the number of frames of the task, `original_size` that of a frame in pixels.
-    return _Task(texts.get("source") or path.stem, size, start, step, stop, count)
+    return _Task(texts.get("source") or None, size, start, step, stop, count, segments, has_tags)
 
 
 def _size(meta: ET.Element | None) -> Size | None:
@@ -127,111 +171,122 @@ def _size(meta: ET.Element | None) -> Size | None:
     return width, height
 
 
-def _frames(tracks: Sequence[ET.Element]) -> list[int]:
-    frames = []
-    for shape in (shape for track in tracks for shape in track if "frame" in shape.attrib):
+def _segments(meta: ET.Element | None, start: int, step: int) -> Iterator[tuple[int, int]]:
+    """Yield the first and last frame of each job, which count the task's frames, in the video's."""
+    for segment in () if meta is None else meta.iter("segment"):
+        first, last = as_frame(segment.findtext("start")), as_frame(segment.findtext("stop"))
+        yield start + step * first, start + step * last
+
+
+def _read_task(task: _Task, parts: _Parts, name: tuple[str, int], path: Path) -> list[ImportedClip]:
+    if task.video is None and any("/" in image.get("name", "") for image in parts.images):
+        return _read_image_folders(task, parts, name)
+    video = (task.video or plain_name(path).stem).lstrip("/")
+    try:
+        to_video = task.to_video(parts.frames())
+    except UnusableError as error:
+        return [ImportedClip(video, unusable=str(error))]
+    annotations, refused = _read_tracks(task, parts.tracks, name, to_video)
+    images, in_images = _read_images(parts.images, to_video, name, None)
+    tags, in_tags = _read_tags([(tag, tag.get("frame")) for tag in parts.tags], to_video, name, None)
+    annotations += images + tags
+    refused += in_images + in_tags
+    if task.has_tags and not annotations and not refused:
+        refused.append(_LOST_TAGS)
+    return [ImportedClip(video, tuple(annotations), tuple(refused), tuple(parts.unknown))]
+
+
+def _read_tracks(
+    task: _Task, elements: Sequence[ET.Element], name: tuple[str, int], to_video: tuple[int, int]
+) -> tuple[list[ImportedAnnotation], list[str]]:
+    tracks: list[CvatTrack] = []
+    refused: list[str] = []
+    for number, element in enumerate(elements):
         try:
-            frames.append(as_frame(shape.attrib["frame"]))
-        except UnusableError:
-            continue  # counted where its track is read
-    return frames
+            tracks.append(read_track(element, (f"{name[0]}#{name[1]}", number), to_video))
+        except UnusableError as error:
+            refused.append(str(error))
+    annotations: list[ImportedAnnotation] = []
+    for track in join_jobs(tracks, task.segments):
+        try:
+            annotations += annotations_of(track, task.size, task.stop)
+        except UnusableError as error:
+            refused.append(str(error))
+    return annotations, refused
 
 
-def _read_track(
-    track: ET.Element, task: _Task, name: tuple[str, int], to_video: tuple[int, int]
-) -> list[ImportedAnnotation]:
-    """Return the annotations of a track: one for each stretch in which its attributes stay the same."""
-    label = track.get("label")
-    if not label:
-        raise UnusableError("a track without a label")
-    other = next((shape.tag for shape in track if shape.tag != "box"), None)
-    if other:
-        raise UnusableError(f"a {printable(other)}, not a box")
-    keys = sorted((_read_key(box, to_video) for box in track if box.get("keyframe", "1") == "1"), key=_frame_of)
-    if not keys:
-        raise UnusableError("a track without a keyframe")
-    annotations, done = [], 0
-    for attributes, group in groupby(keys, key=lambda entry: entry[1]):
-        stretch = [key for key, _ in group]
-        done += len(stretch)
-        if any(key.shown for key in stretch):
-            location = Track((*stretch, *_closing(keys[done:])), task.size, task.stop)
-            annotations.append(ImportedAnnotation(label, location, dict(attributes), track=name))
-    if not annotations:
-        raise UnusableError("a track that is never shown")
-    return annotations
+def _read_image_folders(task: _Task, parts: _Parts, name: tuple[str, int]) -> list[ImportedClip]:
+    """Return a clip for each folder of images of a task that names no video."""
+    folders: dict[str, list[ET.Element]] = {}
+    for image in parts.images:
+        folders.setdefault(str(PurePosixPath(image.get("name", "")).parent).lstrip("/"), []).append(image)
+    clips = []
+    for folder, images in folders.items():
+        for image in images:
+            digits = _LAST_DIGITS.search(PurePosixPath(image.get("name", "")).stem)
+            image.set("id", digits[1] if digits else "none")
+        numbers = [int(image.get("id", "")) for image in images if image.get("id", "").isdecimal()]
+        counted = NumberedFrames(min(numbers, default=0), max(numbers, default=0))
+        annotations, refused = _read_images(images, (0, 1), name, counted)
+        clips.append(ImportedClip(folder, tuple(annotations), tuple(refused), tuple(parts.unknown)))
+    stray = [*parts.tracks, *parts.tags]
+    return [ImportedClip(clip.video, unusable="tracks or tags of no image") for clip in clips] if stray else clips
 
 
-_Entry = tuple[Keyframe, tuple[tuple[str, str], ...]]
-
-
-def _frame_of(entry: _Entry) -> int:
-    return entry[0].frame
-
-
-def _read_key(box: ET.Element, to_video: tuple[int, int]) -> _Entry:
-    if as_number(box.get("rotation", "0")) != 0:
-        raise UnusableError("a rotated box")
-    corners: Box = as_box([box.get(side) for side in ("xtl", "ytl", "xbr", "ybr")])
-    seen = box.get("outside", "0") != "1"
+def _read_images(
+    images: Sequence[ET.Element], to_video: tuple[int, int], name: tuple[str, int], counted: NumberedFrames | None
+) -> tuple[list[ImportedAnnotation], list[str]]:
+    """Return the annotations of images, which have shapes without tracks; of all, if the frames' numbers are known."""
+    boxes = FrameBoxes()
+    tags: list[tuple[ET.Element, str | None]] = []
     offset, step = to_video
-    attributes = sorted((each.get("name", ""), each.text or "") for each in box.iter("attribute"))
-    key = Keyframe(offset + step * as_frame(box.get("frame")), corners, shown=seen, continues=seen)
-    return key, tuple(attributes)
+    for image in images:
+        for shape in image:
+            if shape.tag == "tag":
+                tags.append((shape, image.get("id")))
+                continue
+            try:
+                size = as_number(image.get("width")), as_number(image.get("height"))
+                frame = offset + step * as_frame(image.get("id"))
+                _add_shape(shape, (frame, size), boxes)
+            except UnusableError as error:
+                boxes.refused.append(str(error))
+    annotations = boxes.annotations(name, counted or NumberedFrames(0, 0, first=0))
+    found, refused = _read_tags(tags, to_video, name, counted)
+    return annotations + found, boxes.refused + refused
 
 
-def _closing(rest: Sequence[_Entry]) -> list[Keyframe]:
-    """Return what ends a stretch: the keyframe after it, towards which its boxes move but which is not its own."""
-    return [Keyframe(rest[0][0].frame, rest[0][0].box, shown=False, continues=False)] if rest else []
+def _add_shape(shape: ET.Element, frame: tuple[int, Size], boxes: FrameBoxes) -> None:
+    box, label = shape_box(shape), shape.get("label")
+    if not label:
+        raise UnusableError("a shape without a label")
+    if min(frame[1]) <= 0:
+        raise UnusableError("an image without a size")
+    attributes = {each.get("name", ""): each.text or "" for each in shape.findall("attribute")}
+    track = attributes.pop("track_id", None)
+    boxes.add(label, track, frame, box, attributes, shape_change(shape))
 
 
-def write(clips: Sequence[Clip], folder: Path) -> None:
-    """Write one XML a clip into the folder; runs of frames with boxes become tracks."""
-    for clip in clips:
-        root = ET.Element("annotations")
-        ET.SubElement(root, "version").text = "1.1"
-        _write_meta(root, clip)
-        for number, run in enumerate(frame_runs(clip)):
-            _write_track(root, clip, number, run)
-        ET.indent(root)
-        name = video_name(clip).removesuffix(".mp4").replace("/", "--") + ".xml"
-        ET.ElementTree(root).write(folder / name, encoding="utf-8", xml_declaration=True)
-
-
-def _write_meta(root: ET.Element, clip: Clip) -> None:
-    meta = ET.SubElement(root, "meta")
-    task = ET.SubElement(meta, "task")
-    facts = {
-        "name": clip.clip_id,
-        "size": clip.frame_count,
-        "mode": "interpolation",
-        "start_frame": 0,
-        "stop_frame": clip.frame_count - 1,
-        "frame_filter": "",
-    }
-    for tag, value in facts.items():
-        ET.SubElement(task, tag).text = str(value)
-    labels = ET.SubElement(task, "labels")
-    for leaf in LEAVES:
-        label = ET.SubElement(labels, "label")
-        ET.SubElement(label, "name").text = leaf
-        attribute = ET.SubElement(ET.SubElement(label, "attributes"), "attribute")
-        for tag, text in (("name", SALIENCY), ("mutable", "False"), ("input_type", "text"), ("default_value", "1.0")):
-            ET.SubElement(attribute, tag).text = text
-    size = ET.SubElement(task, "original_size")
-    ET.SubElement(size, "width").text, ET.SubElement(size, "height").text = str(clip.width), str(clip.height)
-    ET.SubElement(meta, "source").text = video_name(clip)
-
-
-def _write_track(root: ET.Element, clip: Clip, number: int, run: FrameRun) -> None:
-    track = ET.SubElement(root, "track", id=str(number), label=run.leaf, source="file")
-    shapes = [(frame, box, "0") for frame, box in keyframes(run.boxes)]
-    last = max(run.boxes)
-    if last + 1 < clip.frame_count:  # there is no frame in which to end a track that reaches the last one
-        shapes.append((last + 1, run.boxes[last], "1"))
-    for frame, box, outside in shapes:
-        pixels = (box[0] * clip.width, box[1] * clip.height, box[2] * clip.width, box[3] * clip.height)
-        corners = zip(("xtl", "ytl", "xbr", "ybr"), (repr(round(value, 8)) for value in pixels), strict=True)
-        places = {"frame": str(frame), "outside": outside, "occluded": "0", "keyframe": "1"} | dict(corners)
-        element = ET.SubElement(track, "box", places, z_order="0")
-        ET.SubElement(element, "attribute", name=SALIENCY).text = repr(run.saliency)
+def _read_tags(
+    tags: Sequence[tuple[ET.Element, str | None]],
+    to_video: tuple[int, int],
+    name: tuple[str, int],
+    counted: NumberedFrames | None,
+) -> tuple[list[ImportedAnnotation], list[str]]:
+    """Return an annotation without a box for each tag of a frame; those of consecutive frames are one anomaly."""
+    annotations, refused = [], []
+    offset, step = to_video
+    frames = counted or NumberedFrames(0, 0, first=0)
+    for tag, frame in tags:
+        try:
+            label = tag.get("label")
+            if not label:
+                raise UnusableError("a tag without a label")
+            location = NumberedBoxes({offset + step * as_frame(frame): WHOLE_FRAME}, frames, NORMALISED)
+            attributes = {each.get("name", ""): each.text or "" for each in tag.findall("attribute")}
+            annotations.append(
+                ImportedAnnotation(label, location, attributes, track=(name, "tag", label), has_no_box=True)
+            )
+        except UnusableError as error:
+            refused.append(str(error))
+    return annotations, refused

@@ -7,14 +7,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cac.data.exchange import coco, cvat, label_studio
+from cac.data.exchange import coco_write, cvat_write, label_studio_write
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips
 
 Writer = Callable[[Sequence[Clip], Path], None]
 
-FILE_WRITERS: dict[str, Writer] = {"label-studio": label_studio.write, "coco": coco.write}
-FOLDER_WRITERS: dict[str, Writer] = {"cvat": cvat.write}  # a file a clip
+FILE_WRITERS: dict[str, Writer] = {"label-studio": label_studio_write.write, "coco": coco_write.write}
+FOLDER_WRITERS: dict[str, Writer] = {"cvat": cvat_write.write}  # a file a clip
 
 
 def export_dataset(name: str, dataset: Path, out: Path) -> int:

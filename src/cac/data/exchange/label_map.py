@@ -6,12 +6,13 @@ labels:
   Person.fused=true: melted_body   # a label with an attribute; goes before the label alone
   Car: ignore
 default: melted_body               # for annotations of formats without labels (masks)
+known_parts: ["an image's `tags`"]  # parts of the source that say nothing about whether a clip is clean
 videos:                            # facts of a video that the source lacks; every key is optional
   a.mp4: {generator: Wan2.1, pair_id: scene-7}
 ```
 
 A label that is the name of a leaf needs no line. Nothing is guessed: labels without a line are an error, which names
-all of them.
+all of them. Only what somebody chose or typed of a whole clip is refused with its clip instead.
 """
 
 import json
@@ -45,6 +46,7 @@ class LabelMap(_Strict):
 
     labels: dict[str, str] = Field(default_factory=dict)
     default: str | None = None
+    known_parts: list[str] = Field(default_factory=list)
     videos: dict[str, VideoFacts] = Field(default_factory=dict)
 
     @field_validator("labels")
@@ -73,6 +75,10 @@ class LabelMap(_Strict):
                 return leaf
         return self.labels.get(annotation.label, annotation.label if annotation.label in LEAVES else None)
 
+    def unknown_parts(self, parts: Iterable[str]) -> list[str]:
+        """Return a reason for each part of a source that neither the reader nor the map knows."""
+        return [f"{part} is not known: what does it say?" for part in parts if part not in self.known_parts]
+
 
 def load_label_map(path: Path) -> LabelMap:
     """Read a label map.
@@ -99,7 +105,7 @@ def require_all_mapped(label_map: LabelMap, annotations: Iterable[ImportedAnnota
     Raises:
         CacError: some are unknown; the message names them all with their counts and shows the lines to add.
     """
-    unknown = Counter(annotation.label for annotation in annotations if label_map.leaf_of(annotation) is None)
+    unknown = Counter(one.label for one in annotations if label_map.leaf_of(one) is None and not one.is_remark)
     if not unknown:
         return
     place = path or "a file of your own and name it with --labels"

@@ -1,12 +1,13 @@
-"""Label Studio: its JSON export of video projects, `videorectangle` and `timelinelabels` results.
+"""Label Studio: its JSON export of video projects.
 
-Boxes are in percent, frames count from 1, and a keyframe that is not `enabled` is the last one shown before a gap. The
-tool counts frames by the rate its labelling config sets, whatever the video's is; where a region says how many it
-counted, its frames are rescaled to the file's. A range of time has no box, so its box is the whole frame. Choices and
-numbers of a region become attributes, named by their `from_name`. Out of scope: predictions, JSON-MIN.
+Read are `videorectangle` results (boxes), `timelinelabels` (ranges of frames) and `labels` with a start and an end
+(ranges of seconds, the tool's own template of video timelines). A range of time has no box. Boxes are in percent,
+frames count from 1, and a keyframe that is not `enabled` is the last one shown before a gap. The tool counts frames by
+the rate its labelling config sets, whatever the video's is; where a region says how many it counted, its frames are
+rescaled to the file's. Choices, taxonomies, texts, ratings and numbers of a region become attributes, named by their
+`from_name`; those of a whole clip are remarks, which the label map translates. Out of scope: predictions, JSON-MIN.
 """
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,52 +16,44 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from cac.data.exchange.interchange import PERCENT, ImportedAnnotation, ImportedClip, Keyframe, Track, UnusableError
-from cac.data.exchange.parse import as_frame, as_list, as_number, as_text, read_records, source_files
-from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, keyframes, video_name
+from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
+from cac.data.exchange.locations import PERCENT, Keyframe, Location, TimedBox, Track, WholeClip
+from cac.data.exchange.parse import as_frame, as_list, as_number, as_text, read_records
+from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
-from cac.schema.annotations import Clip
 
+SUFFIXES = (".json",)
 _VIDEO_NAME = re.compile(r"\.(mp4|mov|webm|mkv|avi|m4v|gif)$", re.IGNORECASE)
 _UPLOADED = re.compile(r"^/data/upload/(?:\d+/)?(?:[0-9a-f]{8}-)?")  # Label Studio puts eight hex digits before names
-_ATTRIBUTES = {"choices", "number", "rating", "textarea"}
-_NO_REGIONS = _ATTRIBUTES | {"labels", "relation", "taxonomy", "pairwise"}
+# The kinds of what an annotator says of a region or of the clip → the key of its value.
+_REMARKS = {"choices": "choices", "taxonomy": "taxonomy", "number": "number", "rating": "rating", "textarea": "text"}
+_NAMED_REMARKS = {"choices", "taxonomy"}  # their values are labels by themselves; a 3 or a text needs its question
+_NAME = {"videorectangle": "labels", "timelinelabels": "timelinelabels", "labels": "labels"}
 
 
-def read(source: Path) -> list[ImportedClip]:
-    """Return a clip for each task of a JSON export or of a folder of them.
+def read(path: Path) -> list[ImportedClip]:
+    """Return a clip for each task of a JSON export.
 
     Raises:
-        CacError: a file is no such export.
+        CacError: it is no such export.
     """
-    tasks = [
-        _read_task(task, f"{path}, task {number}")
-        for path in source_files(source, ".json")
-        for number, task in enumerate(read_records(path), start=1)
-    ]
-    urls: dict[str, set[str]] = defaultdict(set)
-    for url, clip in tasks:
-        urls[clip.video].add(url)
-    mixed = "different videos of one name: give them names of their own"
-    return [clip if len(urls[clip.video]) == 1 else replace(clip, unusable=mixed) for _, clip in tasks]
+    return [_read_task(task, f"{path}, task {number}") for number, task in enumerate(read_records(path), start=1)]
 
 
-def _read_task(task: Any, where: str) -> tuple[str, ImportedClip]:
-    """Return the task's URL of its video, and the clip by the name in it."""
+def _read_task(task: Any, where: str) -> ImportedClip:
     if not isinstance(task, dict) or not isinstance(task.get("data"), dict) or "annotations" not in task:
         raise CacError(f"{where}: no `data` and `annotations`. Export the project as JSON, not as JSON-MIN or CSV.")
     data = task["data"]
     url = _url_of(data)
     if url is None:
         raise CacError(f"{where}: its `data` names no video. The value of the key `video` should be a file or URL.")
-    video = _path_of(url)
-    facts = {"generator": as_text(data.get("generator")), "pair_id": as_text(data.get("pair_id"))}
+    generator, pair_id = as_text(data.get("generator")), as_text(data.get("pair_id"))
+    clip = ImportedClip(_path_of(url), generator=generator, pair_id=pair_id, address=url)
     try:
-        results = _results(as_list(task["annotations"], "annotations", Path(where)))
+        annotations, refused = _read_answers(as_list(task["annotations"], "annotations", Path(where)))
     except UnusableError as error:
-        return url, ImportedClip(video, (), (), unusable=str(error), **facts)
-    annotations, refused = _read_results(results)
-    return url, ImportedClip(video, tuple(annotations), tuple(refused), **facts)
+        return replace(clip, unusable=str(error))
+    return replace(clip, annotations=tuple(annotations), refused=tuple(refused + _drafts(task.get("drafts"))))
 
 
 def _url_of(data: Mapping[str, Any]) -> str | None:
@@ -79,56 +72,116 @@ def _path_of(url: str) -> str:
     return url
 
 
-def _results(annotations: Sequence[Any]) -> list[dict[str, Any]]:
-    """Return the results of the one annotation that counts.
+def _drafts(drafts: Any) -> list[str]:
+    """Return a refusal if somebody drew something and did not submit it."""
+    open_ones = isinstance(drafts, list) and any(isinstance(one, dict) and one.get("result") for one in drafts)
+    return ["a draft that was not submitted"] if open_ones else []
+
+
+def _read_answers(annotations: Sequence[Any]) -> tuple[list[ImportedAnnotation], list[str]]:
+    """Return what the annotation that counts says: the ground truth, or what all annotators agree on.
 
     Raises:
-        UnusableError: there is none, or more than one.
+        UnusableError: there is no annotation, or annotators differ and none is the ground truth.
     """
     done = [one for one in annotations if isinstance(one, dict) and not one.get("was_cancelled")]
-    truth = [one for one in done if one.get("ground_truth")]
     if not done:
         raise UnusableError("not annotated yet")
-    if len(done) > 1 and len(truth) != 1:
-        raise UnusableError("several annotations, and not one of them is marked as ground truth")
-    results = (truth or done)[0].get("result")
+    truth = [one for one in done if one.get("ground_truth")]
+    read = [_read_results(_results(one)) for one in (truth if len(truth) == 1 else done)]
+    if any(_sorted(one) != _sorted(read[0]) for one in read):
+        raise UnusableError("annotators who differ, and not one of them is marked as ground truth")
+    return read[0]
+
+
+def _sorted(answer: tuple[list[ImportedAnnotation], list[str]]) -> tuple[list[str], list[str]]:
+    return sorted(map(repr, answer[0])), sorted(answer[1])
+
+
+def _results(annotation: Mapping[str, Any]) -> list[dict[str, Any]]:
+    results = annotation.get("result")
     if not isinstance(results, list) or not all(isinstance(one, dict) for one in results):
         raise UnusableError("its results are no list of objects")
     return results
 
 
 def _read_results(results: Sequence[dict[str, Any]]) -> tuple[list[ImportedAnnotation], list[str]]:
-    attributes, counted = _attributes(results), _counted(results)
+    counted, names = _counted(results), _labels_by_region(results)
+    regions = {_id_of(result, number) for number, result in enumerate(results) if _is_region(result)}
+    own = _attributes(results, regions)
     annotations: list[ImportedAnnotation] = []
     refused: list[str] = []
     for number, result in enumerate(results):
-        kind, value = str(result.get("type")), result.get("value")
-        if kind in _NO_REGIONS:
-            continue
+        key = _id_of(result, number)
         try:
-            if kind not in _READ_LOCATIONS or not isinstance(value, dict):
-                raise UnusableError(f"a {printable(kind)} is neither a box nor a range of time")
-            own = attributes[str(result.get("id", number))]
-            has_no_box = kind == "timelinelabels"
-            for location in _READ_LOCATIONS[kind](value, counted):
-                annotations += [
-                    ImportedAnnotation(label, location, own, has_no_box=has_no_box) for label in _labels(value, kind)
-                ]
+            if _is_region(result):
+                annotations += _read_region(result, counted, own[key], names[key])
+            elif result.get("type") in _REMARKS and key not in regions:
+                annotations += _read_remark(result)
+            elif result.get("type") not in _REMARKS and not (result.get("type") == "labels" and key in regions):
+                raise UnusableError(f"a {printable(str(result.get('type')))} is neither a box nor a range of time")
         except UnusableError as error:
             refused.append(str(error))
     return annotations, refused
 
 
-def _attributes(results: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
+def _id_of(result: Mapping[str, Any], number: int) -> str:
+    return str(result.get("id", number))
+
+
+def _is_region(result: Mapping[str, Any]) -> bool:
+    """Whether a result is a box or a range of time; `labels` may also only name the region of its id."""
+    value = result.get("value")
+    times = isinstance(value, dict) and "start" in value and "end" in value
+    return result.get("type") in ("videorectangle", "timelinelabels") or (result.get("type") == "labels" and times)
+
+
+def _labels_by_region(results: Sequence[dict[str, Any]]) -> dict[str, list[str]]:
+    """Return region id → labels that a result of its own gives it."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for number, result in enumerate(results):
+        value = result.get("value")
+        if result.get("type") == "labels" and not _is_region(result) and isinstance(value, dict):
+            found[_id_of(result, number)] += _texts(value.get("labels"))
+    return found
+
+
+def _attributes(results: Iterable[dict[str, Any]], regions: set[str]) -> dict[str, dict[str, str]]:
     """Return region id → attributes: what the annotator chose or typed for it."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for result in results:
-        kind, value = result.get("type"), result.get("value")
-        if kind in _ATTRIBUTES and isinstance(value, dict):
-            chosen = value.get("text" if kind == "textarea" else kind)
-            for one in chosen if isinstance(chosen, list) else [chosen]:
-                found[str(result.get("id"))][str(result.get("from_name"))] = str(one)
+        key = str(result.get("id"))
+        if result.get("type") in _REMARKS and key in regions:
+            for one in _said(result):
+                found[key][str(result.get("from_name"))] = one
     return found
+
+
+def _said(result: Mapping[str, Any]) -> list[str]:
+    """Return what a remark says, as texts; a taxonomy's path is joined by slashes."""
+    kind, value = str(result.get("type")), result.get("value")
+    chosen = value.get(_REMARKS[kind]) if isinstance(value, dict) else None
+    listed = chosen if isinstance(chosen, list) else [] if chosen is None else [chosen]
+    said = ["/".join(map(str, one)) if isinstance(one, list) else str(one) for one in listed]
+    if not said:
+        raise UnusableError(f"a {kind} without a value")
+    return said
+
+
+def _read_remark(result: Mapping[str, Any]) -> list[ImportedAnnotation]:
+    """Return what was chosen or typed for the whole clip, each an annotation of all its frames without a box."""
+    kind, name = result.get("type"), str(result.get("from_name"))
+    return [
+        ImportedAnnotation(
+            one if kind in _NAMED_REMARKS else f"{name}={one}",
+            WholeClip(),
+            {name: one},
+            track=("remark", name, one),
+            has_no_box=True,
+            is_remark=True,
+        )
+        for one in _said(result)
+    ]
 
 
 def _counted(results: Iterable[dict[str, Any]]) -> int | None:
@@ -141,14 +194,28 @@ def _counted(results: Iterable[dict[str, Any]]) -> int | None:
     return None
 
 
-def _labels(value: Mapping[str, Any], kind: str) -> list[str]:
-    labels = value.get("timelinelabels" if kind == "timelinelabels" else "labels")
-    if not isinstance(labels, list) or not labels or not all(isinstance(label, str) for label in labels):
+def _texts(labels: Any) -> list[str]:
+    return labels if isinstance(labels, list) and all(isinstance(label, str) for label in labels) else []
+
+
+def _read_region(
+    result: Mapping[str, Any], counted: int | None, attributes: Mapping[str, str], names: Sequence[str]
+) -> list[ImportedAnnotation]:
+    kind, value = str(result.get("type")), result.get("value")
+    if not isinstance(value, dict):
+        raise UnusableError(f"a {kind} without a value")
+    labels = _texts(value.get(_NAME[kind])) or names
+    if not labels:
         raise UnusableError("a region without a label")
-    return labels
+    locations = _rectangles(value, counted) if kind == "videorectangle" else _ranges(value, counted)
+    return [
+        ImportedAnnotation(label, location, attributes, has_no_box=kind != "videorectangle")
+        for location in locations
+        for label in labels
+    ]
 
 
-def _rectangles(value: Mapping[str, Any], counted: int | None) -> list[Track]:
+def _rectangles(value: Mapping[str, Any], counted: int | None) -> list[Location]:
     sequence = value.get("sequence")
     if not isinstance(sequence, list) or not sequence:
         raise UnusableError("a region without keyframes")
@@ -165,11 +232,21 @@ def _read_key(key: Any) -> Keyframe:
     return Keyframe(as_frame(key.get("frame")) - 1, box, continues=key.get("enabled", True) is True)
 
 
-def _ranges(value: Mapping[str, Any], counted: int | None) -> list[Track]:
+def _ranges(value: Mapping[str, Any], counted: int | None) -> list[Location]:
+    """Return the ranges of frames, counted from 1, or the one in seconds."""
+    if "ranges" not in value and "start" in value:
+        return [_seconds(value)]
     ranges = value.get("ranges")
     if not isinstance(ranges, list) or not ranges or not all(isinstance(one, dict) for one in ranges):
         raise UnusableError("a range of time without start and end")
     return [_range(as_frame(one.get("start")) - 1, as_frame(one.get("end")) - 1, counted) for one in ranges]
+
+
+def _seconds(value: Mapping[str, Any]) -> TimedBox:
+    start, end = as_number(value.get("start")), as_number(value.get("end"))
+    if end < start:
+        raise UnusableError("a range of time ends before it starts")
+    return TimedBox((start, end))
 
 
 def _range(first: int, last: int, counted: int | None) -> Track:
@@ -179,47 +256,3 @@ def _range(first: int, last: int, counted: int | None) -> Track:
     return Track(
         (Keyframe(first, everywhere), Keyframe(last, everywhere, continues=False)), PERCENT, tool_frame_count=counted
     )
-
-
-_READ_LOCATIONS = {"videorectangle": _rectangles, "timelinelabels": _ranges}
-
-
-def write(clips: Sequence[Clip], path: Path) -> None:
-    """Write all clips as tasks with one annotation each, in the form that Label Studio imports again."""
-    tasks = [_task(number, clip) for number, clip in enumerate(clips, start=1)]
-    path.write_text(json.dumps(tasks, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def _task(number: int, clip: Clip) -> dict[str, Any]:
-    results = [
-        result for index, run in enumerate(frame_runs(clip)) for result in _region(clip, f"{number}-{index}", run)
-    ]
-    return {
-        "id": number,
-        "data": {"video": video_name(clip), "generator": clip.generator, "pair_id": clip.pair_id},
-        "annotations": [{"id": number, "was_cancelled": False, "ground_truth": False, "result": results}],
-    }
-
-
-def _region(clip: Clip, region: str, run: FrameRun) -> list[dict[str, Any]]:
-    last = max(run.boxes)
-    sequence = [
-        {
-            "frame": frame + 1,
-            "time": (frame + 1) / clip.fps,
-            "enabled": frame != last,
-            "rotation": 0,
-            "x": round(box[0] * 100, 8),
-            "y": round(box[1] * 100, 8),
-            "width": round((box[2] - box[0]) * 100, 8),
-            "height": round((box[3] - box[1]) * 100, 8),
-        }
-        for frame, box in keyframes(run.boxes)
-    ]
-    counted = {"framesCount": clip.frame_count, "duration": clip.duration}
-    common = {"id": region, "to_name": "video"}
-    value = counted | {"sequence": sequence, "labels": [run.leaf]}
-    return [
-        common | {"type": "videorectangle", "from_name": "box", "value": value},
-        common | {"type": "number", "from_name": SALIENCY, "value": counted | {"number": run.saliency}},
-    ]

@@ -1,19 +1,22 @@
 """The folder of videos of an import, and copying its videos into a dataset.
 
-A plain video, an mp4 of a constant frame rate without rotation, is copied byte for byte; any other is encoded again.
-All frames are kept and none is repeated, so frame numbers do not change; a varying rate becomes its average. Out of
-scope: sound, and mirrored videos.
+A plain video, an mp4 of a constant frame rate without rotation, is copied byte for byte; any other is encoded again,
+and so is a folder of numbered images, which stands for a video wherever one may. All frames are kept and none is
+repeated, so frame numbers do not change; a varying rate becomes its average. Out of scope: sound, and mirrored videos.
 """
 
 import hashlib
 import re
 import shutil
 import unicodedata
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, unquote_plus
 
 import numpy as np
 
-from cac.data.exchange.interchange import UnusableError
+from cac.data.exchange.frame_folder import folder_key, frame_folders, read_frames
+from cac.data.exchange.unusable import UnusableError
 from cac.data.validation.probe import FrameTiming
 from cac.errors import CacError, printable
 from cac.video.decode import VideoInfo, decode, probe
@@ -22,8 +25,16 @@ from cac.video.encode import encode
 _MAX_DECODED = 2 * 1024**3  # bytes of frames in memory when a video is encoded again
 
 
-def copy_or_encode(source: Path, target: Path) -> tuple[VideoInfo, bool]:
+def copy_or_encode(
+    source: Path, target: Path, seconds: Sequence[float] = (), rate: float | None = None
+) -> tuple[VideoInfo, bool]:
     """Copy or encode `source` to the mp4 `target`; return the new file's properties, and whether it is a copy.
+
+    Args:
+        source: a video file, or a folder of frames.
+        target: the file to write.
+        seconds: the frames' times and `rate` their rate, for a folder that does not say them itself.
+        rate: see `seconds`.
 
     Raises:
         UnusableError: the file is not a complete video, or is too long to be encoded.
@@ -32,6 +43,10 @@ def copy_or_encode(source: Path, target: Path) -> tuple[VideoInfo, bool]:
     import av
 
     try:
+        if source.is_dir():
+            frames = read_frames(source, seconds, rate)
+            encode(target, frames.frames, frames.fps)
+            return probe(target), False
         info = probe(source)
         plain, turned = _inspect(source)
         if plain:
@@ -82,7 +97,7 @@ _UNFIT = re.compile(r"[^\w.-]+")
 
 
 class VideoFolder:
-    """The files below a folder, by their relative paths."""
+    """The videos below a folder, files and folders of frames, by their relative paths; a folder's ends in a slash."""
 
     def __init__(self, folder: Path):
         """List the folder.
@@ -94,34 +109,82 @@ class VideoFolder:
             raise CacError(f"no folder at {folder}. Name the folder of the videos with --videos.")
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         self._files = {_composed(path.relative_to(folder).as_posix()): path for path in files}
+        for path in frame_folders(files):
+            self._files[_composed(folder_key(PurePosixPath(path.relative_to(folder).as_posix())))] = path
 
-    def resolve(self, name: str) -> str:
-        """Return the relative path of the video called `name`; the suffix may be missing.
+    def resolve(self, name: str) -> tuple[str, bool]:
+        """Return the relative path of the video called `name`, and whether it has exactly this name.
+
+        The suffix may be missing. A name that is not found is tried without URL encoding, and without the folders that
+        only one of both has, the name or the path: `2024/a.mp4` is `a.mp4`, but not `2023/a.mp4`.
 
         Raises:
             UnusableError: the name leads out of the folder, or no file or several files match.
         """
-        path = PurePosixPath(name)
-        # A backslash or a colon can lead out of the folder on Windows.
-        if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or "\0" in name:
-            raise UnusableError("the name leaves the folder of videos")
-        wanted = _composed(path.as_posix())
+        for exact, find in ((True, self._named), (False, self._alike)):
+            for spelling in dict.fromkeys((name, unquote(name), unquote_plus(name))):
+                _check_inside(spelling)
+                found = find(_composed(PurePosixPath(spelling).as_posix()))
+                if len(found) > 1:
+                    raise UnusableError("several videos have this name")
+                if found:
+                    return found[0], exact
+        raise UnusableError("no such file in the folder of videos")
+
+    def _named(self, wanted: str) -> list[str]:
+        """Return the videos at a path, or at this path with a suffix; a file goes before a folder of frames."""
         if wanted in self._files:
-            return wanted
-        found = [wanted + suffix for suffix in VIDEO_SUFFIXES if wanted + suffix in self._files]
-        if len(found) > 1:
-            raise UnusableError("several videos have this name with different suffixes")
-        if not found:
-            raise UnusableError("no such file in the folder of videos")
-        return found[0]
+            return [wanted]
+        return [wanted + end for end in (*VIDEO_SUFFIXES, "/") if wanted + end in self._files]
+
+    def _alike(self, wanted: str) -> list[str]:
+        """Return the videos whose path ends as a name does, or the other way round."""
+        return [key for key in self.videos() if any(_one_ends_the_other(wanted, name) for name in _names_of(key))]
 
     def path(self, key: str) -> Path:
-        """Return the file of a path that `resolve` returned."""
+        """Return the file or folder of a path that `resolve` returned."""
         return self._files[key]
 
     def videos(self) -> list[str]:
-        """Return the relative paths of all files with the suffix of a video."""
-        return [key for key in self._files if PurePosixPath(key).suffix.lower() in VIDEO_SUFFIXES]
+        """Return the relative paths of all videos: files with the suffix of one, and folders of frames."""
+        return [key for key in self._files if key.endswith("/") or PurePosixPath(key).suffix.lower() in VIDEO_SUFFIXES]
+
+
+def _check_inside(name: str) -> None:
+    path = PurePosixPath(name)
+    # A backslash or a colon can lead out of the folder on Windows.
+    if path.is_absolute() or ".." in path.parts or "\\" in name or re.match(r"[A-Za-z]:", name) or "\0" in name:
+        raise UnusableError("the name leaves the folder of videos")
+
+
+def _names_of(key: str) -> Iterator[str]:
+    """Yield the names of a video: its path with and without the suffix."""
+    yield key.rstrip("/")
+    if not key.endswith("/"):
+        yield str(PurePosixPath(key).with_suffix(""))
+
+
+def _one_ends_the_other(a: str, b: str) -> bool:
+    longer, shorter = sorted((PurePosixPath(a).parts, PurePosixPath(b).parts), key=len, reverse=True)
+    return bool(shorter) and longer[len(longer) - len(shorter) :] == shorter
+
+
+def content_digest(path: Path) -> str:
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files.
+
+    Raises:
+        UnusableError: it cannot be read.
+    """
+    try:
+        if not path.is_dir():
+            with path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        digest = hashlib.sha256()
+        for each in sorted(path.iterdir()):
+            digest.update(f"{each.name}\0{hashlib.sha256(each.read_bytes()).hexdigest()}\n".encode(errors="replace"))
+        return digest.hexdigest()
+    except OSError as error:
+        raise UnusableError(f"unreadable: {error.strerror}") from error
 
 
 def _composed(name: str) -> str:

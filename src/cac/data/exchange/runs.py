@@ -7,30 +7,34 @@ format writes them.
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from cac.data.exchange.interchange import WHOLE_FRAME
+from cac.data.exchange.locations import WHOLE_FRAME
 from cac.data.validation.clip_facts import window_frames
 from cac.schema.annotations import Anomaly, Clip
 from cac.schema.geometry import Box
 
 SALIENCY = "saliency"  # the attribute that carries it
+BOXLESS = "boxless"  # the attribute of a track whose anomaly has a window and no boxes; its box is the whole frame
 
 
 @dataclass(frozen=True)
 class FrameRun:
-    """One anomaly in one or more consecutive frames."""
+    """One anomaly in one or more consecutive frames; without boxes of its own it has the whole frame in each."""
 
     leaf: str
     saliency: float
     boxes: dict[int, Box]
+    has_boxes: bool = True
+
+
+def attributes_of(run: FrameRun) -> dict[str, float | bool]:
+    """Return the attributes that carry what a track of boxes cannot."""
+    return {SALIENCY: run.saliency} | ({} if run.has_boxes else {BOXLESS: True})
 
 
 def frame_runs(clip: Clip) -> list[FrameRun]:
-    """Return the clip's anomalies, each as one run of frames, or as several where boxes are missing in between.
-
-    An anomaly without boxes has the whole frame in all frames of its window.
-    """
+    """Return the clip's anomalies, each as one run of frames, or as several where boxes are missing in between."""
     return [
-        FrameRun(anomaly.leaf, anomaly.saliency, run)
+        FrameRun(anomaly.leaf, anomaly.saliency, run, bool(anomaly.boxes))
         for anomaly in clip.anomalies
         for run in split_runs(_boxes_of(anomaly, clip))
     ]
