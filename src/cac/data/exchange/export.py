@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from cac.data.exchange import coco_write, cvat_write, label_studio_write
+from cac.data.exchange.formats import coco_write, cvat_write, label_studio_write
 from cac.errors import CacError
 from cac.schema.annotations import Clip, read_clips
 

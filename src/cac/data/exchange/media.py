@@ -138,7 +138,9 @@ class VideoFolder:
         return [wanted + end for end in (*VIDEO_SUFFIXES, "/") if wanted + end in self._files]
 
     def _alike(self, wanted: str) -> list[str]:
-        """Return the videos whose path ends as a name does, or the other way round."""
+        """Return the videos whose path ends as a name does, or the other way round; a colon is no part of a path."""
+        if ":" in wanted:
+            return []
         return [key for key in self.videos() if any(_one_ends_the_other(wanted, name) for name in _names_of(key))]
 
     def path(self, key: str) -> Path:

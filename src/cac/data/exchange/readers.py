@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cac.data.exchange import coco, cvat, label_studio, masks, skyra
+from cac.data.exchange.formats import coco, cvat, label_studio, masks, skyra
 from cac.data.exchange.interchange import ImportedClip
 from cac.data.exchange.locations import with_first_frame
 from cac.data.exchange.parse import source_files

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from cac.data.exchange.coco_shapes import CROWD_CHANGE, shape_box
-from cac.data.exchange.frame_boxes import FrameBoxes
+from cac.data.exchange.formats.coco_shapes import CROWD_CHANGE, shape_box
+from cac.data.exchange.formats.frame_boxes import FrameBoxes
 from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
 from cac.data.exchange.locations import ListedBoxes, NumberedFrames, Size
 from cac.data.exchange.parse import as_frame, as_id, as_list, as_number, as_text, plain_name, read_json

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from xml.etree import ElementTree as ET
 
-from cac.data.exchange.cvat_shapes import shape_box, shape_change
-from cac.data.exchange.cvat_tracks import CvatTrack, annotations_of, join_jobs, read_track
-from cac.data.exchange.frame_boxes import FrameBoxes
+from cac.data.exchange.formats.cvat_shapes import shape_box, shape_change
+from cac.data.exchange.formats.cvat_tracks import CvatTrack, annotations_of, join_jobs, read_track
+from cac.data.exchange.formats.frame_boxes import FrameBoxes
 from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
 from cac.data.exchange.locations import NORMALISED, WHOLE_FRAME, NumberedBoxes, NumberedFrames, Size
 from cac.data.exchange.parse import as_frame, as_number, as_utf8, plain_name, read_bytes

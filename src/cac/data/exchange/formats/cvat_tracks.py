@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
-from cac.data.exchange.cvat_shapes import SHAPES, shape_box, shape_change
+from cac.data.exchange.formats.cvat_shapes import SHAPES, shape_box, shape_change
 from cac.data.exchange.interchange import ImportedAnnotation
 from cac.data.exchange.locations import Keyframe, Size, Track, box_at
 from cac.data.exchange.parse import as_frame

@@ -1,0 +1,1 @@
+"""One module for each format that is read, and for each that is written."""
