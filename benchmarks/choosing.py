@@ -9,31 +9,20 @@ benchmark renders clips of other scenes (another seed, the same settings; never 
 """
 
 import argparse
-import json
 import sys
-from functools import partial
 from pathlib import Path
 
-from cac.data.sample.build import build_dataset
+from benchmarks.other_clips import cell, judge, render
 from cac.errors import CacError
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
-from cac.io.parallel import parallel_map
 from cac.model.adapters import require_adapter
 from cac.model.calibration import fit_calibration
-from cac.model.loading import make_deterministic
-from cac.model.patches.transformers_vision_cache import cache_image_encodings
-from cac.model.reward_model import load_reward_model
 from cac.params import Grpo, Params, load_params
-from cac.paths import SCRATCH
-from cac.schema.annotations import CARD_NAME, MANIFEST_NAME, read_clips
-from cac.schema.judgement import Judgement
-from cac.training.checkpoints import checkpoint_key
+from cac.schema.annotations import read_clips
 from cac.training.rewards import total_reward
-from cac.video.clip_store import ClipStore
 
 SEED = 20261129
-CLIPS_AT_ONCE = 96
 SAMPLES = 1000
 SHOWN = {
     "balanced_accuracy": "balanced accuracy",
@@ -70,19 +59,7 @@ def main() -> int:
 
 def other_clips(params: Params, scenes: int) -> Path:
     """Return a dataset with this many pairs of other scenes, rendered if it does not exist."""
-    others = dict.fromkeys(("shifted_pairs", "hard_train_pairs", "hard_test_pairs"), 0)
-    data = params.procedural_data.model_copy(update={"pairs": scenes, **others})
-    compute = params.compute.model_copy(update={"seed": SEED})
-    settings = {"compute": compute.model_dump(), "procedural_data": data.model_dump()}
-    dataset = SCRATCH / "choosing" / _key(settings, [], params) / "data"
-    if not (dataset / CARD_NAME).is_file():
-        dataset.parent.mkdir(parents=True, exist_ok=True)
-        build_dataset(dataset, params.model_copy(update={"procedural_data": data, "compute": compute}))
-    return dataset
-
-
-def _key(settings: dict[str, object], inputs: list[Path], params: Params) -> str:
-    return checkpoint_key(settings, inputs, params.model, Path(), "benchmark").digest[:16]
+    return render(params, "choosing", SEED, {"pairs": scenes})
 
 
 def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) -> Facts:
@@ -90,43 +67,18 @@ def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) ->
 
     Scores are calibrated on the same clips, which preserves their order.
     """
-    clips, judgements = read_clips(dataset), _judge(dataset, adapter, params)
+    clips, judgements = read_clips(dataset), judge(dataset, adapter, params)
     calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
     totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
     scores = [calibration.score(one.margin) for one in judgements]
     return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, totals)
 
 
-def _judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
-    sections = {name: getattr(params, name).model_dump() for name in ("frames", "model", "evaluation")}
-    out = dataset.parent / f"{_key(sections, [dataset / MANIFEST_NAME, adapter], params)}.json"
-    if not out.is_file():
-        count = len(read_clips(dataset))
-        work = partial(_judge_part, dataset, adapter, params)
-        parts = parallel_map(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, chunk_size=1)
-        partial_out = out.with_suffix(".partial")
-        partial_out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
-        partial_out.rename(out)
-    return [Judgement.from_dict(row) for row in json.loads(out.read_text(encoding="utf-8"))]
-
-
-def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
-    """Judge one batch of clips, starting at `start`, in a worker process."""
-    make_deterministic(params.compute.model_copy(update={"threads": 1}))
-    judge = load_reward_model(adapter, params)
-    cache_image_encodings(judge.model.requires_grad_(False))
-    clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
-    judged = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
-    print(f"{adapter}  {start + len(clips)} clips", file=sys.stderr, flush=True)
-    return [judgement.to_dict() for judgement in judged]
-
-
 def print_table(name: str, metrics: dict[str, Interval], *, sign: str) -> None:
     """Print the metrics of one checkpoint, or of a difference, with their intervals."""
     print(name)
     for metric, label in SHOWN.items():
-        value, low, high = (f"{metrics[metric][part]:{sign}.3f}" for part in ("value", "low", "high"))
-        print(f"    {label:18} {value:>6}  [{low}, {high}]")
+        print(f"    {label:18} {cell(metrics[metric], sign=sign)}")
 
 
 if __name__ == "__main__":

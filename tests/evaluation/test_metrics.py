@@ -53,6 +53,7 @@ def test_a_missing_class_leaves_its_metrics_undefined(make_clip, perfect) -> Non
         "balanced_accuracy", "precision", "recall", "f1", "auroc", "twin_accuracy", "temporal_iou",
         "temporal_recall_at_0.3", "temporal_recall_at_0.5", "temporal_recall_at_0.7", "spatial_iou",
         "family_accuracy", "leaf_accuracy", "abstain_rate", "mean_window_share", "mean_box_area", "reward",
+        "temporal_iou_when_flagged", "mam", "mlgm",
     }  # fmt: skip
     assert values["specificity"] == 1
     assert values["accuracy"] == 1

@@ -42,7 +42,15 @@ def inputs(tmp_path_factory, make_pairs, noisy, render) -> ReportInputs:
     families = per_family(clips, judgements, scores, 20, 0)
     groups = {"test": evaluate_groups(clips, judgements, scores, 20, 0)}
     return ReportInputs(
-        {"test": rows, "val": rows}, "two_turn_grpo", clips, judgements, scores, families, groups, render, histories
+        {"test": rows, "val": rows},
+        "two_turn_grpo",
+        clips,
+        judgements,
+        scores,
+        families,
+        render,
+        histories,
+        groups=groups,
     )
 
 

@@ -59,8 +59,6 @@ def seeing(box_at: Callable[[float], Box | None]) -> Judgement:
 
 HACKS = {
     "whole-clip window": (replace(HONEST, windows=((0.0, 4.0),)), PASS),
-    "a scan of the whole clip": (replace(HONEST, scan_windows=((0.0, 4.0),)), PASS),
-    "a scan of one frame": (replace(HONEST, scan_windows=((1.0, 1.1),)), PASS),
     "garbling what would be a false alarm": (HONEST, UNREADABLE),
     "giant boxes": (seeing(lambda t: (0.0, 0.0, 1.0, 1.0)), PASS),
     "boxes on one easy frame only": (seeing(lambda t: BOX if t == 1.0 else None), PASS),
@@ -87,6 +85,10 @@ def test_an_unreadable_answer_never_beats_a_readable_one(settings: Grpo) -> None
     readable = [HONEST, PASS, replace(HONEST, windows=(), findings=()), replace(HONEST, leaf="size_jump")]
     for clip in (DIRTY, CLEAN):
         assert all(total(UNREADABLE, clip, settings) < total(judgement, clip, settings) for judgement in readable)
+
+
+def test_the_total_reward_is_that_of_the_final_answer(settings: Grpo) -> None:
+    assert total(replace(HONEST, scan_windows=()), DIRTY, settings) == total(HONEST, DIRTY, settings)
 
 
 def test_a_scan_earns_the_covered_share_of_the_anomaly_within_a_bounded_width() -> None:

@@ -6,7 +6,7 @@ said. Which clips are shown as examples is fixed by rule, so nobody picks them.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -62,11 +62,11 @@ class ReportInputs:
         judgements: of the final model, aligned with the clips.
         scores: calibrated probabilities of clean, aligned with the clips.
         per_family: family -> metric -> interval, of the final model on test.
-        groups: split -> "length" or "size" of the anomaly -> group -> metric -> interval, of the final model.
         load_video: decodes a clip's file; called for the examples only.
         histories: stage name -> its history file; a missing file is reported in the page.
         bins: of the reliability diagram.
         shown: examples, at most.
+        groups: split -> "length" or "size" of the anomaly -> group -> metric -> interval, of the final model.
     """
 
     metrics: Mapping[str, Table]
@@ -75,11 +75,11 @@ class ReportInputs:
     judgements: Sequence[Judgement]
     scores: Sequence[float]
     per_family: Table
-    groups: Mapping[str, Mapping[str, Table]]
     load_video: Callable[[Clip], Video]
     histories: Mapping[str, Path]
     bins: int = 10
     shown: int = 12
+    groups: Mapping[str, Mapping[str, Table]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from cac.schema.geometry import Window, overlap_length, temporal_iou, total_leng
 from cac.schema.iou import spatial_ious
 from cac.schema.judgement import Judgement
 
+SCAN = "scan"  # the one reward that is not of the final answer
 FREE_WIDTH = 2.0  # times the length of the true windows
 
 Reward = Callable[[Judgement, Clip], float | None]
@@ -77,9 +78,12 @@ def format_reward(judgement: Judgement, clip: Clip) -> float:
 
 
 def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
-    """Return the weighted sum of the components; a component that is None counts 0."""
+    """Return the weighted sum of the rewards of the final answer; a reward that is None counts 0.
+
+    The scan's own reward is not part of it, so methods with one look and with two can be compared.
+    """
     weights = settings.reward_weights.model_dump()
-    values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items()}
+    values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items() if name != SCAN}
     result: float = sum(weights[name] * value for name, value in values.items() if value is not None)
     return result
 
@@ -88,7 +92,7 @@ def reward_functions(settings: Grpo) -> dict[str, Reward]:
     """Return every reward component by its name in `params.yaml`."""
     return {
         "accuracy": lambda judgement, clip: accuracy_reward(judgement, clip, settings.false_alarm_reward),
-        "scan": lambda judgement, clip: scan_reward(judgement.scan_windows, clip),
+        SCAN: lambda judgement, clip: scan_reward(judgement.scan_windows, clip),
         "temporal_iou": temporal_reward,
         "spatial_iou": spatial_reward,
         "attribution": attribution_reward,

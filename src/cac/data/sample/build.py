@@ -26,6 +26,7 @@ from cac.schema.taxonomy import TAXONOMY_VERSION, Family, family_of
 from cac.video.encode import encode
 
 SOURCE = "procedural"
+SHORTEST_WINDOW, LONGEST_WINDOW = 4, 12  # frames
 MARGIN = 2  # frames at both ends without the anomaly
 SCENE_TRIES = 40
 FIRST_SHIFTED = 100_000  # scenes from this number on are of the shifted style
@@ -49,7 +50,7 @@ class Part:
     name: str
     style: Style
     frames: tuple[int, int]
-    window: tuple[int, int] = (4, 12)
+    window: tuple[int, int] = (SHORTEST_WINDOW, LONGEST_WINDOW)
 
 
 @dataclass(frozen=True)
