@@ -20,7 +20,7 @@ from cac.paths import DATA_DVC, DATASET, DECISION, DVC_LOCK, SCRATCH, STAGES, ST
 from cac.tracking.dvc_files import read_locked_stages, stage_inputs
 from cac.tracking.lineage import changed_keys, join_names
 from flows.support.artifacts import (
-    challenger_and_champion,
+    challenger_and_references,
     show_dataset_diff,
     show_decision,
     show_evaluation,
@@ -68,7 +68,7 @@ def _run_steps(until: str) -> State:
 def _show_versions() -> None:
     """Show the registered version beside the champion, before the gate moves the alias."""
     params, registered = load_params(PARAMS_FILE), json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))
-    show_versions(params, *challenger_and_champion(params, registered["version"]))
+    show_versions(params, *challenger_and_references(params, registered["version"]))
 
 
 def _start(step: str) -> State:
@@ -106,11 +106,11 @@ def register() -> State:
 
 
 @task(task_run_name="promote", cache_policy=NO_CACHE, persist_result=False)
-def promote(remeasure_champion: bool = False) -> State:
+def promote(remeasure: bool = False) -> State:
     """Run the gate on the registered version; a refusal is an outcome, not a failure."""
     version = json.loads(REGISTERED_FILE.read_text(encoding="utf-8"))["version"]
     command = (sys.executable, "-m", "cac", "promote", "--version", version, "--out", str(DECISION))
-    more = ("--remeasure-champion",) if remeasure_champion else ()
+    more = ("--remeasure",) if remeasure else ()
     state = run_command("promote", (*command, *more), accepted_code=EXIT_REFUSED)
     if state.is_completed():
         show_decision(json.loads(DECISION.read_text(encoding="utf-8")))

@@ -30,9 +30,10 @@ from cac.params import PARAMS_FILE, Params, load_params
 from cac.paths import DATA_DVC, DECISION, DVC_LOCK, SCRATCH, STAGES
 from cac.registry.gate import Decision
 from cac.registry.overrides import open_veto_window
+from cac.registry.versions import CHAMPION
 from flows.data import ensure_data
 from flows.pipeline import REGISTERED_FILE, as_flow_state, promote, register, run_stage
-from flows.support.artifacts import challenger_and_champion, show_dataset_diff, show_versions
+from flows.support.artifacts import challenger_and_references, show_dataset_diff, show_versions
 from flows.support.detached_output import ignore_broken_output
 from flows.support.dvc_sharing import default_remote
 from flows.support.environment import prepare, stay_offline
@@ -213,12 +214,12 @@ def _decide(worktree: RetrainingWorktree, settings: Settings) -> State:
     if not candidates.is_decided:
         _wait_for_veto(params, candidates, settings.veto_seconds)
     with _slot("promotion"):
-        state = promote(remeasure_champion=candidates.on_other_clips, return_state=True)
+        state = promote(remeasure=candidates.on_other_clips, return_state=True)
     if not state.is_completed():
         return state
     decision = Decision.from_dict(json.loads(DECISION.read_text(encoding="utf-8")))
-    text = f"{decision.model_name} version {decision.version} "
-    text += "is the champion" if decision.passed else f"is refused, the champion stays: {decision.reasons()}"
+    text = f"{decision.model_name} version {decision.version} {decision.outcome}"
+    text += "" if decision.passed else f", the champion stays: {decision.reasons()}"
     _show_outcome(worktree, text)
     name = PROMOTED if decision.passed else REFUSED
     _emit(name.lower(), text, version=decision.version, branch=worktree.branch)
@@ -230,7 +231,7 @@ class Candidates:
     """A registered version, the challenger, and the champion, by number; `champion` is None if there is none.
 
     Attributes:
-        on_other_clips: whether the champion was evaluated on other clips than the challenger.
+        on_other_clips: whether the champion or the best version was evaluated on other clips than the challenger.
     """
 
     challenger: str
@@ -244,10 +245,12 @@ class Candidates:
 
 
 def _show_candidates(params: Params, challenger: str) -> Candidates:
-    """Show a registered version beside the champion, and return both."""
-    new, old = challenger_and_champion(params, challenger)
-    show_versions(params, new, old)
-    return Candidates(challenger, old.version if old else None, bool(old and old.evaluation_set != new.evaluation_set))
+    """Show a registered version beside the champion and the best version, and return what it stands against."""
+    new, references = challenger_and_references(params, challenger)
+    show_versions(params, new, references)
+    champion = references[CHAMPION].version if CHAMPION in references else None
+    on_other_clips = any(one.evaluation_set != new.evaluation_set for one in references.values())
+    return Candidates(challenger, champion, on_other_clips)
 
 
 def _show_new_data(worktree: RetrainingWorktree) -> None:

@@ -15,12 +15,14 @@ from cac.io.git import read_git
 from cac.params import Params
 from cac.paths import DATA_DOCS, DATA_DVC, DATASET, EVALUATION_METRICS, VALIDATION_RESULT
 from cac.registry.gate import Decision
-from cac.registry.versions import CHAMPION
+from cac.registry.versions import BEST, CHAMPION
 from flows.support.dvc_sharing import parse_data_md5
 
 if TYPE_CHECKING:
     from cac.data.versions.diff import ListedClip
     from cac.registry.listing import VersionSummary
+
+    References = dict[str, VersionSummary]  # by alias: the champion and the best version
 
 _MOST_CLIPS = 20  # of a kind, by name
 
@@ -81,37 +83,44 @@ def show_evaluation(root: Path) -> None:
 def show_decision(data: dict[str, Any]) -> None:
     """Show the gate's decision, check by check."""
     decision = Decision.from_dict(data)
-    outcome = "is the champion" if decision.passed else "is refused"
-    text = f"{decision.model_name} version {decision.version} {outcome}.\n\n{decision.table()}"
+    text = f"{decision.model_name} version {decision.version} {decision.outcome}.\n\n{decision.table()}"
     create_markdown_artifact(text, key="promotion", description="The gate's decision")
 
 
-def show_versions(params: Params, challenger: "VersionSummary", champion: "VersionSummary | None") -> None:
-    """Show the metrics of a registered version beside the champion's, and a link to the version."""
-    description = f"Version {challenger.version} beside the champion, each on the test split it was measured on"
-    create_table_artifact(_rows(challenger, champion), key="champion-challenger", description=description)
+def show_versions(params: Params, challenger: "VersionSummary", references: "References") -> None:
+    """Show the metrics of a registered version beside the champion's and the best's, and a link to the version."""
+    beside = "the champion and the best" if BEST in references else "the champion"
+    description = f"Version {challenger.version} beside {beside}, each on the test split it was measured on"
+    create_table_artifact(_rows(challenger, references), key="champion-challenger", description=description)
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if server.startswith("http"):  # a server with web pages
         page = f"{server}/#/models/{params.registry.model_name}/versions/{challenger.version}"
         create_link_artifact(page, key="version", link_text="In MLflow")
 
 
-def challenger_and_champion(params: Params, challenger: str) -> "tuple[VersionSummary, VersionSummary | None]":
-    """Return a registered version and the champion: the same version, another one, or None."""
+def challenger_and_references(params: Params, challenger: str) -> "tuple[VersionSummary, References]":
+    """Return a registered version, and the champion and the pinned best version by alias, where there are any."""
     from cac.registry.listing import list_versions
 
     versions = list_versions(params)
     new = next(one for one in versions if one.version == challenger)
-    return new, next((one for one in versions if CHAMPION in one.aliases), None)
+    return new, {alias: one for alias in (CHAMPION, BEST) for one in versions if alias in one.aliases}
 
 
-def _rows(new: "VersionSummary", old: "VersionSummary | None") -> list[dict[str, str]]:
-    facts = [("version", new.version, old.version if old else "none")]
-    for name, value in new.metrics.items():
-        facts.append((name, _number(value), _number(old.metrics[name] if old else None)))
-    facts += [("data", new.data_md5[:8], old.data_md5[:8] if old else "–")]
-    facts += [("code", new.git_commit[:8], old.git_commit[:8] if old else "–")]
-    return [{"": name, "challenger": challenger, "champion": champion} for name, challenger, champion in facts]
+def _rows(new: "VersionSummary", references: "References") -> list[dict[str, str]]:
+    columns = {"challenger": new, CHAMPION: references.get(CHAMPION)}
+    columns |= {BEST: references[BEST]} if BEST in references else {}
+    facts = {role: _facts(version) for role, version in columns.items()}
+    return [
+        {"": name, **{role: values.get(name, "–") for role, values in facts.items()}} for name in facts["challenger"]
+    ]
+
+
+def _facts(version: "VersionSummary | None") -> dict[str, str]:
+    if version is None:
+        return {"version": "none"}
+    metrics = {name: _number(value) for name, value in version.metrics.items()}
+    return {"version": version.version, **metrics, "data": version.data_md5[:8], "code": version.git_commit[:8]}
 
 
 def _number(value: float | None) -> str:

@@ -20,7 +20,7 @@ _SFT = _TRAINER | {
     "single_frame_share": "single_frame_ratio",
     "wrong_scan_share": "wrong_scan_ratio",
 }
-# Keys renamed in version 0.2, by section: an old name is an error that gives the new one.
+# Keys renamed since version 0.1, by section: an old name is an error that gives the new one.
 RENAMED: Mapping[str, Mapping[str, str]] = {
     "": {"portions": "train_partition"},
     "procedural_data": {
@@ -42,6 +42,7 @@ RENAMED: Mapping[str, Mapping[str, str]] = {
     },
     f"{TWO_TURN_GRPO}.rejection_sampling": _TRAINER | {"epochs": "num_train_epochs"},
     "monitoring": {"place": "source"},
+    "registry.gate": {"max_balanced_accuracy_drop": "max_worsening"},
 }
 
 

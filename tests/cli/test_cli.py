@@ -155,7 +155,7 @@ def test_promote_prints_every_check_and_exits_3_on_a_refusal(monkeypatch, capsys
 
     monkeypatch.setattr(promote_module, "promote", decide)
     out = tmp_path / "decision.json"
-    command = ["--params", str(ROOT / "params.yaml"), "promote", "--version", "2", "--remeasure-champion"]
+    command = ["--params", str(ROOT / "params.yaml"), "promote", "--version", "2", "--remeasure"]
     assert cli.main([*command, "--out", str(out)]) == code
     expected = {"version": "2", "remeasure_in": Path.cwd(), "despite_rollback": False, "despite_veto": False}
     assert asked == expected

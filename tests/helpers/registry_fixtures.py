@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cac.params import Params, load_params
+from cac.params import MaxWorsening, Params, load_params
+from cac.registry.versions import BEST, get_aliases
 from cac.tracking.mlflow_runs import connect
 
 REPOSITORY = Path(__file__).parents[2]
@@ -14,9 +15,14 @@ REPOSITORY = Path(__file__).parents[2]
 def params() -> Params:
     """The project's settings, but for how far a candidate may fall behind: tests have tens of clips, not hundreds."""
     params = load_params(REPOSITORY / "params.yaml")
-    wide = {"max_balanced_accuracy_drop": 0.1, "max_family_accuracy_drop": 0.2}
-    gate = params.registry.gate.model_copy(update=wide)
-    return params.model_copy(update={"registry": params.registry.model_copy(update={"gate": gate})})
+    gate = params.registry.gate
+    worsening = gate.max_worsening.model_copy(update=dict.fromkeys(MaxWorsening.model_fields, 0.1))
+    gate = gate.model_copy(update={"max_worsening": worsening, "max_family_accuracy_drop": 0.2})
+    changed = {
+        "registry": params.registry.model_copy(update={"gate": gate}),
+        "evaluation": params.evaluation.model_copy(update={"bootstrap_samples": 200}),
+    }
+    return params.model_copy(update=changed)
 
 
 @pytest.fixture
@@ -28,8 +34,14 @@ def project(tmp_path, store_of) -> Path:
 
 @pytest.fixture
 def aliases(project, params):
-    """Return what reads the model's aliases: {alias: version}."""
-    return lambda: {k: str(v) for k, v in connect().get_registered_model(params.registry.model_name).aliases.items()}
+    """Return what reads the model's aliases but for the best: {alias: version}."""
+    return lambda: {k: v for k, v in get_aliases(connect(), params.registry.model_name).items() if k != BEST}
+
+
+@pytest.fixture
+def best(project, params):
+    """Return what reads the number of the version that is pinned as the best; None if there is none."""
+    return lambda: get_aliases(connect(), params.registry.model_name).get(BEST)
 
 
 @pytest.fixture

@@ -16,6 +16,8 @@ import pytest
 import yaml
 from helpers.running_stack import PROJECT, RunningStack, wait_for
 
+from cac.params import MaxWorsening
+
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(3600)]
 _PATIENCE = 3000
 _ENDED = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
@@ -48,7 +50,7 @@ _OPEN_GATE = {
     "min_parse_rate": 0.0,
     "max_expected_calibration_error": 1.0,
     "max_seconds_per_clip": 1e6,
-    "max_balanced_accuracy_drop": 1.0,
+    "max_worsening": dict.fromkeys(MaxWorsening.model_fields, 1.0),
     "max_family_accuracy_drop": 1.0,
 }
 

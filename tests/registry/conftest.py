@@ -1,3 +1,3 @@
 """The MLflow store and the settings that these tests share."""
 
-from helpers.registry_fixtures import aliases, checkpoint, on_base, params, project, tags  # noqa: F401
+from helpers.registry_fixtures import aliases, best, checkpoint, on_base, params, project, tags  # noqa: F401

@@ -9,7 +9,7 @@ from helpers.deadly import consuming, promoting, rolling_back, run
 from helpers.tiny_versions import Tiny, make_version
 
 from cac.registry.promote import promote
-from cac.registry.versions import CHAMPION, PREVIOUS, get_aliases
+from cac.registry.versions import BEST, CHAMPION, PREVIOUS, get_aliases
 from cac.tracking.mlflow_runs import connect
 
 pytestmark = pytest.mark.slow
@@ -25,8 +25,8 @@ def quick(project, params, monkeypatch):
     return params.model_copy(update={"evaluation": params.evaluation.model_copy(update={"bootstrap_samples": 20})})
 
 
-def new_version(params):
-    number = make_version(Tiny(), params.registry.model_name, params.registry.experiment)
+def new_version(params, missed=()):
+    number = make_version(Tiny(missed=missed), params.registry.model_name, params.registry.experiment)
     os.environ.pop("MLFLOW_TRACKING_URI", None)
     return number
 
@@ -48,12 +48,14 @@ def killed_at_each_write(command, params, allowed):
 
 
 def test_a_promotion_killed_before_any_of_its_writes_leaves_a_champion_and_completes(quick):
-    first, second = new_version(quick), new_version(quick)
-    for version, before in ((first, None), (second, first)):
+    first, better, equal = new_version(quick, missed=range(6)), new_version(quick), new_version(quick)
+    # Files, tags, the lines, and the aliases; once a killed run has moved the pin, the later ones need not.
+    writes = {first: 12, better: 11, equal: 11}
+    for version, before in ((first, None), (better, first), (equal, better)):
         killed = list(killed_at_each_write((promoting, version), quick, (before, version)))
-        assert len(killed) == (9 if before is None else 10), "files, tags, the line, and the aliases"
+        assert len(killed) == writes[version]
         assert held(quick)[CHAMPION] == version
-    assert held(quick) == {CHAMPION: second, PREVIOUS: first}
+    assert held(quick) == {CHAMPION: equal, PREVIOUS: better, BEST: better}
 
 
 def test_a_rollback_killed_before_any_of_its_writes_leaves_a_champion_and_completes(quick):
@@ -62,7 +64,16 @@ def test_a_rollback_killed_before_any_of_its_writes_leaves_a_champion_and_comple
         assert promote(quick, version).passed
     killed = list(killed_at_each_write((rolling_back,), quick, (third, second)))
     assert len(killed) == 5, "two tags, the line, and two aliases"
-    assert held(quick) == {CHAMPION: second, PREVIOUS: first}
+    assert held(quick) == {CHAMPION: second, PREVIOUS: first, BEST: first}
+
+
+def test_a_rollback_of_the_best_killed_before_any_of_its_writes_completes(quick):
+    first, best = new_version(quick, missed=range(6)), new_version(quick)
+    for version in (first, best):
+        assert promote(quick, version).passed
+    killed = list(killed_at_each_write((rolling_back,), quick, (best, first)))
+    assert len(killed) == 5, "two tags, the line, and two aliases; the pin is moved by the first runs only"
+    assert held(quick) == {CHAMPION: first, BEST: first}
 
 
 def test_the_consumer_does_tell_an_unfit_champion(quick):

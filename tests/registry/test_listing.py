@@ -35,7 +35,7 @@ def listed(project, params):
 def test_versions_stand_newest_first_with_what_became_of_them(listed, params):
     versions = list_versions(params)
     assert [one.version for one in versions] == ["5", "4", "3", "2", "1"]
-    assert [one.aliases for one in versions] == [(), (), (), ("champion",), ("previous",)]
+    assert [one.aliases for one in versions] == [(), (), (), ("champion",), ("best", "previous")]
     assert [one.gate for one in versions] == [None, "failed", "passed", "passed", "passed"]
     assert [one.rolled_back for one in versions] == [None, None, "it liked melted hands", None, None]
     assert [one.registration for one in versions][:2] == ["incomplete", "complete"]

@@ -54,7 +54,7 @@ def test_a_champion_measured_again_answers_to_the_byte_as_when_it_was_evaluated(
     client.delete_model_version_tag(name, champion, tag)
     refused = promote(params, rival)
     assert not refused.passed
-    assert "--remeasure-champion" in refused.table()
+    assert "--remeasure" in refused.table()
 
     decision = promote(params, rival, remeasure_in=project)
     assert decision.passed
@@ -63,11 +63,27 @@ def test_a_champion_measured_again_answers_to_the_byte_as_when_it_was_evaluated(
     assert "clips" in capsys.readouterr().out
 
 
+def test_a_best_version_that_is_not_the_champion_is_measured_again_as_well(rivals, project):
+    params, best, rival = rivals
+    client, name = connect(), params.registry.model_name
+    assert promote(params, rival).passed
+    version = client.get_model_version(name, rival)
+    third = str(
+        client.create_model_version(name, version.source, run_id=version.run_id, tags=dict(version.tags)).version
+    )
+    client.delete_model_version_tag(name, best, predictions_tag(evaluation_set(read_clips(project / "data", "test"))))
+    refused = promote(params, third)
+    assert {check.name for check in refused.checks if not check.passed} == {
+        check.name for check in refused.checks if "_to_best" in check.name
+    }
+    assert promote(params, third, remeasure_in=project).passed
+
+
 def test_a_test_split_that_is_not_the_challengers_is_refused(rivals, project):
     params, champion, rival = rivals
     clips = read_clips(project / "data")
     gone = next(clip for clip in clips if clip.split == "test")
     write_clips(project / "data", [clip for clip in clips if clip != gone])
-    with pytest.raises(CacError, match="not the one the challenger was measured on"):
+    with pytest.raises(CacError, match="not the one the candidate was measured on"):
         promote(params, rival, remeasure_in=project)
     assert str(connect().get_model_version_by_alias(params.registry.model_name, "champion").version) == champion

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cac.cli.flow_arguments import add_reproduce_arguments
+from cac.cli.options import RenamedOption
 from cac.errors import EXIT_REFUSED, CacError
 
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -21,8 +22,11 @@ def add_registry_verbs(add: AddVerb) -> None:
     promote = add("promote", _promote, "make a registered version the champion if it passes the gate")
     promote.add_argument("--version", required=True, metavar="N", help="the version `cac register` printed")
     promote.add_argument(
-        "--remeasure-champion", action="store_true", help="first evaluate the champion on the current test split"
+        "--remeasure",
+        action="store_true",
+        help="first evaluate the champion and the best version on the current test split",
     )
+    promote.add_argument("--remeasure-champion", action=RenamedOption, new_name="--remeasure")
     promote.add_argument(
         "--despite-rollback", action="store_true", help="promote the version even if it was rolled back"
     )
@@ -35,6 +39,9 @@ def add_registry_verbs(add: AddVerb) -> None:
     rollback.add_argument(
         "--reason", required=True, metavar="TEXT", help="reason for the rollback; stored with both versions"
     )
+    pin = add("pin", _pin, "make a registered version the best, which the gate compares candidates with")
+    pin.add_argument("--version", required=True, metavar="N", help="the version `cac registry` lists")
+    pin.add_argument("--reason", required=True, metavar="TEXT", help="reason for the pin; stored with the version")
     registry = add("registry", _registry, "list the registered versions with metrics and gate result")
     registry.add_argument("--json", action="store_true", help="print one JSON object a version")
     card = add("model-card", _model_card, "write the model card of the trained model")
@@ -64,7 +71,7 @@ def _promote(args: argparse.Namespace) -> int:
     decision = promote(
         load_params(args.params),
         args.version,
-        remeasure_in=Path.cwd() if args.remeasure_champion else None,
+        remeasure_in=Path.cwd() if args.remeasure else None,
         despite_rollback=args.despite_rollback,
         despite_veto=args.despite_veto,
     )
@@ -89,6 +96,16 @@ def _veto(args: argparse.Namespace) -> int:
 
     record = veto(load_params(args.params), args.version, args.reason)
     print(f"{record.model_name} version {record.version} stays registered, and the gate will refuse it")
+    return 0
+
+
+def _pin(args: argparse.Namespace) -> int:
+    from cac.params import load_params
+    from cac.registry.pin import pin
+
+    record = pin(load_params(args.params), args.version, args.reason)
+    replaced = f"; it replaces version {record.replaced}" if record.replaced not in (None, record.version) else ""
+    print(f"{record.model_name} version {record.version} is pinned as the best{replaced}")
     return 0
 
 

@@ -25,8 +25,8 @@ def print_decision(decision: "Decision") -> None:
         table.add_row(check.name, format_number(check.value, 3), check.note, format_number(check.bound, 3), passed)
     table.columns[2].no_wrap = False  # a note may be a person's reason
     wide_console().print(table)
-    outcome = "is the champion" if decision.passed else "is refused; the champion is unchanged"
-    print(f"{decision.model_name} version {decision.version} {outcome}")
+    unchanged = "" if decision.passed else "; the champion is unchanged"
+    print(f"{decision.model_name} version {decision.version} {decision.outcome}{unchanged}")
 
 
 def print_versions(versions: Sequence["VersionSummary"], as_json: bool) -> None:
@@ -44,13 +44,14 @@ def _version_table(versions: Sequence["VersionSummary"]) -> "Table":
     from cac.registry.gate import GATE_METRICS
 
     columns = [metric.column for metric in GATE_METRICS.values()]
-    table = make_table("version", "aliases", "gate", *columns, "code", "data")
+    table = make_table("version", "aliases", "gate", *columns, "to champion", "to best", "code", "data")
     for one in versions:
         state = one.gate or ("–" if one.registration == "complete" else one.registration)
         gate = "rolled back" if one.rolled_back else state
         numbers = (format_number(one.metrics[name]) for name in GATE_METRICS)
         code = one.git_commit[:8] + ("+" if one.git_dirty == "true" else "")  # + uncommitted changes
-        table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, code, one.data_md5[:8])
+        differences = (format_number(one.difference_to_champion), format_number(one.difference_to_best))
+        table.add_row(one.version, ", ".join(one.aliases) or "–", gate, *numbers, *differences, code, one.data_md5[:8])
     return table
 
 

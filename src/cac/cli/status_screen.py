@@ -101,6 +101,7 @@ def _models(status: Overview, now: datetime) -> RenderableType:
     rows = {
         "champion": status.models.champion,
         "previous": status.models.previous,
+        "best": status.models.best,
         "challenger": status.models.challenger,
     }
     if not any(rows.values()):

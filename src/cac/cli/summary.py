@@ -74,6 +74,9 @@ def next_steps(decision: "Decision | None") -> str:
     model, option = (
         (f"models:/{decision.model_name}@champion", "") if decision.passed else (version, f"--model {version} ")
     )
+    if decision.champion is not None:
+        best = f" and best version {decision.best}" if decision.best not in (None, decision.champion) else ""
+        lines.append(f"  see the gate's checks  cac registry; compared with champion {decision.champion}{best}")
     if not decision.passed:
         lines.append(f"  The gate refused {version}: do not use it as a reward. To inspect it:")
     return "\n".join(

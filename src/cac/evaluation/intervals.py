@@ -7,7 +7,8 @@ balance. Intervals are percentile intervals
 interval is widened only to include its value, which matters for the calibration error: resampling inflates it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -43,8 +44,8 @@ def evaluate_judgements(
 
 def evaluate_facts(facts: Facts, samples: int, seed: int) -> dict[str, Interval]:
     """Do the same as `evaluate_judgements`, for given facts."""
-    values, resampled = _evaluate(facts, bootstrap_weights(facts, samples, seed))
-    return {name: _interval(values[name], resampled[name]) for name in METRICS}
+    resampled = resample(facts, samples, seed)
+    return {name: _interval(value, resampled.samples[name]) for name, value in resampled.values.items()}
 
 
 def per_family(
@@ -67,6 +68,30 @@ def _of_family(clips: Sequence[Clip], family: Family) -> list[int]:
     return [i for i, clip in enumerate(clips) if i in affected or (clip.is_clean and clip.pair_id in pairs)]
 
 
+@dataclass(frozen=True)
+class Resampled:
+    """Metrics of one model's facts: {name: value}, and {name: values of the bootstrap samples, shape (samples,)}."""
+
+    values: dict[str, float]
+    samples: dict[str, np.ndarray]
+
+
+def resample(facts: Facts, samples: int, seed: int, names: Iterable[str] = tuple(METRICS)) -> Resampled:
+    """Return the named metrics of all bootstrap samples; facts of the same clips have the same samples."""
+    weights, ones = bootstrap_weights(facts, samples, seed), np.ones((1, len(facts.anomalous)))
+    metrics = {name: METRICS[name] for name in names}
+    values = {name: float(metric(facts, ones)[0]) for name, metric in metrics.items()}
+    return Resampled(values, {name: metric(facts, weights) for name, metric in metrics.items()})
+
+
+def subtract(first: Resampled, second: Resampled) -> dict[str, Interval]:
+    """Return first minus second, for each metric, with its interval; both are of the same clips, samples and seed."""
+    return {
+        name: _interval(value - second.values[name], first.samples[name] - second.samples[name])
+        for name, value in first.values.items()
+    }
+
+
 def paired_difference(first: Facts, second: Facts, samples: int, seed: int) -> dict[str, Interval]:
     """Return first minus second, for every metric, with the interval over shared samples of the same clips.
 
@@ -75,11 +100,7 @@ def paired_difference(first: Facts, second: Facts, samples: int, seed: int) -> d
     """
     if not (np.array_equal(first.group, second.group) and np.array_equal(first.anomalous, second.anomalous)):
         raise ValueError("a paired difference needs the same clips in the same order")
-    weights = bootstrap_weights(first, samples, seed)
-    (values, resampled), (other_values, other_resampled) = _evaluate(first, weights), _evaluate(second, weights)
-    return {
-        name: _interval(values[name] - other_values[name], resampled[name] - other_resampled[name]) for name in METRICS
-    }
+    return subtract(resample(first, samples, seed), resample(second, samples, seed))
 
 
 def bootstrap_weights(facts: Facts, samples: int, seed: int) -> np.ndarray:
@@ -93,12 +114,6 @@ def bootstrap_weights(facts: Facts, samples: int, seed: int) -> np.ndarray:
         members = np.flatnonzero((makeup == kind).all(axis=1))
         counts[:, members] = generator.multinomial(len(members), np.full(len(members), 1 / len(members)), size=samples)
     return counts[:, group]
-
-
-def _evaluate(facts: Facts, weights: np.ndarray) -> tuple[dict[str, float], dict[str, np.ndarray]]:
-    ones = np.ones((1, weights.shape[1]))
-    values = {name: float(metric(facts, ones)[0]) for name, metric in METRICS.items()}
-    return values, {name: metric(facts, weights) for name, metric in METRICS.items()}
 
 
 def _interval(value: float, resampled: np.ndarray) -> Interval:

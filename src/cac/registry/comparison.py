@@ -1,41 +1,74 @@
-"""Compare challenger and champion on the same clips: the paired difference, and the accuracy on each family."""
+"""Compare two versions on the same clips: paired differences of metrics, and the accuracy on each family."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from cac.evaluation.intervals import FAMILY_METRIC, Interval, paired_difference, per_family
-from cac.params import Params
+import numpy as np
+
+from cac.evaluation.facts import Facts
+from cac.evaluation.intervals import Interval, Resampled, resample, subtract
+from cac.params import MaxWorsening, Params
 from cac.registry.predictions import Predictions
+from cac.schema.annotations import Clip
+from cac.schema.taxonomy import Family
+
+COMPARED = tuple(MaxWorsening.model_fields)  # the metrics that versions are compared by; all are keys of METRICS
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Challenger minus champion.
+    """Candidate minus reference.
 
     Attributes:
-        balanced_accuracy: the difference and its 95 % interval over shared resamples of the pairs.
+        metrics: the difference of each metric in COMPARED, and its 95 % interval over shared resamples of the clips.
         families: the difference in accuracy on each family's clips and their clean twins.
     """
 
-    balanced_accuracy: Interval
+    metrics: dict[str, Interval]
     families: dict[str, float]
 
 
-def compare(challenger: Predictions, champion: Predictions, params: Params) -> Comparison:
+@dataclass(frozen=True)
+class Measured:
+    """What one version's side of a comparison needs: the metrics in COMPARED, resampled, and each family's accuracy."""
+
+    metrics: Resampled
+    families: dict[str, float]
+
+
+def compare(candidate: Predictions, reference: Predictions, params: Params) -> Comparison:
     """Compare predictions on the same clips, with the same resamples.
 
     Raises:
         ValueError: the clips are not the same.
     """
-    if challenger.evaluation_set != champion.evaluation_set:
+    if candidate.evaluation_set != reference.evaluation_set:
         raise ValueError("two versions can be compared only on the same clips")
-    bins, samples, seed = params.evaluation.calibration_bins, params.evaluation.bootstrap_samples, params.compute.seed
-    difference = paired_difference(challenger.facts(bins), champion.facts(bins), samples, seed)
-    new, old = family_accuracies(challenger), family_accuracies(champion)
-    return Comparison(difference["balanced_accuracy"], {name: new[name] - old[name] for name in new})
+    bins, families = params.evaluation.calibration_bins, family_members(candidate.clips)
+    new, old = (measure(predictions.facts(bins), families, params) for predictions in (candidate, reference))
+    return subtract_measured(new, old)
 
 
-def family_accuracies(measured: Predictions) -> dict[str, float]:
-    """Return the accuracy on each family that occurs, without intervals (so one resample is enough)."""
-    table = per_family(measured.clips, measured.judgements, measured.scores, samples=1, seed=0)
-    values = {family: metrics[FAMILY_METRIC]["value"] for family, metrics in table.items()}
-    return {family: value for family, value in values.items() if value is not None}
+def measure(facts: Facts, families: Mapping[str, np.ndarray], params: Params) -> Measured:
+    """Measure one version's facts; `families` holds the clips of each family, bools of shape (clips,)."""
+    right = facts.flagged == facts.anomalous
+    accuracy = {name: float(right[inside].mean()) for name, inside in families.items()}
+    return Measured(resample(facts, params.evaluation.bootstrap_samples, params.compute.seed, COMPARED), accuracy)
+
+
+def subtract_measured(candidate: Measured, reference: Measured) -> Comparison:
+    """Return candidate minus reference, both measured on the same clips with the same settings."""
+    families = {name: value - reference.families[name] for name, value in candidate.families.items()}
+    return Comparison(subtract(candidate.metrics, reference.metrics), families)
+
+
+def family_members(clips: tuple[Clip, ...]) -> dict[str, np.ndarray]:
+    """Return which clips belong to each family that occurs: its anomalous clips and their clean twins."""
+    members = {}
+    for family in Family:
+        affected = np.array([family in {anomaly.family for anomaly in clip.anomalies} for clip in clips])
+        pairs = {clip.pair_id for clip, inside in zip(clips, affected, strict=True) if inside}
+        twins = np.array([clip.is_clean and clip.pair_id in pairs for clip in clips])
+        if affected.any():
+            members[str(family)] = affected | twins
+    return members

@@ -1,13 +1,17 @@
 """List all versions with their aliases, metrics, gate result and lineage, for `cac registry`."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from cac.params import Params
-from cac.registry.gate import GATE_METRICS
+from cac.registry.gate import GATE_METRICS, Reference
 from cac.registry.predictions import EVALUATION_SET_TAG
 from cac.registry.versions import (
+    BEST,
+    CHAMPION,
     GATE_TAG,
     REGISTRATION_TAG,
     VETO_UNTIL_TAG,
@@ -37,6 +41,8 @@ class VersionSummary:
         vetoed: the reason of its veto; None if it was not vetoed.
         veto_until: the end of its veto window (ISO 8601, UTC); None if it had none.
         created: when it was registered (ISO 8601, UTC).
+        gate_champion, gate_best: the versions it was compared with; None if there was none.
+        difference_to_champion, difference_to_best: in balanced accuracy, on the same clips; None if not compared.
         metrics: the gate's metrics, {name: value}; None where a value is not known.
         evaluation_set, git_commit, git_dirty, data_md5: its test clips, code and data, or "unknown".
     """
@@ -46,6 +52,10 @@ class VersionSummary:
     registration: str
     gate: str | None
     gate_reasons: str | None
+    gate_champion: str | None
+    gate_best: str | None
+    difference_to_champion: float | None
+    difference_to_best: float | None
     rolled_back: str | None
     vetoed: str | None
     veto_until: str | None
@@ -69,13 +79,17 @@ def list_versions(params: Params) -> list[VersionSummary]:
 
 
 def _summarise(version: "ModelVersion", held: tuple[str, ...]) -> VersionSummary:
-    tags = version.tags
+    tags, to_champion, to_best = version.tags, *_differences(version.tags)
     return VersionSummary(
         version=str(version.version),
         aliases=held,
         registration=tags.get(REGISTRATION_TAG, UNKNOWN),
         gate=tags.get(GATE_TAG),
         gate_reasons=tags.get("gate_reasons"),
+        gate_champion=_reference(tags.get("gate_champion")),
+        gate_best=_reference(tags.get("gate_best")),
+        difference_to_champion=to_champion,
+        difference_to_best=to_best,
         rolled_back=rollback_reason(version),
         vetoed=veto_reason(version),
         veto_until=tags.get(VETO_UNTIL_TAG),
@@ -90,3 +104,20 @@ def _summarise(version: "ModelVersion", held: tuple[str, ...]) -> VersionSummary
 
 def _number(text: str | None) -> float | None:
     return None if text is None else float(text)
+
+
+def _reference(tag: str | None) -> str | None:
+    return None if tag == "none" else tag
+
+
+def _differences(tags: Mapping[str, str]) -> tuple[float | None, float | None]:
+    """Return the differences in balanced accuracy to the champion and the best; the same if they were one version.
+
+    Decisions made before there was a best compare with the champion only, by the lower end of the interval: None.
+    """
+    if "gate_best" not in tags:
+        return None, None
+    values = {check["name"]: check["value"] for check in json.loads(tags["gate_checks"])}
+    names = (Reference(role, "").difference("balanced_accuracy") for role in (CHAMPION, BEST))
+    to_champion, to_best = (values.get(name) for name in names)
+    return to_champion, (to_champion if tags["gate_best"] == tags["gate_champion"] else to_best)

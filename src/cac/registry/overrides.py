@@ -2,7 +2,8 @@
 
 A rollback makes the previous champion champion again. Each rollback goes one champion further back, and never to a
 version that was itself rolled back. A veto keeps a version from being promoted. Such a version comes back only through
-`cac promote --despite-rollback` or `--despite-veto`.
+`cac promote --despite-rollback` or `--despite-veto`. It is not the best version any more, either: the one before it is,
+or the champion if there is none. How a person pins the best version is in `pin.py`.
 
 Tags are written before an alias moves, so repeating the command completes a rollback that was interrupted.
 """
@@ -15,12 +16,9 @@ from typing import TYPE_CHECKING
 from cac.errors import CacError
 from cac.io.urls import without_password
 from cac.params import Params
+from cac.registry.pin import checked_reason, is_restorable, now, release_pin
 from cac.registry.versions import (
     CHAMPION,
-    COMPLETE,
-    GATE_TAG,
-    PASSED,
-    REGISTRATION_TAG,
     ROLLED_BACK_TAG,
     VETO_TAG,
     VETO_UNTIL_TAG,
@@ -28,7 +26,6 @@ from cac.registry.versions import (
     get_aliases,
     get_champion,
     get_complete_version,
-    is_not_found,
     set_champion,
 )
 from cac.tracking.mlflow_runs import connect
@@ -38,7 +35,6 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 RESTORED_TAG = "restored"
-_MAX_REASON = 2000  # characters
 
 
 @dataclass(frozen=True)
@@ -68,7 +64,7 @@ def rollback(params: Params, reason: str) -> Rollback:
     Raises:
         CacError: there is no reason, no champion, or no former champion that can be restored.
     """
-    reason = _checked_reason(reason, "a rollback", "what went wrong")
+    reason = checked_reason(reason, "a rollback", "what went wrong")
     client, name = connect(), params.registry.model_name
     champion = get_champion(client, name)
     if champion is None:
@@ -80,9 +76,10 @@ def rollback(params: Params, reason: str) -> Rollback:
             f"{name} version {version} has no champion before it that can be restored; it stays champion. Promote "
             "another version with `cac promote --version N`; `cac registry` lists them."
         )
-    record = Rollback(name, version, history[-1], reason, _now())
+    record = Rollback(name, version, history[-1], reason, now())
     _tag(client, record, record.version, ROLLED_BACK_TAG)
     _tag(client, record, record.restored, RESTORED_TAG)
+    release_pin(client, name, version, fallback=record.restored)
     set_champion(client, name, record.restored, history[:-1])
     return record
 
@@ -93,13 +90,15 @@ def veto(params: Params, version: str, reason: str) -> Veto:
     Raises:
         CacError: there is no reason, no complete version with this number, or the version is the champion.
     """
-    reason = _checked_reason(reason, "a veto", "what is wrong with it")
+    reason = checked_reason(reason, "a veto", "what is wrong with it")
     client, name = connect(), params.registry.model_name
     found = str(get_complete_version(client, name, version).version)
-    if get_aliases(client, name).get(CHAMPION) == found:
+    champion = get_aliases(client, name).get(CHAMPION)
+    if champion == found:
         raise CacError(f"{name} version {found} is already the champion. Roll it back: cac rollback --reason TEXT.")
-    record = Veto(name, found, reason, _now())
+    record = Veto(name, found, reason, now())
     _tag(client, record, found, VETO_TAG)
+    release_pin(client, name, found, fallback=champion)
     return record
 
 
@@ -116,16 +115,6 @@ def open_veto_window(params: Params, version: str, seconds: int) -> str:
     return until
 
 
-def _checked_reason(reason: str, override: str, example: str) -> str:
-    if not reason.strip() or len(reason) > _MAX_REASON:
-        raise CacError(f"{override} needs a reason of 1 to {_MAX_REASON} characters: --reason {example!r}.")
-    return reason.strip()
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
 def _tag(client: "MlflowClient", record: Rollback | Veto, version: str, tag: str) -> None:
     """Write an override to a version's tag as JSON."""
     client.set_model_version_tag(record.model_name, version, tag, json.dumps(asdict(record), sort_keys=True))
@@ -134,17 +123,4 @@ def _tag(client: "MlflowClient", record: Rollback | Veto, version: str, tag: str
 def _restorable_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
     """Return the former champions that can be restored, oldest first."""
     history = (version for version in champion_history(client, champion) if version != str(champion.version))
-    return tuple(version for version in history if _is_restorable(client, champion.name, version))
-
-
-def _is_restorable(client: "MlflowClient", name: str, version: str) -> bool:
-    """Return whether a former champion still exists, is complete, passed the gate and was not rolled back."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        tags = client.get_model_version(name, version).tags
-    except MlflowException as error:
-        if not is_not_found(error):
-            raise
-        return False
-    return tags.get(REGISTRATION_TAG) == COMPLETE and tags.get(GATE_TAG) == PASSED and ROLLED_BACK_TAG not in tags
+    return tuple(version for version in history if is_restorable(client, champion.name, version))

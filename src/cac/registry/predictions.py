@@ -183,7 +183,7 @@ def load_predictions(client: "MlflowClient", version: "ModelVersion", evaluation
     return Predictions.from_lines(text, where)
 
 
-_REMEDY = "Restore it from a backup. `cac promote --remeasure-champion` evaluates a champion again."
+_REMEDY = "Restore it from a backup. `cac promote --remeasure` evaluates the champion and the best version again."
 
 
 def _artifact(name: str) -> str:

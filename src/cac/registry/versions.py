@@ -1,10 +1,11 @@
-"""Versions, their tags and aliases: the champion, its predecessors, and the only code that moves the aliases.
+"""Versions, their tags and aliases: the champion, its predecessors, the best, and the only code that moves the aliases.
 
-`champion` is the version that consumers load, `previous` the one that a rollback restores. MLflow cannot change two
-things at once. So the history is a tag of the champion: the versions that were champion before it, oldest first. The
-tag is written before a version becomes champion, and the alias `champion` is written last. A process that is killed in
-between has changed nothing for consumers, and the same command completes it. Out of scope: two promotions at the same
-time, which MLflow does not prevent.
+`champion` is the version that consumers load, `previous` the one that a rollback restores, `best` the one that the gate
+compares candidates with besides the champion. MLflow cannot change two things at once. So the history is a tag of the
+champion: the versions that were champion before it, oldest first. The tag is written before a version becomes champion,
+and the alias `champion` is written last, after `best`. A process that is killed in between has changed nothing for
+consumers, and the same command completes it. `best` has such a tag as well, so that a best version that is rolled back
+or vetoed gives way to the one before it. Out of scope: two promotions at the same time, which MLflow does not prevent.
 """
 
 import json
@@ -25,7 +26,9 @@ SECONDS_TAG = "seconds_per_clip"  # not an MLflow metric, because it depends on 
 
 CHAMPION = "champion"
 PREVIOUS = "previous"
+BEST = "best"
 HISTORY_TAG = "champions_before"
+BEST_HISTORY_TAG = "bests_before"
 GATE_TAG = "gate"
 PASSED, FAILED = "passed", "failed"
 ROLLED_BACK_TAG = "rolled_back"
@@ -80,6 +83,18 @@ def get_champion(client: "MlflowClient", name: str) -> "ModelVersion | None":
     return None if version is None else client.get_model_version(name, version)
 
 
+def get_best(client: "MlflowClient", name: str) -> "ModelVersion | None":
+    """Return the pinned best version; in a store without a pin that is the champion, and without one None."""
+    aliases = get_aliases(client, name)
+    version = aliases.get(BEST, aliases.get(CHAMPION)) if CHAMPION in aliases else None
+    return None if version is None else client.get_model_version(name, version)
+
+
+def best_history(best: "ModelVersion") -> tuple[str, ...]:
+    """Return the versions that were pinned as the best before this one, oldest first."""
+    return tuple(json.loads(best.tags.get(BEST_HISTORY_TAG, "[]")))
+
+
 def champion_history(client: "MlflowClient", champion: "ModelVersion") -> tuple[str, ...]:
     """Return the versions that were champion before this one, oldest first.
 
@@ -114,6 +129,12 @@ def set_champion(client: "MlflowClient", name: str, version: str, history: tuple
     elif PREVIOUS in get_aliases(client, name):
         client.delete_registered_model_alias(name, PREVIOUS)
     client.set_registered_model_alias(name, CHAMPION, version)
+
+
+def set_best(client: "MlflowClient", name: str, version: str, history: tuple[str, ...]) -> None:
+    """Pin a version as the best, with `history` as the best before it, oldest first."""
+    client.set_model_version_tag(name, version, BEST_HISTORY_TAG, json.dumps(history[-_MAX_HISTORY:]))
+    client.set_registered_model_alias(name, BEST, version)
 
 
 def metric_tag(metric: str) -> str:

@@ -1,4 +1,4 @@
-"""Champion, previous champion and challenger from MLflow; a store that does not answer is given up after seconds."""
+"""Champion, previous, best and challenger from MLflow; a store that does not answer is given up after seconds."""
 
 import os
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Models:
     Attributes:
         source: the store's address, without a password.
         versions: how many there are.
-        champion, previous: what the aliases name.
+        champion, previous, best: what the aliases name.
         challenger: the newest complete version after the champion.
     """
 
@@ -36,6 +36,7 @@ class Models:
     champion: "VersionSummary | None"
     previous: "VersionSummary | None"
     challenger: "VersionSummary | None"
+    best: "VersionSummary | None" = None
 
 
 def store_exists() -> bool:
@@ -69,7 +70,7 @@ def models(params: Params) -> Models:
     from mlflow.exceptions import MlflowException
 
     from cac.registry.listing import list_versions
-    from cac.registry.versions import CHAMPION, PREVIOUS
+    from cac.registry.versions import BEST, CHAMPION, PREVIOUS
 
     try:
         versions = list_versions(params)
@@ -77,7 +78,8 @@ def models(params: Params) -> Models:
         raise CacError(f"the MLflow store at {source} cannot be read: {error.message}") from error
     by_alias = {alias: version for version in versions for alias in version.aliases}
     champion = by_alias.get(CHAMPION)
-    return Models(source, len(versions), champion, by_alias.get(PREVIOUS), _challenger(versions, champion))
+    challenger = _challenger(versions, champion)
+    return Models(source, len(versions), champion, by_alias.get(PREVIOUS), challenger, by_alias.get(BEST))
 
 
 def _challenger(versions: list["VersionSummary"], champion: "VersionSummary | None") -> "VersionSummary | None":
