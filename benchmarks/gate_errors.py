@@ -175,12 +175,12 @@ def main() -> None:
     params = with_samples(load_params(Path("params.yaml")), SAMPLES)
     print(f"| measure | {' | '.join(f'{one:.0%}' for one in DISCORDANCES)} |")
     print("| --- " * (len(DISCORDANCES) + 1) + "|")
-    for title, measure in MEASURES.items():
+    for title, rate in RATES.items():
         cells = []
         for discordance in DISCORDANCES:
             seeds = range(args.seed, args.seed + args.chains)
             registries = (new_registry(params, args.pairs, discordance, seed) for seed in seeds)
-            cells.append(np.mean([measure(registry) for registry in registries]))
+            cells.append(np.mean([rate(registry) for registry in registries]))
         print(f"| {title} | {' | '.join(f'{cell:.1%}' for cell in cells)} |", flush=True)
 
 
@@ -192,7 +192,7 @@ def _refused(gain: float, registry: Registry) -> float:
     return float(bool(refused(registry, gain)))
 
 
-MEASURES: dict[str, Callable[[Registry], float]] = {
+RATES: dict[str, Callable[[Registry], float]] = {
     "a chain of ten, each 1.5 points worse, ends more than 3 points lower": partial(_falls_more_than, 0.03),
     "an equal model is refused": partial(_refused, 0.0),
     "an equal model is refused, in a chain of ten": refused_in_chain,

@@ -9,13 +9,14 @@ from benchmarks.gate_errors import (
     largest_fall,
     new_registry,
     refused,
+    refused_in_chain,
     with_samples,
 )
 from cac.evaluation.metrics import METRICS
 from cac.params import load_params
 
 PAIRS, DISCORDANCE = 395, 0.1
-SEEDS = range(100, 106)
+SEEDS = range(20)
 
 
 @pytest.fixture(scope="module")
@@ -62,8 +63,9 @@ def test_ten_candidates_each_a_little_worse_do_not_bring_the_champion_down_by_mo
 
 
 def test_at_most_a_tenth_of_equal_candidates_is_refused(shipped):
-    assert np.mean([bool(refused(new_registry(shipped, PAIRS, DISCORDANCE, seed), 0.0)) for seed in range(40)]) <= 0.1
+    """Also after the champion has been replaced, when two versions must be matched."""
+    assert np.mean([refused_in_chain(new_registry(shipped, PAIRS, DISCORDANCE, seed)) for seed in SEEDS]) <= 0.1
 
 
 def test_a_candidate_2_points_better_is_seldom_refused(shipped):
-    assert np.mean([bool(refused(new_registry(shipped, PAIRS, DISCORDANCE, seed), 0.02)) for seed in range(20)]) <= 0.1
+    assert np.mean([bool(refused(new_registry(shipped, PAIRS, DISCORDANCE, seed), 0.02)) for seed in SEEDS]) <= 0.1
