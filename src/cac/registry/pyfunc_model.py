@@ -1,9 +1,9 @@
 """The registered model as MLflow loads it: videos in, one row of score and evidence a video out.
 
 MLflow copies this file into each model version and runs it on loading ("models from code"), so a version keeps its own
-columns and nothing is pickled. It imports MLflow and pandas at the top, for whoever runs it has them loaded; the
-reward model itself comes from the installed `cac`. It leaves out devices and batching policy beyond one number: code
-that wants more loads `cac.model.reward_model.RewardModel` from the version's package folder.
+columns and nothing is pickled. It imports MLflow and pandas at the top, because its caller has loaded them; the reward
+model itself comes from the installed `cac`. Out of scope: devices, and batching beyond one number. Code that needs
+them loads `cac.model.reward_model.RewardModel` from the version's package folder.
 
 Input, a list of videos, a list of dicts, or a DataFrame with these columns:
 

@@ -1,17 +1,17 @@
-"""The reward of a video: how likely it is clean, less a fine for standing still, or for moving too much.
+"""The reward of a video: how likely it is clean, less a penalty for standing still or for moving too much.
 
-    reward = score_weight × score − motion_weight × fine
-    fine = max(0, 1 − motion / motion_reference, min(1, motion / motion_ceiling − 1))
+    reward = score_weight × score − motion_weight × penalty
+    penalty = max(0, 1 − motion / motion_reference, min(1, motion / motion_ceiling − 1))
 
 `score` in [0, 1] is the reward model's calibrated probability that the video is clean, and 0 if its answer can't be
-parsed. `motion` is that of `motion.py`. Between the reference and the ceiling a video gets its plain score; a still
-one, and one of twice the ceiling, is fined in full. So the reward lies in [−motion_weight, score_weight].
+parsed. `motion` is that of `motion.py`. Between the reference and the ceiling a video gets its plain score. A still
+video and one of twice the ceiling get the whole penalty. So the reward lies in [−motion_weight, score_weight].
 
-The floor keeps a generator from standing still, which no judge of anomalies can be against. The ceiling is for one that
-is to move as much as it did: fined on one side only, it drifts to the other.
+The floor keeps a generator from standing still, which a judge of anomalies does not object to. The ceiling is for a
+generator that should move as much as before: with a penalty on one side only, it drifts to the other.
 
-An unparsed answer counts as the surest anomaly, not as the even chance at which the model abstains: a generator that
-learned to confuse its judge would otherwise be paid for it. Leaving such videos out would pay too, beside bad ones.
+An unparsed answer counts as a certain anomaly, not as the even chance at which the model abstains: otherwise a
+generator could gain by confusing its judge. Skipping such videos would also reward it, compared with bad videos.
 
 Each trainer's signature has its own module. Out of scope: whether a video follows its prompt, which is not judged.
 """
@@ -45,9 +45,9 @@ class RewardSettings:
         motion_reference: the amount of motion that is enough, in frame diagonals a second. It has no default because
             every generator has its own.
         score_weight: of the score, > 0.
-        motion_weight: of the fine, >= 0. From `score_weight` upwards no still video is better than any video that moves
-            as it should.
-        motion_ceiling: the amount from which more is fined, at least the reference; infinite, the default, fines none.
+        motion_weight: of the penalty, >= 0. From `score_weight` upwards no still video is better than any video that
+            moves as it should.
+        motion_ceiling: the motion above which the penalty starts, at least the reference; by default infinite.
     """
 
     motion_reference: float
@@ -67,7 +67,7 @@ class RewardSettings:
 
     @classmethod
     def around(cls, usual: float, motion_weight: float = 1.0) -> "RewardSettings":
-        """Return settings for a generator that is to move as it does: fined below and above `BAND` of what is usual.
+        """Return settings for a generator that should keep its motion: a penalty below and above `BAND` of the usual.
 
         Args:
             usual: `reference_motion` of the untrained generator's videos.
@@ -77,10 +77,10 @@ class RewardSettings:
         return cls(floor, motion_weight=motion_weight, motion_ceiling=ceiling)
 
 
-def combined_reward(score: float, moved: float, settings: RewardSettings) -> float:
+def combined_reward(score: float, motion: float, settings: RewardSettings) -> float:
     """Return the reward of a score in [0, 1] and a motion; see the module's docstring."""
-    too_little = 1.0 - moved / settings.motion_reference
-    too_much = min(1.0, moved / settings.motion_ceiling - 1.0)
+    too_little = 1.0 - motion / settings.motion_reference
+    too_much = min(1.0, motion / settings.motion_ceiling - 1.0)
     return settings.score_weight * score - settings.motion_weight * max(0.0, too_little, too_much)
 
 

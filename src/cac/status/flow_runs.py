@@ -1,8 +1,8 @@
 """The last flow runs from Prefect's records: the project's own database, or a server.
 
-Prefect itself is not imported, which takes seconds. The server that PREFECT_API_URL names is asked over HTTP and given
-up after some seconds; without one the SQLite file is read that runs of this checkout leave. There a killed run says
-"Running" for ever, as nobody watches it; the lock it held tells whether it lives.
+Prefect itself is not imported, which takes seconds. The server that PREFECT_API_URL names is asked over HTTP, for some
+seconds at most; without one, the SQLite file that runs of this checkout write is read. There a killed run stays
+"Running" for ever; the lock that it held shows whether it is alive.
 """
 
 import base64

@@ -98,7 +98,7 @@ def describe_status(version: "VersionSummary", now: datetime) -> str:
         return "refused by the gate"
     if version.gate:
         return f"{version.gate} the gate"
-    return "waits for a veto" if in_window(version, now) else "not put to the gate yet"
+    return "waits for a veto" if in_window(version, now) else "not promoted yet"
 
 
 def in_window(version: "VersionSummary", now: datetime) -> bool:

@@ -27,7 +27,7 @@ from cac.video.decode import Video
 _RATE = 8.0  # frames a second
 _SIDE = 64  # the longer side, pixels
 _LEAST = 0.2  # pixels between two frames
-_LEFT_OUT = 0.25  # of the frame pairs
+_TRIMMED_RATIO = 0.25  # of the frame pairs: those with the largest shifts
 
 
 def mean_motion(video: Video) -> float:
@@ -38,7 +38,7 @@ def mean_motion(video: Video) -> float:
     step = max(1, round(video.fps / _RATE))
     frames = _smoothed([_small_grey(frame) for frame in video.frames[::step]])
     shifts = sorted(_mean_shift(before, after) for before, after in pairwise(frames))
-    kept = shifts[: len(shifts) - math.ceil(_LEFT_OUT * len(shifts))]
+    kept = shifts[: len(shifts) - math.ceil(_TRIMMED_RATIO * len(shifts))]
     if not kept:
         return 0.0
     return fmean(kept) / math.hypot(*frames[0].shape) * video.fps / step

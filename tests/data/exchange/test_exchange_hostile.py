@@ -158,7 +158,7 @@ def test_a_window_that_sticks_out_is_cut_and_counted(take: Importer, tmp_path: P
     done = take("skyra", skyra_file(tmp_path, record(time="[2.5, 1e300]")))
 
     assert frames_of(done.clips["a"], "extra_limb") == [[20, 21, 22, 23]]
-    assert done.report["changed"]["frames outside the clip left out"]["count"] == 1
+    assert done.report["changed"]["frames outside the clip skipped"]["count"] == 1
 
 
 @pytest.mark.parametrize("saliency", ["0", "2", "nan", "high"])

@@ -107,8 +107,8 @@ def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box
     if not boxes:
         raise UnusableError("no box with an area inside the frame")
     changes = {
-        "frames outside the clip left out": len(inside) < len(given),
-        "frames left out whose box has no area inside the frame": len(boxes) < len(inside),
+        "frames outside the clip skipped": len(inside) < len(given),
+        "frames skipped whose box has no area inside the frame": len(boxes) < len(inside),
         "boxes cut to the frame": any(_sticks_out(inside[frame]) for frame in boxes),
         "frame numbers rescaled to the file's": isinstance(annotation.location, Track)
         and annotation.location.is_rescaled(info),
