@@ -16,7 +16,7 @@ from cac.paths import VALIDATION
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
 
 # Named here as well as in data/exchange, so that `--help` need not import it.
-IMPORT_FORMATS = ("cvat", "label-studio", "coco", "skyra", "masks")
+IMPORT_FORMATS = ("cvat", "label-studio", "coco", "skyra", "masks", "labelu", "darwin", "windows")
 EXPORT_FORMATS = ("cvat", "label-studio", "coco")
 _DEFAULT_RATIOS = (0.15, 0.2)  # of val and test
 

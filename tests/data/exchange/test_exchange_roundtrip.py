@@ -13,6 +13,7 @@ from PIL import Image
 
 from cac.data.exchange.export import export_dataset
 from cac.data.exchange.import_ import ImportRequest, import_dataset
+from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
 from cac.schema.annotations import Anomaly, Clip, FrameBox, read_clips, write_clips
 from cac.schema.geometry import Box
@@ -188,6 +189,37 @@ def test_what_a_tool_wrote_survives_import_export_import(take: Importer, tmp_pat
     for clip_id, clip in first.clips.items():
         assert second.clips[clip_id].anomalies == clip.anomalies
         assert second.clips[clip_id].sha256 == clip.sha256
+
+
+WINDOW = {"id": "s", "start": 0.5, "end": 1.5, "label": "Flicker"}
+DARWIN_TRACK = {
+    "name": "Extra leg",
+    "frames": {"4": {"bounding_box": {"x": 3, "y": 12, "w": 16, "h": 12}, "keyframe": True}},
+    "ranges": [[4, 10]],
+}
+FURTHER: dict[str, object] = {
+    "labelu": [
+        {"fileName": "a.mp4", "result": {"annotations": [{"toolName": "videoSegmentTool", "result": [WINDOW]}]}}
+    ],
+    "darwin": {"item": {"name": "a.mp4", "slots": [{"width": 64, "height": 48}]}, "annotations": [DARWIN_TRACK]},
+    "windows": [{"video": "a.mp4", "start": 0.5, "end": 1.5, "label": "Flicker"}],
+}
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("form", list(FURTHER))
+def test_what_is_only_read_is_valid_and_survives_in_every_format_that_is_written(
+    take: Importer, tmp_path: Path, form: str, target: str
+) -> None:
+    source = tmp_path / "source.json"
+    source.write_text(json.dumps(FURTHER[form]))
+    first = take(form, source)
+    export_dataset(target, first.folder, tmp_path / "exported")
+    second = take(target, tmp_path / "exported", videos=first.folder / "clips", out=tmp_path / "again")
+
+    assert [fact.problems.keys() - {"pair"} for fact in gather_facts(first.folder)] == [set()]
+    assert len(first.clips["a"].anomalies) == 1
+    assert second.clips["a"].anomalies == first.clips["a"].anomalies
 
 
 def test_exports_leave_out_frames_that_interpolation_gives_back(plain: list[Clip], tmp_path: Path) -> None:

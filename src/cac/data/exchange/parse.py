@@ -91,18 +91,23 @@ def read_records(path: Path) -> list[Any]:
         CacError: as `read_json`.
     """
     if plain_name(path).suffix.lower() == ".jsonl":
-        text = _as_text(read_bytes(path), str(path))
-        lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
         return [_parse(line, f"{path}:{number}") for number, line in enumerate(lines, start=1) if line.strip()]
     value = read_json(path)
     return value if isinstance(value, list) else [value]
 
 
-def _as_text(content: bytes, where: str) -> str:
+def read_text(path: Path) -> str:
+    """Return a text file in UTF-8, UTF-16 or UTF-32.
+
+    Raises:
+        CacError: as `read_bytes`, or it is no text.
+    """
+    content = read_bytes(path)
     try:
         return content.decode(json.detect_encoding(content), "surrogatepass")
     except ValueError as error:
-        raise CacError(f"{where}: no text ({printable(str(error))}). Export it again.") from error
+        raise CacError(f"{path}: no text ({printable(str(error))}). Export it again.") from error
 
 
 def _parse(content: bytes | str, where: str) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cac.data.exchange.formats import coco, cvat, label_studio, masks, skyra
+from cac.data.exchange.formats import coco, cvat, darwin, label_studio, labelu, masks, skyra, windows
 from cac.data.exchange.interchange import ImportedClip
 from cac.data.exchange.locations import with_first_frame
 from cac.data.exchange.parse import source_files
@@ -24,6 +24,9 @@ READERS = {
     "coco": Reader(coco.read, coco.SUFFIXES),
     "skyra": Reader(skyra.read, skyra.SUFFIXES),
     "masks": Reader(masks.read),
+    "labelu": Reader(labelu.read, labelu.SUFFIXES),
+    "darwin": Reader(darwin.read, darwin.SUFFIXES),
+    "windows": Reader(windows.read, windows.SUFFIXES),
 }
 
 
