@@ -84,10 +84,8 @@ def _says(value: Any) -> bool:
 
 
 def _unknown_keys(row: Mapping[str, Any], what: str) -> set[str]:
-    empty = (None, "", [], {})
-    return {
-        f"{what}'s `{printable(key)}`" for key, value in row.items() if key not in _KNOWN_KEYS and value not in empty
-    }
+    given = {key for key, value in row.items() if value is not None and value not in ("", [], {})}
+    return {f"{what}'s `{printable(key)}`" for key in given - _KNOWN_KEYS}
 
 
 def _rows(value: Any, name: str, path: Path) -> list[dict[str, Any]]:
