@@ -73,6 +73,17 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     return specs
 
 
+def with_boxes(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips without those that have an anomaly without boxes, and say how many these are.
+
+    A true look at such a clip cannot be written: the look says where. Without this, it would be taught as clean.
+    """
+    chosen = [clip for clip in clips if all(anomaly.boxes for anomaly in clip.anomalies)]
+    if len(chosen) < len(clips):
+        print(f"skips {len(clips) - len(chosen)} clips whose anomaly has no boxes: supervision needs them", flush=True)
+    return chosen
+
+
 def _require_kinds(clips: Sequence[Clip], settings: Sft) -> None:
     anomalous = round(settings.anomalous_ratio * settings.batch_size)
     singles, turns = settings.single_frame_ratio > 0, settings.single_frame_ratio < 1
