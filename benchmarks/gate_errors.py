@@ -168,12 +168,12 @@ def with_samples(params: Params, samples: int) -> Params:
 def main() -> None:
     """Print the table of error rates."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gate_errors", description="Simulate the gate's errors.")
-    parser.add_argument("--chains", type=int, default=200, metavar="N", help="registries per cell (default: 200)")
+    parser.add_argument("--chains", type=int, default=50, metavar="N", help="registries per cell (default: 50)")
     parser.add_argument("--pairs", type=int, default=395, metavar="N", help="pairs of the test split (default: 395)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the first registry (default: 0)")
     args = parser.parse_args()
     params = with_samples(load_params(Path("params.yaml")), SAMPLES)
-    print(f"| measure | {' | '.join(f'{one:.0%}' for one in DISCORDANCES)} |")
+    print(f"| of two equal trainings, clips that differ | {' | '.join(f'{one:.0%}' for one in DISCORDANCES)} |")
     print("| --- " * (len(DISCORDANCES) + 1) + "|")
     for title, rate in RATES.items():
         cells = []
@@ -193,12 +193,11 @@ def _refused(gain: float, registry: Registry) -> float:
 
 
 RATES: dict[str, Callable[[Registry], float]] = {
-    "a chain of ten, each 1.5 points worse, ends more than 3 points lower": partial(_falls_more_than, 0.03),
+    "a chain of ten, each 1.5 points worse, falls more than 3 points at any time": partial(_falls_more_than, 0.03),
     "an equal model is refused": partial(_refused, 0.0),
     "an equal model is refused, in a chain of ten": refused_in_chain,
     "a model 1.5 points worse passes": lambda registry: 1 - _refused(-STEP, registry),
     "a model 3 points worse passes": lambda registry: 1 - _refused(-2 * STEP, registry),
-    "a model 4.5 points worse passes": lambda registry: 1 - _refused(-3 * STEP, registry),
     "a model 2 points better is refused": partial(_refused, 0.02),
 }
 
