@@ -7,7 +7,8 @@ The clips here have a seed of their own, written down before they were first ren
 decided, never to decide. Scores are calibrated as in the project's `evaluation/calibration.json`, which val gave.
 
 Prints Markdown: for each part (standard, shifted, hard) the metrics of every checkpoint with their 95 % intervals, the
-differences of stage 3 and stage 2 on the same clips, and, with several seeds of stage 3, Student's t over seeds.
+differences of stage 3 and stage 2 on the same clips, and, with several seeds of stage 3, Student's t over seeds. IoUs
+are also given as shares of what perfect answers reach with the same frames.
 """
 
 import argparse
@@ -18,9 +19,10 @@ from pathlib import Path
 from benchmarks.other_clips import cell, judge, render
 from cac.ablation.table import estimate
 from cac.errors import CacError
-from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements
+from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements, relative_to_ceiling
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import evaluate_facts, paired_difference
+from cac.evaluation.metrics import point_values
 from cac.model.adapters import require_adapter
 from cac.model.calibration import Calibration
 from cac.params import Params, load_params
@@ -112,6 +114,11 @@ def _print_part(part: str, rows: dict[str, Facts], stage_2: str, stage_3: list[s
     for name, own in rows.items():
         measured = evaluate_facts(own, samples, SEED)
         print(f"| {name} | {' | '.join(cell(measured[metric]) for metric in METRICS)} |")
+    highest = point_values(rows[PERFECT_ANSWERS])
+    for name in (stage_2, *stage_3):
+        shares = relative_to_ceiling(point_values(rows[name]), highest)
+        known = {metric: f"{share:.3f}" for metric, share in shares.items() if share is not None}
+        print(f"| {name} / perfect answers | {' | '.join(known.get(metric, '–') for metric in METRICS)} |")
     differences = [paired_difference(rows[name], rows[stage_2], samples, SEED) for name in stage_3]
     for name, difference in zip(stage_3, differences, strict=True):
         print(f"| {name} minus stage 2 | {' | '.join(cell(difference[metric], sign='+') for metric in METRICS)} |")

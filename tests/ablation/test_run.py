@@ -55,6 +55,8 @@ def test_variants_share_common_stages(root: Path, params: Params) -> None:
     result = json.loads((root / "full.json").read_text())
     assert (result["variant"], result["seed"]) == ("full", 3)
     assert result["val"]["parse_rate"] is not None
+    assert set(result["ceiling"]) == set(result["relative_to_ceiling"]) == {"temporal_iou", "spatial_iou"}
+    assert result["ceiling"] != json.loads((root / "one_look.json").read_text())["ceiling"], "one look has its own"
     assert "test" not in result
 
 

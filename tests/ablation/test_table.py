@@ -52,6 +52,26 @@ def test_the_table_and_the_picture_are_written(results: Path, tmp_path: Path) ->
     assert (tmp_path / "out/table.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_results_with_a_ceiling_are_shown_relative_to_it_and_earlier_ones_are_not(
+    results: Path, tmp_path: Path
+) -> None:
+    write_table(results, tmp_path / "earlier")
+    assert "ceiling" not in (tmp_path / "earlier/table.md").read_text()
+    for seed, share in ((7, 0.7), (8, 0.8)):
+        file = results / f"without_stage_3-{seed}.json"
+        values = json.loads(file.read_text()) | {"relative_to_ceiling": {"temporal_iou": share, "spatial_iou": 0.9}}
+        file.write_text(json.dumps(values))
+    write_table(results, tmp_path / "out")
+    text = (tmp_path / "out/table.md").read_text()
+    head, full, relative = (
+        next(line for line in text.splitlines() if start in line)
+        for start in ("| variant | seeds", "| all three", "| without two")
+    )
+    assert head.endswith("| temporal iou / ceiling | spatial iou / ceiling |")
+    assert full.endswith("| – | – |")
+    assert relative.endswith(f"| {estimate([0.7, 0.8])} | {estimate([0.9, 0.9])} |")
+
+
 def test_no_result_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(CacError, match="make ablate"):
         write_table(tmp_path, tmp_path)

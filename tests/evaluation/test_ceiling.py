@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cac.evaluation.ceiling import perfect_judgements
+from cac.evaluation import ceiling as ceilings
+from cac.evaluation.ceiling import perfect_judgements, relative_to_ceiling
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
 from cac.params import Frames, Params
@@ -37,3 +38,22 @@ def test_what_no_frame_shows_is_missed_by_perfect_answers_too(small_dataset: Pat
     frames = project_params.frames.model_copy(update={"looks": 1, "coarse_count": 1, "dense_count": 0})
     shown = [bool(clip.boxes_at(clip.frame_count // 2)) for clip in clips]
     assert [one.verdict == "anomalous" for one in perfect_judgements(clips, frames)] == shown
+
+
+def test_one_look_and_two_have_ceilings_of_their_own(small_dataset: Path, project_params: Params) -> None:
+    clips = read_clips(small_dataset)
+    one, two = (
+        ceilings.ceiling(clips, project_params.frames.model_copy(update={"looks": looks, "dense_count": 6}))
+        for looks in (1, 2)
+    )
+    assert set(one) == {"temporal_iou", "spatial_iou"}
+    assert all(one[name] != two[name] for name in one)
+
+
+def test_a_metric_relative_to_the_ceiling_is_its_share_of_it() -> None:
+    values = {"temporal_iou": 0.6, "spatial_iou": None, "auroc": 0.9}
+    assert relative_to_ceiling(values, {"temporal_iou": 0.8, "spatial_iou": 0.9}) == {
+        "temporal_iou": pytest.approx(0.75),
+        "spatial_iou": None,
+    }
+    assert relative_to_ceiling(values, {"temporal_iou": 0.0})["temporal_iou"] is None

@@ -1,5 +1,7 @@
 """Bootstrap intervals: what they hold, what they resample, what they do not depend on."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -12,6 +14,7 @@ from cac.evaluation.intervals import (
     per_family,
 )
 from cac.evaluation.metrics import METRICS, point_values
+from cac.schema.annotations import Clip, read_clips
 from cac.schema.taxonomy import LEAVES, Family
 
 
@@ -46,6 +49,25 @@ def test_pairs_are_resampled_whole_and_classes_keep_their_size(make_pairs, make_
     assert (weights @ facts.anomalous == 11).all()
     assert (weights[:, -1] == 1).all()
     assert len(np.unique(weights, axis=0)) > 40
+
+
+def test_clips_cut_from_one_video_are_resampled_together(make_pairs, perfect) -> None:
+    def cut(clip: Clip, video: int) -> Clip:
+        return clip.model_copy(update={"pair_id": f"walk-{video:08x}-{clip.pair_id.replace('pair', 's')}-p0"})
+
+    pairs = make_pairs(12)
+    clips = [cut(clip, index // 6) for index, clip in enumerate(pairs)]  # three pairs a video
+    facts = clip_facts(clips, [perfect(c) for c in clips], [0.5] * len(clips))
+    weights = bootstrap_weights(facts, 50, 0)
+    assert all(len(np.unique(row[start : start + 6])) == 1 for row in weights for start in range(0, 24, 6))
+    assert len(np.unique(facts.pair)) == 12
+    assert len(np.unique(facts.group)) == 4
+
+
+def test_groups_of_the_sample_are_its_pairs(small_dataset: Path, perfect) -> None:
+    clips = read_clips(small_dataset)
+    facts = clip_facts(clips, [perfect(c) for c in clips], [0.5] * len(clips))
+    assert (facts.group == facts.pair).all()
 
 
 def test_interval_width_is_that_of_a_mean(make_pairs, noisy) -> None:

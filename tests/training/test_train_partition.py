@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,13 +38,20 @@ def test_a_pair_stays_in_its_part_when_the_dataset_grows() -> None:
     assert small == large
 
 
+def test_a_pair_that_is_linked_to_no_other_is_placed_by_the_hash_of_its_id() -> None:
+    """Versions trained earlier keep their partition."""
+    kept = {c.pair_id for c in grpo_clips(clips(8), TrainPartition(reinforcement_ratio=0.42))}
+    digests = {c.pair_id: hashlib.sha256(f"reinforcement {c.pair_id}".encode()).hexdigest() for c in clips(8)}
+    assert kept == {pair for pair, digest in digests.items() if int(digest[:16], 16) < 0.42 * 2**64}
+
+
 def test_clips_cut_from_one_video_are_in_one_part() -> None:
     def cut(number: int, digest: str, pair: str) -> Clip:
         changes = {"pair_id": f"walk-{digest}-s{number:04d}-{pair}", "sha256": f"{number}{digest}" + "0" * 48}
         return clip(number, pair).model_copy(update=changes)
 
     partition = TrainPartition(reinforcement_ratio=0.5)
-    videos = {d: [cut(n, d, p) for n in range(9) for p in ("p0", "p1")] for d in ("abababab", "cdcdcdcd", "01010101")}
+    videos = {d: [cut(n, d, p) for n in range(9) for p in ("p0", "p1")] for d in ("abababab", "cdcdcdcd", "03030303")}
     kept = {c.pair_id for c in grpo_clips([*clips(9), *(c for cuts in videos.values() for c in cuts)], partition)}
     assert {len(kept & {c.pair_id for c in cuts}) for cuts in videos.values()} == {0, 18}, "all of a video or nothing"
 

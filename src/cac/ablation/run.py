@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cac.ablation.variants import VARIANTS, variant_params
 from cac.errors import CacError
+from cac.evaluation.ceiling import ceiling, relative_to_ceiling
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
 from cac.model.calibration import fit_calibration
@@ -28,7 +29,7 @@ WORKSPACES = SCRATCH / "ablation"
 
 
 def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> None:
-    """Train the missing stages of a variant and write its metrics on val to `out`, as JSON.
+    """Train the missing stages of a variant and write its metrics on val, and their ceiling, to `out` as JSON.
 
     Raises:
         CacError: the variant is unknown, or the dataset or the base is missing.
@@ -39,7 +40,9 @@ def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> 
     adapter = train_stages(settings, VARIANTS[name].stages, root)
     metrics = _evaluate(settings, adapter, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
-    result = {"variant": name, "seed": seed, "val": metrics}
+    highest = ceiling(read_clips(root / DATASET, "val"), settings.frames)
+    relative = relative_to_ceiling(metrics, highest)
+    result = {"variant": name, "seed": seed, "val": metrics, "ceiling": highest, "relative_to_ceiling": relative}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 

@@ -1,13 +1,15 @@
 """The ablation's table and plot: metrics of each variant over seeds, and the differences to its baseline.
 
 Intervals are Student's t over seeds, so with three seeds they are wide and with one seed there is none. Differences are
-paired by seed.
+paired by seed. One look shows other frames than two, so perfect answers reach less: temporal and spatial IoU are also
+given as shares of what they reach.
 """
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from cac.ablation.variants import FULL, VARIANTS
 from cac.errors import CacError
@@ -21,6 +23,7 @@ METRICS = (
     "family_accuracy",
     "reward",
 )
+RELATIVE = {name: f"{name} / ceiling" for name in ("temporal_iou", "spatial_iou")}
 PLOTTED_METRICS = ("reward", "balanced_accuracy", "temporal_iou", "spatial_iou")
 COVERAGE = 0.95
 
@@ -62,10 +65,15 @@ def read_results(folder: Path) -> Results:
         raise CacError(f"no ablation results in {folder}. Run `make ablate` first.")
     results: Results = {}
     for name in VARIANTS:
-        runs = {one["seed"]: one["val"] for one in found if one["variant"] == name}
+        runs = {one["seed"]: one["val"] | _relative(one) for one in found if one["variant"] == name}
         if runs:
             results[name] = runs
     return results
+
+
+def _relative(result: dict[str, Any]) -> dict[str, float | None]:
+    """Return the metrics that have a ceiling as shares of it; nothing for a result from before ceilings were kept."""
+    return {RELATIVE[name]: share for name, share in result.get("relative_to_ceiling", {}).items()}
 
 
 def estimate(values: Sequence[float]) -> Estimate:
@@ -82,7 +90,7 @@ def estimate(values: Sequence[float]) -> Estimate:
 
 def mean_metric(results: Results, name: str, metric: str) -> Estimate | None:
     """Return the mean of a variant's metric over seeds; None if the metric is undefined."""
-    values = [run[metric] for run in results[name].values()]
+    values = [run.get(metric) for run in results[name].values()]
     known = [value for value in values if value is not None]
     return estimate(known) if known else None
 
@@ -95,24 +103,31 @@ def difference(results: Results, name: str, metric: str) -> Estimate | None:
 
 def _differences(results: Results, name: str, metric: str) -> list[float]:
     runs, baseline = results[name], results.get(VARIANTS[name].baseline, {})
-    pairs = [(runs[seed][metric], baseline[seed][metric]) for seed in runs if seed in baseline]
+    pairs = [(runs[seed].get(metric), baseline[seed].get(metric)) for seed in runs if seed in baseline]
     return [value - other for value, other in pairs if value is not None and other is not None]
 
 
 def _markdown(results: Results) -> str:
-    head = ["variant", "seeds", *(metric.replace("_", " ") for metric in METRICS)]
+    columns = _columns(results)
+    head = ["variant", "seeds", *(metric.replace("_", " ") for metric in columns)]
     lines = [_row(head), _row(["---"] * len(head))]
     for name, runs in results.items():
-        cells = [mean_metric(results, name, metric) for metric in METRICS]
+        cells = [mean_metric(results, name, metric) for metric in columns]
         lines.append(_row([VARIANTS[name].title, str(len(runs)), *("–" if c is None else str(c) for c in cells)]))
     lines += ["", "Differences, seed by seed:", "", _row(["variant", "against", *head[2:]])]
-    lines.append(_row(["---"] * (len(METRICS) + 2)))
+    lines.append(_row(["---"] * len(head)))
     for name in results:
-        cells = [difference(results, name, metric) for metric in METRICS]
+        cells = [difference(results, name, metric) for metric in columns]
         if any(cells):
             baseline = VARIANTS[VARIANTS[name].baseline].title
             lines.append(_row([VARIANTS[name].title, baseline, *("–" if c is None else str(c) for c in cells)]))
     return "\n".join(lines) + "\n"
+
+
+def _columns(results: Results) -> list[str]:
+    """Return the metrics to show; shares of the ceiling only if some result has them."""
+    known = {metric for runs in results.values() for run in runs.values() for metric in run}
+    return [*METRICS, *(name for name in RELATIVE.values() if name in known)]
 
 
 def _row(cells: Sequence[str]) -> str:
