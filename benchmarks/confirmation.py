@@ -19,10 +19,11 @@ from pathlib import Path
 from benchmarks.other_clips import cell, judge, render
 from cac.ablation.table import estimate
 from cac.errors import CacError
-from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements, relative_to_ceiling
+from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import evaluate_facts, paired_difference
 from cac.evaluation.metrics import point_values
+from cac.evaluation.relative import relative_to_ceiling
 from cac.model.adapters import require_adapter
 from cac.model.calibration import Calibration
 from cac.params import Params, load_params

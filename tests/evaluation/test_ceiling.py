@@ -4,10 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cac.evaluation import ceiling as ceilings
-from cac.evaluation.ceiling import perfect_judgements, relative_to_ceiling
+from cac.evaluation import relative
+from cac.evaluation.ceiling import perfect_judgements
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
+from cac.evaluation.relative import relative_to_ceiling
 from cac.params import Frames, Params
 from cac.schema.annotations import read_clips
 
@@ -43,7 +44,7 @@ def test_what_no_frame_shows_is_missed_by_perfect_answers_too(small_dataset: Pat
 def test_one_look_and_two_have_ceilings_of_their_own(small_dataset: Path, project_params: Params) -> None:
     clips = read_clips(small_dataset)
     one, two = (
-        ceilings.ceiling(clips, project_params.frames.model_copy(update={"looks": looks, "dense_count": 6}))
+        relative.ceiling(clips, project_params.frames.model_copy(update={"looks": looks, "dense_count": 6}))
         for looks in (1, 2)
     )
     assert set(one) == {"temporal_iou", "spatial_iou"}

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from cac.ablation.variants import VARIANTS, variant_params
 from cac.errors import CacError
-from cac.evaluation.ceiling import ceiling, relative_to_ceiling
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
+from cac.evaluation.relative import ceiling, relative_to_ceiling
 from cac.model.calibration import fit_calibration
 from cac.model.loading import make_deterministic
 from cac.model.reward_model import load_reward_model
