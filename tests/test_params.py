@@ -60,7 +60,7 @@ def test_an_adapter_added_to_the_weights_has_no_dropout(tmp_path: Path) -> None:
         ),
         (
             lambda v: v["two_turn_grpo"]["reward_weights"].update(acuracy=1.0),
-            "two_turn_grpo.reward_weights.acuracy: unknown key; allowed here: accuracy, temporal_iou,",
+            "two_turn_grpo.reward_weights.acuracy: unknown key; allowed here: accuracy, scan, temporal_iou,",
         ),
         (lambda v: v["registry"]["gate"].update(x=1), "registry.gate.x: unknown key; allowed here: min_balanced"),
     ],

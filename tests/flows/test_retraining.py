@@ -90,7 +90,7 @@ def _the_first_retraining_makes_a_champion(checkout: Checkout) -> None:
     ended = checkout.retrain()
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Promoted"), ended
     assert checkout.ran() == STAGES
-    assert checkout.aliases() == {"champion": "1"}
+    assert checkout.aliases() == {"champion": "1", "best": "1"}
     [branch] = checkout.branches()
     assert branch.endswith(f"-{main[:8]}")
     assert checkout.git("rev-parse", f"{branch}^") == main == checkout.git("rev-parse", "main")
@@ -168,7 +168,7 @@ def _killed_in_a_stage_it_goes_on(checkout: Checkout) -> None:
     process.kill()
     process.wait()
     assert [branch for branch in checkout.branches() if branch.endswith(new[:8])]
-    assert checkout.aliases() == {"champion": "1"}
+    assert checkout.aliases() == {"champion": "1", "best": "1"}
 
 
 def _vetoed_in_the_window_it_is_not_promoted(checkout: Checkout) -> None:
@@ -178,11 +178,11 @@ def _vetoed_in_the_window_it_is_not_promoted(checkout: Checkout) -> None:
     assert (ended["type"], ended["name"]) == ("COMPLETED", "Refused"), ended
     assert "these clips are not ours" in ended["message"]
     assert checkout.ran() == []
-    assert checkout.aliases() == {"champion": "1"}
+    assert checkout.aliases() == {"champion": "1", "best": "1"}
     assert not (checkout.root / ".retraining").exists()
     promoted = checkout.command("cac", "promote", "--version", "2", "--despite-veto")
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
-    assert checkout.aliases() == {"champion": "2", "previous": "1"}
+    assert checkout.aliases().items() >= {"champion": "2", "previous": "1"}.items()
 
 
 def test_without_a_remote_it_trains_only_if_nothing_is_to_be_pushed(checkout: Checkout, tmp_path: Path) -> None:

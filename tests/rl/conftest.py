@@ -77,10 +77,10 @@ def _teach(model, processor, frames) -> None:
 
 
 @pytest.fixture(scope="session")
-def pack(tmp_path_factory, project_params: Params) -> Callable[[Path, float], Path]:
-    """Return what makes a package of a base and the calibration's bias."""
+def pack(tmp_path_factory, project_params: Params) -> Callable[..., Path]:
+    """Return what makes a package of a base, the calibration's bias and the maximum length of an answer."""
 
-    def make(base: Path, bias: float) -> Path:
+    def make(base: Path, bias: float, max_turn_tokens: int = 40) -> Path:
         from cac.model.adapters import new_adapter, save_adapter
         from cac.model.loading import base_identity, load_base
 
@@ -88,7 +88,7 @@ def pack(tmp_path_factory, project_params: Params) -> Callable[[Path, float], Pa
         folder = tmp_path_factory.mktemp("package")
         adapter = project_params.adapter.model_copy(update={"r": 2})
         save_adapter(new_adapter(load_base(settings)[0], adapter), folder / "adapter", base_identity(settings))
-        packed = PackageSettings(settings, short_looks(project_params), Calibration(10.0, bias), 40)
+        packed = PackageSettings(settings, short_looks(project_params), Calibration(10.0, bias), max_turn_tokens)
         write_package(folder / "package", folder / "adapter", packed)
         return folder / "package"
 

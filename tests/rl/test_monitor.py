@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from cac.errors import CacError
 from cac.rl.monitor import Monitor, MonitorSettings, VideoReward
 from cac.schema.dialogue import Look, Scan
-from cac.schema.judgement import combine_turns
+from cac.schema.judgement import ShownFrames, combine_turns
 
 REFERENCE = 0.1
 WATCH = MonitorSettings(window=10)
@@ -16,7 +16,8 @@ WATCH = MonitorSettings(window=10)
 
 def one(score: float, motion: float, parsed: bool = True) -> VideoReward:
     look = Look((), None, None, "clean") if parsed else None
-    judgement = combine_turns(Scan((), ()), look, margin=0.0, frames_seen=1, texts=("", ""))
+    shown = ShownFrames((), 0.125, 1.0)
+    judgement = combine_turns(Scan((), ()), look, shown=shown, margin=0.0, frames_seen=1, texts=("", ""))
     return VideoReward(score, score, motion, judgement)
 
 

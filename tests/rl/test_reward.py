@@ -112,7 +112,7 @@ def test_neither_order_nor_batching_matters(pinned):
 
 
 def test_an_answer_that_cannot_be_parsed_earns_as_the_surest_anomaly(pack, fresh_base):
-    babbling = pin_package(pack(fresh_base, 3.0))
+    babbling = pin_package(pack(fresh_base, 3.0, max_turn_tokens=6))
     clip = moving(DARK)
     assert babbling.judge([clip], 1)[0][0] > 0.9, "the model itself abstains, here leaning to clean"
     moves, still = Rewarder(babbling, RewardSettings(MOTION))([clip, frozen(clip)])

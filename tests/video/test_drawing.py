@@ -109,12 +109,12 @@ def test_contact_sheet_shows_both_sides_in_their_colours(video, clip, judgement)
 
 def test_bars_under_a_frame_follow_the_windows(video, clip, judgement) -> None:
     sheet = contact_sheet(video, clip, judgement)
-    indices = shown_indices([WINDOW, (0.6, 1.2)], 16, 8.0, 8)
+    indices = shown_indices([WINDOW, (0.6, 1.1)], 16, 8.0, 8)
     for place, index in enumerate(indices):
         x = place * 198 + 90
         seconds = index / 8
         assert _has(sheet, TRUTH)[194, x] == (0.5 <= seconds < 1.0)
-        assert _has(sheet, PREDICTED)[199, x] == (0.6 <= seconds < 1.2)
+        assert _has(sheet, PREDICTED)[199, x] == (0.6 <= seconds < 1.1)
 
 
 @pytest.fixture
