@@ -37,11 +37,13 @@ def test_checkpoints_of_another_key_are_set_aside_and_found_again(tmp_path: Path
     assert last_checkpoint(prepare_folder(tmp_path, "stage", OTHER)) == str(folder / "checkpoint-3")
 
 
-def test_checkpoints_without_a_readable_key_are_not_resumed(tmp_path: Path) -> None:
+def test_checkpoints_without_a_readable_key_are_kept_and_not_resumed(tmp_path: Path, capsys) -> None:
     folder = prepare_folder(tmp_path, "stage", KEY)
     with_checkpoint(folder, 2)
     (folder / checkpoints.KEY_FILE).write_text("")  # the disk was full
     assert last_checkpoint(prepare_folder(tmp_path, "stage", KEY)) is None
+    assert last_checkpoint(folder.with_name("stage.unknown")) is not None
+    assert "checkpoint_key.json of its checkpoints cannot be read. They are kept in" in capsys.readouterr().out
 
 
 @pytest.fixture
@@ -82,3 +84,10 @@ def test_inputs_base_and_processes_are_part_of_the_key(project: Path, monkeypatc
     assert key_of(project).inputs != key.inputs
     monkeypatch.setattr(checkpoints, "world_size", lambda: 2)
     assert key_of(project).processes == 2
+
+
+@pytest.mark.parametrize("dependencies", ["[data]", "[src/cac/errors.py, src/cac/of_another_version.py]"])
+def test_a_stage_whose_modules_are_not_named_depends_on_the_whole_package(project: Path, dependencies: str) -> None:
+    whole = key_of(project, stage="unknown to dvc.yaml")
+    (project / "dvc.yaml").write_text(f"stages: {{short: {{deps: {dependencies}}}}}")
+    assert key_of(project) == whole

@@ -58,7 +58,8 @@ def checkpoint_key(
         inputs: files, or folders whose files all count. The path of the project does not matter.
         model: the base.
         root: the project, whose dvc.yaml names the modules of its stages.
-        stage: a stage of dvc.yaml; the whole package counts if the project has no such stage.
+        stage: a stage of dvc.yaml; the whole package counts if the project has no such stage, or one that names no
+            module of this package.
     """
     return CheckpointKey(
         code=_sha256(source.read_bytes() for source in _stage_sources(root, stage)),
@@ -74,9 +75,11 @@ def _stage_sources(root: Path, stage: str) -> list[Path]:
     try:
         dependencies = read_yaml(root / DVC_YAML)["stages"][stage]["deps"]
     except (CacError, KeyError, TypeError):
-        return sorted(_PACKAGE.rglob("*.py"))
+        dependencies = []
     own = [_PACKAGE / path.removeprefix(_SOURCES) for path in dependencies if path.startswith(_SOURCES)]
-    return sorted(path for path in own if path.suffix == ".py")
+    modules = sorted(path for path in own if path.suffix == ".py")
+    is_known = modules and all(path.is_file() for path in modules)  # else the list is of another version of the package
+    return modules if is_known else sorted(_PACKAGE.rglob("*.py"))
 
 
 def _files(path: Path) -> list[Path]:
@@ -93,7 +96,8 @@ def _sha256(parts: Iterable[bytes]) -> str:
 def prepare_folder(root: Path, stage: str, key: CheckpointKey) -> Path:
     """Return the checkpoint folder of a stage, empty or with checkpoints of the same key.
 
-    Checkpoints of another key are set aside as `<stage>.<start of its hash>`, and found there again.
+    Checkpoints of another key are set aside as `<stage>.<start of its hash>`, and found there again; those without a
+    readable key as `<stage>.unknown`.
     """
     folder = root / CHECKPOINTS / stage
     earlier = _read_key(folder)
@@ -112,18 +116,16 @@ def prepare_folder(root: Path, stage: str, key: CheckpointKey) -> Path:
 
 
 def _set_aside(folder: Path, earlier: CheckpointKey | None, key: CheckpointKey) -> None:
-    if earlier is None:  # killed before the key was written, or by a full disk: nobody can say what they are
-        shutil.rmtree(folder)
-        return
-    aside = _aside(folder, earlier)
+    aside = _aside(folder, earlier) if earlier else folder.with_name(f"{folder.name}.unknown")
     shutil.rmtree(aside, ignore_errors=True)
     folder.rename(aside)
-    changed = ", ".join(name for name, value in asdict(earlier).items() if value != asdict(key)[name])
-    print(
-        f"{folder.name}  starts from the beginning: {changed} changed since its checkpoints. They are kept in {aside}; "
-        "undo the change to resume them, or delete the folder.",
-        flush=True,
-    )
+    if earlier is None:  # killed before the key was written, or of another version
+        reason, remedy = f"{KEY_FILE} of its checkpoints cannot be read", "nothing resumes them: delete the folder"
+    else:
+        changed = ", ".join(name for name, value in asdict(earlier).items() if value != asdict(key)[name])
+        reason = f"{changed} changed since its checkpoints"
+        remedy = "undo the change to resume them, or delete the folder"
+    print(f"{folder.name}  starts from the beginning: {reason}. They are kept in {aside}; {remedy}.", flush=True)
 
 
 def _aside(folder: Path, key: CheckpointKey) -> Path:
