@@ -16,7 +16,7 @@ from benchmarks.other_clips import cell, judge, render
 from cac.errors import CacError
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
-from cac.model.adapters import require_adapter
+from cac.model.adapter_files import require_adapter
 from cac.model.calibration import fit_calibration
 from cac.params import Grpo, Params, load_params
 from cac.schema.annotations import read_clips

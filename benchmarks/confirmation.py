@@ -24,7 +24,7 @@ from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import evaluate_facts, paired_difference
 from cac.evaluation.metrics import point_values
 from cac.evaluation.relative import relative_to_ceiling
-from cac.model.adapters import require_adapter
+from cac.model.adapter_files import require_adapter
 from cac.model.calibration import Calibration
 from cac.params import Params, load_params
 from cac.paths import EVALUATION, MULTI_FRAME_SFT, TWO_TURN_GRPO

@@ -119,7 +119,7 @@ def main() -> int:
 def _reward_model(params: Params, *, plain: bool) -> RewardModel:
     base, processor = load_base(params.model)
     adapter = MODELS / TWO_TURN_GRPO
-    model = load_adapter(base, adapter, base_identity(params.model), trainable=plain).eval()
+    model = load_adapter(base, adapter, base_identity(params.model), params.adapter, trainable=plain).eval()
     limit = params.evaluation.max_turn_tokens
     judge = RewardModel(model, processor, params.frames, max_turn_tokens=limit)
     if plain:

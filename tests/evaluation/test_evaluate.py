@@ -6,12 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from helpers.adapters import changed_adapter
 
 from cac.errors import CacError
 from cac.evaluation.evaluate import evaluate
 from cac.evaluation.judging import judge_all, reward_model
 from cac.evaluation.metrics import METRICS
-from cac.model.adapters import new_adapter, save_adapter
+from cac.model.adapters import save_adapter
 from cac.model.loading import base_identity, load_base
 from cac.params import Params
 from cac.paths import SCRATCH, TRAINING_STAGES
@@ -38,7 +39,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
 def root(tmp_path_factory, small_dataset: Path, params: Params) -> Path:
     root = tmp_path_factory.mktemp("evaluated")
     (root / "data").symlink_to(small_dataset)
-    model = new_adapter(load_base(params.model)[0], params.adapter)
+    model = changed_adapter(load_base(params.model)[0], params.adapter)
     for stage in TRAINING_STAGES:
         save_adapter(model, root / "models" / stage, base_identity(params.model))
     evaluate(params, root)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from helpers.adapters import save_changed_adapter
 
 from cac.params import MaxWorsening, Params, load_params
 from cac.registry.versions import BEST, get_aliases
@@ -56,7 +57,6 @@ def checkpoint(tmp_path_factory, params) -> tuple[Path, Path]:
     import torch
     from transformers import Qwen3VLForConditionalGeneration
 
-    from cac.model.adapters import new_adapter, save_adapter
     from cac.model.loading import base_identity
     from cac.model.nano import build_config, build_processor
 
@@ -67,9 +67,8 @@ def checkpoint(tmp_path_factory, params) -> tuple[Path, Path]:
     model.save_pretrained(base)
     processor.save_pretrained(base)
     settings = params.adapter.model_copy(update={"r": 2})
-    save_adapter(
-        new_adapter(model, settings), adapter, base_identity(params.model.model_copy(update={"base": str(base)}))
-    )
+    identity = base_identity(params.model.model_copy(update={"base": str(base)}))
+    save_changed_adapter(model, settings, adapter, identity)
     return base, adapter
 
 

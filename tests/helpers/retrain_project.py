@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from helpers.adapters import save_changed_adapter
 from helpers.flow_project import Project
 from helpers.tiny_versions import Tiny, answers
 
@@ -98,12 +99,11 @@ def _write_video(path: Path, clip: Clip) -> None:
 def _adapter(folder: Path, base: Path, params: Params) -> Path:
     from transformers import Qwen3VLForConditionalGeneration
 
-    from cac.model.adapters import new_adapter, save_adapter
     from cac.model.loading import base_identity
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(base)
     identity = base_identity(params.model.model_copy(update={"base": str(base)}))
-    save_adapter(new_adapter(model, params.adapter.model_copy(update={"r": 2})), folder / "adapter", identity)
+    save_changed_adapter(model, params.adapter.model_copy(update={"r": 2}), folder / "adapter", identity)
     return folder / "adapter"
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.adapters import changed_adapter
 
 from cac.errors import CacError
 from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_adapter
@@ -16,12 +17,7 @@ def settings(fresh_base: Path) -> Model:
 
 def adapted(settings: Model, params: Params):
     """Return the base with an adapter that changes what it computes."""
-    model = new_adapter(load_base(settings)[0], params.adapter)
-    with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if "lora_B" in name:
-                parameter.fill_(0.01)
-    return model.eval()
+    return changed_adapter(load_base(settings)[0], params.adapter)
 
 
 def test_a_fresh_adapter_computes_what_the_base_does(settings: Model, project_params: Params) -> None:
@@ -44,7 +40,7 @@ def test_an_adapter_is_handed_on_whole_and_trainable(settings: Model, project_pa
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "two").iterdir()}
     assert set(files) == {"adapter_config.json", "adapter_model.safetensors"}
     assert str(tmp_path).encode() not in files["adapter_config.json"]
-    again = load_adapter(load_base(settings)[0], tmp_path / "one", identity, trainable=True)
+    again = load_adapter(load_base(settings)[0], tmp_path / "one", identity, project_params.adapter, trainable=True)
     ids = torch.tensor([[5, 6, 7, 8]])
     assert torch.equal(again(input_ids=ids).logits, model(input_ids=ids).logits)
     assert any(parameter.requires_grad for parameter in again.parameters())
@@ -57,7 +53,8 @@ def test_an_adapter_that_is_only_used_becomes_part_of_the_base(
     plain = load_base(settings)[0](input_ids=ids).logits
     model = adapted(settings, project_params)
     save_adapter(model, tmp_path / "adapter", base_identity(settings))
-    merged = load_adapter(load_base(settings)[0], tmp_path / "adapter", base_identity(settings), trainable=False)
+    base, identity = load_base(settings)[0], base_identity(settings)
+    merged = load_adapter(base, tmp_path / "adapter", identity, project_params.adapter, trainable=False)
     assert not any("lora_" in name for name, _ in merged.named_parameters())
     torch.testing.assert_close(merged(input_ids=ids).logits, model(input_ids=ids).logits, atol=1e-4, rtol=1e-4)
     assert not torch.allclose(merged(input_ids=ids).logits, plain, atol=1e-2)
@@ -82,8 +79,9 @@ def test_a_frozen_tower_sees_as_before_and_is_saved_as_before(
 def test_an_adapter_refuses_another_base(settings: Model, project_params: Params, tmp_path: Path) -> None:
     model = new_adapter(load_base(settings)[0], project_params.adapter)
     save_adapter(model, tmp_path / "adapter", "other-base")
+    base, identity = load_base(settings)[0], base_identity(settings)
     with pytest.raises(CacError, match="trained on base 'other-base', but the base here is 'fresh-"):
-        load_adapter(load_base(settings)[0], tmp_path / "adapter", base_identity(settings), trainable=False)
+        load_adapter(base, tmp_path / "adapter", identity, project_params.adapter, trainable=False)
 
 
 def test_missing_or_mismatched_parts_are_errors_that_name_them(
@@ -91,7 +89,7 @@ def test_missing_or_mismatched_parts_are_errors_that_name_them(
 ) -> None:
     base, _ = load_base(settings)
     with pytest.raises(CacError, match="no adapter at"):
-        load_adapter(base, tmp_path / "none", "x", trainable=False)
+        load_adapter(base, tmp_path / "none", "x", project_params.adapter, trainable=False)
     with pytest.raises(CacError, match=r"adapter\.target_modules 'nothing' matches no module"):
         new_adapter(base, project_params.adapter.model_copy(update={"target_modules": "nothing"}))
     with pytest.raises(CacError, match=r"set model\.revision"):

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.adapters import save_changed_adapter
 from hypothesis import given
 from hypothesis import strategies as st
 
 from cac.errors import CacError
-from cac.model.adapters import FORBIDDEN_TOKENS, new_adapter, save_adapter
+from cac.model.adapters import FORBIDDEN_TOKENS
 from cac.model.calibration import Calibration
 from cac.model.generation import Turn, TurnGenerator
 from cac.model.loading import base_identity, load_base
@@ -29,9 +30,8 @@ def settings(fresh_base: Path) -> Model:
 @pytest.fixture(scope="module")
 def package(tmp_path_factory, settings: Model, project_params: Params) -> Path:
     folder = tmp_path_factory.mktemp("package")
-    save_adapter(
-        new_adapter(load_base(settings)[0], project_params.adapter), folder / "adapter", base_identity(settings)
-    )
+    base, _ = load_base(settings)
+    save_changed_adapter(base, project_params.adapter, folder / "adapter", base_identity(settings))
     packed = PackageSettings(settings, project_params.frames, CALIBRATION, 12)
     write_package(folder / "package", folder / "adapter", packed)
     return folder / "package"

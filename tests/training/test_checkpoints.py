@@ -2,10 +2,17 @@
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from helpers.adapters import changed_adapter
+from safetensors.torch import load_file, save_file
 
-from cac.params import Model
+from cac.errors import CacError
+from cac.model.adapters import save_adapter
+from cac.model.loading import base_identity, load_base
+from cac.params import Model, Params
 from cac.training import checkpoints
 from cac.training.checkpoints import CheckpointKey, checkpoint_key, last_checkpoint, prepare_folder
 
@@ -91,3 +98,28 @@ def test_a_stage_whose_modules_are_not_named_depends_on_the_whole_package(projec
     whole = key_of(project, stage="unknown to dvc.yaml")
     (project / "dvc.yaml").write_text(f"stages: {{short: {{deps: {dependencies}}}}}")
     assert key_of(project) == whole
+
+
+def _checkpoint(folder: Path, base: Path, params: Params) -> tuple[Any, Path]:
+    """Return a model with a new adapter, and a complete checkpoint of it in the folder."""
+    settings = params.model.model_copy(update={"base": str(base)})
+    model = changed_adapter(load_base(settings)[0], params.adapter)
+    save_adapter(model, folder / "checkpoint-4", base_identity(settings))
+    (folder / "checkpoint-4/trainer_state.json").write_text("{}")
+    return model, folder / "checkpoint-4"
+
+
+def test_a_checkpoint_whose_adapter_lost_weights_is_not_resumed(
+    fresh_base: Path, project_params: Params, tmp_path: Path
+) -> None:
+    """Transformers would only warn, and go on with a new adapter in place of the lost weights."""
+    model, checkpoint = _checkpoint(tmp_path, fresh_base, project_params)
+    resumed: list[Any] = []
+    trainer = SimpleNamespace(model=model, train=lambda resume_from_checkpoint: resumed.append(resume_from_checkpoint))
+    checkpoints.train(trainer, tmp_path)
+    assert resumed == [str(checkpoint)]
+    weights = load_file(checkpoint / "adapter_model.safetensors")
+    save_file(dict(list(weights.items())[::2]), checkpoint / "adapter_model.safetensors")
+    with pytest.raises(CacError, match=r"cannot resume\. .*weights are missing.* Delete .*checkpoint-4"):
+        checkpoints.train(trainer, tmp_path)
+    assert resumed == [str(checkpoint)]

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.adapters import save_changed_adapter
 from transformers import TrainerCallback
 
 from benchmarks import reinforcement_signal as benchmark
 from cac.errors import CacError
-from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params
 from cac.training.grpo.trainer import TwoTurnGRPOTrainer
@@ -57,7 +57,7 @@ def root(tmp_path_factory: pytest.TempPathFactory, small_dataset: Path, params: 
     (folder / "data").symlink_to(small_dataset)
     make_deterministic(params.compute)
     model, _ = load_base(params.model)
-    save_adapter(new_adapter(model, params.adapter), folder / "checkpoint", base_identity(params.model))
+    save_changed_adapter(model, params.adapter, folder / "checkpoint", base_identity(params.model))
     return folder
 
 

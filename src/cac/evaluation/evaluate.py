@@ -17,7 +17,7 @@ from cac.evaluation.groups import Groups, evaluate_groups
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
 from cac.evaluation.judging import CONSTRAINED_BASE, Judgements, judge_all
 from cac.evaluation.report import ReportInputs, write_report
-from cac.model.adapters import require_adapter
+from cac.model.adapter_files import require_adapter
 from cac.model.calibration import Calibration, fit_calibration
 from cac.model.loading import make_deterministic
 from cac.params import Params

@@ -10,34 +10,37 @@ from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
+from cac.model.adapter_files import (
+    CONFIG_FILE,
+    lora_config,
+    read_config,
+    read_weights,
+    require_finite,
+    require_fitting,
+    require_learned,
+    require_loaded,
+    require_settings,
+)
 from cac.params import Adapter
 
-CONFIG_FILE = "adapter_config.json"
 # A generated vision token would claim image features that do not exist, and crash Qwen3-VL's position ids.
 FORBIDDEN_TOKENS = ("<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>")
 
 
 def new_adapter(model: Any, settings: Adapter) -> Any:
     """Wrap a base model with a new, trainable adapter: a `PeftModel` whose outputs at first equal those of the base."""
-    from peft import LoraConfig, get_peft_model
+    from peft import get_peft_model
 
-    config = LoraConfig(
-        r=settings.r,
-        lora_alpha=settings.lora_alpha,
-        lora_dropout=settings.lora_dropout,
-        target_modules=settings.target_modules,
-        task_type="CAUSAL_LM",
-    )
     try:
-        return get_peft_model(model, config)
+        return get_peft_model(model, lora_config(settings))
     except ValueError as error:
         raise CacError(
             f"adapter.target_modules {settings.target_modules!r} matches no module of the base: {error}"
         ) from error
 
 
-def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any:
-    """Load a saved adapter onto its base.
+def load_adapter(model: Any, folder: Path, base: str, settings: Adapter | None, *, trainable: bool) -> Any:
+    """Load a saved adapter onto its base, whole or not at all.
 
     A trainable adapter stays separate from the base's weights (a `PeftModel`). An adapter for inference is merged into
     them, which saves two fifths of the nano's inference time.
@@ -46,29 +49,41 @@ def load_adapter(model: Any, folder: Path, base: str, *, trainable: bool) -> Any
         model: the base model.
         folder: the adapter.
         base: the identity of the base model, as `loading.base_identity` returns it.
+        settings: of params.yaml, which the adapter must have; None for a package, which keeps its own.
         trainable: whether to keep the adapter separate and trainable.
 
     Raises:
-        CacError: there is no adapter, it was trained on another base, or its weights do not fit.
+        CacError: there is no adapter, it was trained on another base or with other settings, or its weights do not fit.
     """
-    from peft import PeftModel
-    from safetensors import SafetensorError
-
-    require_adapter(folder)
-    trained_on = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")).get("base_model_name_or_path")
+    config = read_config(folder)
+    trained_on = config.get("base_model_name_or_path")
     if trained_on != base:
         raise CacError(f"the adapter at {folder} was trained on base {trained_on!r}, but the base here is {base!r}.")
-    try:
-        with warnings.catch_warnings():  # PEFT 0.21 uses a name that Transformers 5.23 deprecates
-            warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
-            adapted = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-    except (RuntimeError, ValueError, SafetensorError) as error:
-        raise CacError(f"the adapter at {folder} does not fit the base {base!r}: {error}") from error
-    if not trainable:
-        return adapted.merge_and_unload()
+    require_settings(folder, config, settings)
+    weights = read_weights(folder)
+    with warnings.catch_warnings():  # PEFT 0.21 uses a name that Transformers 5.23 deprecates
+        warnings.filterwarnings("ignore", message=".*gradient_checkpointing.*", category=FutureWarning)
+        adapted = _empty_adapter(model, folder, trainable)
+        require_fitting(adapted, folder, weights)
+        require_finite(folder, weights)
+        require_learned(folder, weights)
+        adapted.load_adapter(str(folder), "default", is_trainable=trainable)
+    require_loaded(adapted, folder, weights)
+    return adapted if trainable else adapted.merge_and_unload()
+
+
+def _empty_adapter(model: Any, folder: Path, trainable: bool) -> Any:
+    """Wrap a base with the adapter that a folder's config describes, before its weights are loaded."""
+    from peft import LoraConfig, get_peft_model
+
+    config = LoraConfig.from_pretrained(str(folder))
+    config.inference_mode = not trainable
     # When it saves, PEFT looks this name up, on the Hub too; this is the folder of the base.
-    adapted.peft_config["default"].base_model_name_or_path = model.name_or_path
-    return adapted
+    config.base_model_name_or_path = model.name_or_path
+    try:
+        return get_peft_model(model, config)
+    except ValueError as error:  # its target modules are none of the base's
+        raise CacError(f"the adapter at {folder} does not fit the base: {error}") from error
 
 
 def without_wrapper(model: Any) -> Any:
@@ -90,16 +105,6 @@ def freeze_vision(model: Any) -> None:
     for name, parameter in model.named_parameters():
         if ".visual." in name:
             parameter.requires_grad_(False)
-
-
-def require_adapter(folder: Path) -> None:
-    """Check that a folder has an adapter.
-
-    Raises:
-        CacError: it has none.
-    """
-    if not (folder / CONFIG_FILE).is_file():
-        raise CacError(f"no adapter at {folder} (no {CONFIG_FILE}). Run the stage that trains it: `dvc repro`.")
 
 
 def save_adapter(model: Any, folder: Path, base: str, weights: Mapping[str, Any] | None = None) -> None:

@@ -10,15 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from cac.errors import CacError
 from cac.model.adapters import load_adapter
 from cac.model.calibration import Calibration
 from cac.model.loading import base_folder, base_identity, load_base
+from cac.model.package_checksums import check_sums, write_sums
 from cac.params import Frames, Model
 from cac.schema.dialogue import DIALOGUE_VERSION
 from cac.schema.taxonomy import TAXONOMY_VERSION
 
 CARD = "reward_model.json"
+SUMS_KEY = "package_sha256sums"  # in the metadata of a registered model
+PACKAGE_VERSION = 2  # 1, which the card does not name, had no checksums
+_CARD_KEYS = {"base", "base_identity", "frames", "calibration", "max_turn_tokens", "dialogue_version"}
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
     card = {
         "base": {"name": base.base, "revision": base.revision, "dtype": base.dtype, "included": folder is not None},
         "base_identity": base_identity(base),
+        "package_version": PACKAGE_VERSION,
         "frames": settings.frames.model_dump(),
         "calibration": asdict(settings.calibration),
         "max_turn_tokens": settings.max_turn_tokens,
@@ -66,18 +73,20 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
         "taxonomy_version": TAXONOMY_VERSION,
     }
     (out / CARD).write_text(json.dumps(card, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    write_sums(out)
 
 
 def read_package(folder: Path) -> Package:
-    """Load a folder that `write_package` wrote.
+    """Load a folder that `write_package` wrote, if it is whole.
 
     Raises:
-        CacError: the folder is not a package, or its dialogue version differs from this installation's.
+        CacError: the folder is not a package, a file of it is missing, changed or added, or its dialogue version
+            differs from this installation's.
     """
-    card_file = folder / CARD
-    if not card_file.is_file():
-        raise CacError(f"{folder} is not a reward model package (it has no {CARD}).")
-    card = json.loads(card_file.read_text(encoding="utf-8"))
+    card = _read_card(folder)
+    registered = _registered_digest(folder)
+    if card.get("package_version", 1) > 1 or registered is not None:
+        check_sums(folder, registered)
     if card["dialogue_version"] != DIALOGUE_VERSION:
         raise CacError(
             f"{folder} uses dialogue version {card['dialogue_version']}, this installation {DIALOGUE_VERSION}; "
@@ -85,8 +94,10 @@ def read_package(folder: Path) -> Package:
         )
     base = card["base"]
     source = str(folder / "base") if base["included"] else base["name"]
-    model, processor = load_base(Model(base=source, revision=base["revision"], dtype=base["dtype"]))
-    model = load_adapter(model, folder / "adapter", card["base_identity"], trainable=False)
+    settings = Model(base=source, revision=base["revision"], dtype=base["dtype"])
+    _require_base(folder, settings, card)
+    model, processor = load_base(settings)
+    model = load_adapter(model, folder / "adapter", card["base_identity"], None, trainable=False)
     return Package(
         model.eval(),
         processor,
@@ -94,3 +105,36 @@ def read_package(folder: Path) -> Package:
         Calibration(**card["calibration"]),
         card["max_turn_tokens"],
     )
+
+
+def _registered_digest(folder: Path) -> str | None:
+    """Return the hash of the sums that MLflow's MLmodel records for a package; None outside of a registered model."""
+    file = folder.parents[1] / "MLmodel"
+    if not file.is_file():
+        return None
+    metadata = yaml.safe_load(file.read_text(encoding="utf-8")).get("metadata") or {}
+    digest: str | None = metadata.get(SUMS_KEY)
+    return digest
+
+
+def _read_card(folder: Path) -> dict[str, Any]:
+    file = folder / CARD
+    if not file.is_file():
+        raise CacError(f"{folder} is not a reward model package (it has no {CARD}).")
+    try:
+        card: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CacError(f"{file} is not valid JSON: {error}. Download the package again.") from error
+    missing = sorted(_CARD_KEYS - set(card))
+    if missing:
+        raise CacError(f"{file} lacks {', '.join(missing)}. Download the package again.")
+    return card
+
+
+def _require_base(folder: Path, settings: Model, card: dict[str, Any]) -> None:
+    """Check that a package's own base has the weights that its card names: `<name>-<hash>`."""
+    if not card["base"]["included"]:
+        return
+    found, expected = (name.rpartition("-")[2] for name in (base_identity(settings), card["base_identity"]))
+    if found != expected:
+        raise CacError(f"the base in {folder} has the weights {found}, but its card names {expected}.")

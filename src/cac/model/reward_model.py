@@ -260,6 +260,6 @@ def load_reward_model(adapter: Path | None, params: Params) -> RewardModel:
     """
     model, processor = load_base(params.model)
     if adapter is not None:
-        model = load_adapter(model, adapter, base_identity(params.model), trainable=False)
+        model = load_adapter(model, adapter, base_identity(params.model), params.adapter, trainable=False)
     model = model.eval().to(best_device())
     return RewardModel(model, processor, params.frames, max_turn_tokens=params.evaluation.max_turn_tokens)

@@ -7,6 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
+from cac.model.package import SUMS_KEY
+from cac.model.package_checksums import sums_digest
 from cac.registry.versions import KEY_TAG
 
 if TYPE_CHECKING:
@@ -46,7 +48,7 @@ def log_model(candidate: "Candidate") -> str:
             signature=signature(),
             input_example=pd.DataFrame({"video": ["clip.mp4"]}),
             pip_requirements=pinned_requirements(),
-            metadata={KEY_TAG: candidate.key},
+            metadata={KEY_TAG: candidate.key, SUMS_KEY: sums_digest(candidate.folder / "package")},
         )
     result: str = info.model_id
     return result

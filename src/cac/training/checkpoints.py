@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
-from cac.io.distributed import world_size
+from cac.io.distributed import is_model_sharded, world_size
+from cac.model.adapter_files import read_weights, require_finite, require_fitting
 from cac.model.loading import base_identity
 from cac.params import Model
 from cac.paths import CHECKPOINTS, DVC_YAML
@@ -140,6 +141,28 @@ def _read_key(folder: Path) -> CheckpointKey | None:
         return CheckpointKey(**values)
     except TypeError:  # written by another version
         return None
+
+
+def train(trainer: Any, folder: Path) -> None:
+    """Train, from the newest complete checkpoint in the folder if there is one.
+
+    Raises:
+        CacError: that checkpoint's adapter is damaged or has other weights than the model.
+    """
+    checkpoint = last_checkpoint(folder)
+    if checkpoint is not None and not is_model_sharded():  # a sharded checkpoint has no adapter file
+        _require_fitting_adapter(trainer.model, Path(checkpoint))
+    trainer.train(resume_from_checkpoint=checkpoint)
+
+
+def _require_fitting_adapter(model: Any, checkpoint: Path) -> None:
+    """Check what the trainer would only warn about."""
+    try:
+        weights = read_weights(checkpoint)
+        require_finite(checkpoint, weights)
+        require_fitting(model, checkpoint, weights)
+    except CacError as error:
+        raise CacError(f"cannot resume. {error} Delete {checkpoint} to resume an earlier checkpoint.") from error
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -53,7 +53,7 @@ def train_stage(stage: SftStage, params: Params, root: Path) -> None:
     if stage.previous is None:
         model = new_adapter(base, params.adapter)
     else:
-        model = load_adapter(base, root / MODELS / stage.previous, identity, trainable=True)
+        model = load_adapter(base, root / MODELS / stage.previous, identity, params.adapter, trainable=True)
     if not stage.settings.train_vision:
         freeze_vision(model)
     speed_up_training_passes(model, params.adapter)
@@ -64,7 +64,7 @@ def train_stage(stage: SftStage, params: Params, root: Path) -> None:
         inputs = TrainerInputs(model, processor, folder)
         trainer = build_trainer(stage.name, stage.settings, params.compute, inputs, dialogues)
         report_progress(trainer, stage.name, DISPLAYED_METRICS, run.log_metrics)
-        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+        checkpoints.train(trainer, folder)
     weights = distributed.gathered_weights(trainer)
     if distributed.is_main_process():
         save_adapter(trainer.model, root / MODELS / stage.name, identity, weights)

@@ -67,7 +67,7 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
             folder = checkpoints.prepare_folder(root, TWO_TURN_GRPO, _checkpoint_key(params, root, previous))
         trainer = build_trainer(params, root, TrainerInputs(model, processor, folder))
         report_progress(trainer, TWO_TURN_GRPO, DISPLAYED_METRICS, run.log_metrics)
-        trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(folder))
+        checkpoints.train(trainer, folder)
         run.log_text("\n\n".join(trainer.rollout_samples), "sample_rollouts.txt")
     if distributed.is_main_process():
         save_adapter(trainer.model, root / MODELS / TWO_TURN_GRPO, base_identity(params.model))
@@ -92,7 +92,7 @@ def load_policy(params: Params, adapter: Path) -> tuple[Any, Any]:
 
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
-    model = load_adapter(base, adapter, base_identity(params.model), trainable=True)
+    model = load_adapter(base, adapter, base_identity(params.model), params.adapter, trainable=True)
     if not params.two_turn_grpo.train_vision:
         freeze_vision(model)
         cache_image_encodings(model)
@@ -126,6 +126,7 @@ def build_trainer(
     from datasets import Dataset
     from trl import GRPOConfig
 
+    from cac.training.grpo.policy_check import PolicyCheck
     from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
     settings = params.two_turn_grpo
@@ -155,6 +156,7 @@ def build_trainer(
         processing_class=inputs.processor,
     )
     trainer.rollout_samples = samples
+    trainer.add_callback(PolicyCheck())
     if settings.advantages == "turn":
         trainer.turn_weights = turn_weights(list(rewards), weights, settings.scan_verdict_ratio)
         trainer.look_credit = settings.look_credit

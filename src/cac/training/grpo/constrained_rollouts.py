@@ -7,6 +7,7 @@ tokens, forced ones included: where the model would have written a forced token 
 Out of scope: the tool loop and the loss, which are TRL's.
 """
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cac.model.adapters import without_wrapper
@@ -22,22 +23,31 @@ if TYPE_CHECKING:
 
 def constrain_generation(model: Any, processor: Any, settings: Grpo) -> None:
     """Make `generate` of a model, wrapped by an adapter or not, sample answers of the two-turn dialogue."""
+    model, sampler = without_wrapper(model), multinomial(settings.temperature)
+    generator = TurnGenerator(model, processor, settings.max_turn_tokens, watched_token=None, sampler=sampler)
+    model.generate = partial(_generate, generator, settings.max_turn_tokens)
+
+
+def generating_model(model: Any) -> Any:
+    """Return the model whose weights `generate` of an unwrapped model uses."""
+    generate = model.generate
+    return generate.args[0].model if isinstance(generate, partial) else model
+
+
+def _generate(
+    generator: TurnGenerator, max_turn_tokens: int, input_ids: "Tensor", generation_config: Any = None, **inputs: Any
+) -> "Tensor":
+    """Sample a turn for each prompt; return prompts and answers, padded on the right, as Transformers does."""
     import torch
 
-    model, tokenizer = without_wrapper(model), processor.tokenizer
-    end, sampler = tokenizer.eos_token_id, multinomial(settings.temperature)
-    generator = TurnGenerator(model, processor, settings.max_turn_tokens, watched_token=None, sampler=sampler)
-
-    def generate_constrained(input_ids: "Tensor", generation_config: Any = None, **inputs: Any) -> "Tensor":
-        prompts = tokenizer.batch_decode(input_ids, skip_special_tokens=False)
-        grammars = [answer_grammar(prompt, generator.decoder) for prompt in prompts]
-        turn = generator.generate_from_tokens({"input_ids": input_ids, **inputs}, grammars, last=True)
-        complete = [[*answer, end][: settings.max_turn_tokens] for answer in turn.answers]
-        width = max(map(len, complete))
-        rows = [answer + [tokenizer.pad_token_id] * (width - len(answer)) for answer in complete]
-        return torch.cat([input_ids, torch.tensor(rows, device=input_ids.device)], dim=1)
-
-    model.generate = generate_constrained
+    tokenizer = generator.processor.tokenizer
+    prompts = tokenizer.batch_decode(input_ids, skip_special_tokens=False)
+    grammars = [answer_grammar(prompt, generator.decoder) for prompt in prompts]
+    turn = generator.generate_from_tokens({"input_ids": input_ids, **inputs}, grammars, last=True)
+    complete = [[*answer, tokenizer.eos_token_id][:max_turn_tokens] for answer in turn.answers]
+    width = max(map(len, complete))
+    rows = [answer + [tokenizer.pad_token_id] * (width - len(answer)) for answer in complete]
+    return torch.cat([input_ids, torch.tensor(rows, device=input_ids.device)], dim=1)
 
 
 def answer_grammar(prompt: str, decoder: GrammarDecoder) -> str:

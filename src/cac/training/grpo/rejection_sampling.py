@@ -153,7 +153,7 @@ def _train(best: Sequence[tuple[Clip, Judgement]], params: Params, paths: _Paths
     make_deterministic(params.compute)
     base, processor = load_base(params.model)
     identity = base_identity(params.model)
-    model = load_adapter(base, paths.policy, identity, trainable=True)
+    model = load_adapter(base, paths.policy, identity, params.adapter, trainable=True)
     if not settings.train_vision:
         freeze_vision(model)
         if best_device() == "cpu":  # on a GPU the memory is needed elsewhere
@@ -164,7 +164,7 @@ def _train(best: Sequence[tuple[Clip, Judgement]], params: Params, paths: _Paths
     inputs = TrainerInputs(model, processor, paths.folder)
     trainer = build_trainer(NAME, settings, params.compute, inputs, dialogues)
     report_progress(trainer, NAME, _DISPLAYED_METRICS, log)
-    trainer.train(resume_from_checkpoint=checkpoints.last_checkpoint(paths.folder))
+    checkpoints.train(trainer, paths.folder)
     if distributed.is_main_process():
         save_adapter(trainer.model, paths.adapter, identity)
         write_history(trainer.state.log_history, paths.folder / _HISTORY)
