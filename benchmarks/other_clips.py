@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
+import cac.data.sample
 from cac.data.sample.build import build_dataset
 from cac.evaluation.intervals import Interval
 from cac.io.parallel import parallel_map
@@ -38,17 +39,18 @@ def render(params: Params, name: str, seed: int, pairs: Mapping[str, int]) -> Pa
     data = params.procedural_data.model_copy(update={**dict.fromkeys(_PARTS, 0), **pairs})
     compute = params.compute.model_copy(update={"seed": seed})
     settings = {"compute": compute.model_dump(), "procedural_data": data.model_dump()}
-    dataset = SCRATCH / name / _key(settings, [], params) / "data"
+    dataset = SCRATCH / name / _key(settings, _scene_code(), params) / "data"
     if not (dataset / CARD_NAME).is_file():
         dataset.parent.mkdir(parents=True, exist_ok=True)
         build_dataset(dataset, params.model_copy(update={"procedural_data": data, "compute": compute}))
     return dataset
 
 
-def judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
-    """Judge all clips of a dataset as `evaluate` does, in the order of its manifest."""
+def judge(dataset: Path, adapter: Path | None, params: Params) -> list[Judgement]:
+    """Judge all clips of a dataset as `evaluate` does, in the order of its manifest; no adapter: with the base."""
     sections = {name: getattr(params, name).model_dump() for name in ("frames", "model", "evaluation")}
-    out = dataset.parent / f"{_key(sections, [dataset / MANIFEST_NAME, adapter], params)}.json"
+    inputs = [dataset / MANIFEST_NAME, *([] if adapter is None else [adapter])]
+    out = dataset.parent / f"{_key(sections, inputs, params)}.json"
     if not out.is_file():
         count = len(read_clips(dataset))
         work = partial(_judge_part, dataset, adapter, params)
@@ -59,18 +61,23 @@ def judge(dataset: Path, adapter: Path, params: Params) -> list[Judgement]:
     return [Judgement.from_dict(row) for row in json.loads(out.read_text(encoding="utf-8"))]
 
 
+def _scene_code() -> list[Path]:
+    """Return the modules that draw clips: clips drawn by other code are other clips."""
+    return sorted(Path(cac.data.sample.__path__[0]).rglob("*.py"))
+
+
 def _key(settings: Mapping[str, object], inputs: list[Path], params: Params) -> str:
     return checkpoint_key(settings, inputs, params.model, Path(), "evaluate").digest[:16]
 
 
-def _judge_part(dataset: Path, adapter: Path, params: Params, start: int) -> list[dict[str, object]]:
+def _judge_part(dataset: Path, adapter: Path | None, params: Params, start: int) -> list[dict[str, object]]:
     """Judge one batch of clips, starting at `start`, in a worker process."""
     make_deterministic(params.compute.model_copy(update={"threads": 1}))
     model = load_reward_model(adapter, params)
     cache_image_encodings(model.model.requires_grad_(False))
     clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
     judged = model.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
-    print(f"{adapter}  {start + len(clips)} clips", file=sys.stderr, flush=True)
+    print(f"{adapter or 'base'}  {start + len(clips)} clips", file=sys.stderr, flush=True)
     return [judgement.to_dict() for judgement in judged]
 
 
