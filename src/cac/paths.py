@@ -20,6 +20,7 @@ COMPARISONS = Path("metrics/comparisons.json")  # of checkpoints, on the same cl
 GROUPS = Path("metrics/groups.json")  # the last checkpoint by length and size of the anomaly
 TRACKED_METRICS = (EVALUATION_METRICS, COMPARISONS, GROUPS)  # by git
 EVALUATION = Path("evaluation")  # predictions and calibration
+FAMILIARITY = EVALUATION / "familiarity.json"  # what the clips of the calibration have in common
 EVALUATION_REPORT = Path("reports/evaluation")
 SCRATCH = Path(".scratch")  # nothing in it is a result
 DECISION = SCRATCH / "decision.json"  # what the gate last decided in this checkout

@@ -1,5 +1,7 @@
 """Platt scaling recovers what it should, and reliability bins add up."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,8 +15,11 @@ from cac.model.calibration import (
     Calibration,
     bin_indices,
     fit_calibration,
+    fit_threshold,
     reliability,
 )
+from cac.schema.judgement import Judgement
+from cac.schema.taxonomy import Family
 
 
 @pytest.mark.parametrize(("temperature", "bias"), [(0.2, 0.0), (1.0, -1.5), (3.0, 0.7), (12.0, 2.0)])
@@ -79,3 +84,46 @@ def test_bins_agree_with_scikit_learn() -> None:
     filled = [b for b in reliability(scores.tolist(), is_clean.tolist(), 10) if b.count]
     assert [b.clean_share for b in filled] == pytest.approx(share)
     assert [b.mean_score for b in filled] == pytest.approx(mean)
+
+
+def _balanced_accuracy(calibration: Calibration, margins: list[float], clean: list[bool]) -> float:
+    decided = [calibration.score(margin) >= (calibration.threshold or 0.0) for margin in margins]
+    right = [
+        [said == true for said, true in zip(decided, clean, strict=True) if true is kind] for kind in (True, False)
+    ]
+    return sum(sum(one) / len(one) for one in right) / 2
+
+
+@given(st.lists(st.tuples(st.integers(-20, 20), st.booleans()), min_size=2, max_size=30))
+def test_no_other_threshold_has_a_better_balanced_accuracy(clips: list[tuple[int, bool]]) -> None:
+    margins, clean = [margin / 4 for margin, _ in clips], [one for _, one in clips]
+    fitted = fit_threshold(Calibration(2.0, 0.3), margins, clean)
+    if len(set(clean)) < 2:
+        assert fitted.threshold == 0.5
+        return
+    best = _balanced_accuracy(fitted, margins, clean)
+    for other in [0.0, 0.5, *(fitted.score(margin) for margin in margins)]:
+        assert best >= _balanced_accuracy(replace(fitted, threshold=other), margins, clean) - 1e-9
+
+
+def test_the_threshold_between_two_scores_is_their_middle() -> None:
+    fitted = fit_threshold(Calibration(), [-3.0, -2.0, -1.0, 1.0], [False, False, True, True])
+    assert fitted.threshold == pytest.approx((Calibration().score(-2.0) + Calibration().score(-1.0)) / 2)
+
+
+def _judgement(margin: float, *, parsed: bool = True) -> Judgement:
+    return Judgement(margin, "anomalous", ((0.0, 1.0),), (), Family.TEXT, "garbled_text", parsed, 6, "", "")
+
+
+@given(st.floats(-10, 10), st.floats(0.05, 0.95))
+def test_verdict_and_score_agree(margin: float, threshold: float) -> None:
+    calibration = Calibration(1.5, -0.4, threshold)
+    decided = calibration.decide(_judgement(margin))
+    assert (decided.verdict == "clean") == (calibration.score(decided.margin) >= threshold)
+    assert (decided.leaf is None) == (decided.verdict == "clean")
+    assert calibration.decide(decided) == decided
+
+
+def test_an_answer_that_was_not_parsed_keeps_its_verdict() -> None:
+    unparsed = _judgement(0.0, parsed=False)
+    assert Calibration(1.0, 0.0, 0.1).decide(unparsed) == unparsed

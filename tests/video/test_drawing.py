@@ -154,7 +154,7 @@ def test_dataset_sheet_refuses_what_it_cannot_do(dataset) -> None:
 
 def test_overlay_is_a_larger_video_with_box_and_verdict(video, judgement, tmp_path) -> None:
     out = tmp_path / "deep" / "overlay.mp4"
-    overlay_video(video, judgement, 0.12, out)
+    overlay_video(video, judgement, 0.12, 0.5, out)
     written = decode(out)
     assert (len(written.frames), written.fps) == (16, 8.0)
     assert written.frames.shape[2] == 384
@@ -167,7 +167,7 @@ def test_overlay_is_a_larger_video_with_box_and_verdict(video, judgement, tmp_pa
 def test_overlay_of_a_clean_verdict_has_no_box_and_odd_sizes_work(video, judgement, tmp_path) -> None:
     clean = replace(judgement, verdict="clean", windows=(), findings=(), family=None, leaf=None)
     odd = Video(video.frames[:, :47, :45], video.fps)
-    overlay_video(odd, clean, 0.9, tmp_path / "o.mp4")
+    overlay_video(odd, clean, 0.9, 0.5, tmp_path / "o.mp4")
     frame = decode(tmp_path / "o.mp4").frames[6]
     assert frame.shape[0] % 2 == 0
     assert frame.shape[1] % 2 == 0
@@ -177,7 +177,7 @@ def test_overlay_of_a_clean_verdict_has_no_box_and_odd_sizes_work(video, judgeme
 
 def test_overlay_of_a_narrow_video_has_room_for_the_words(judgement, tmp_path) -> None:
     narrow = Video(np.full((16, 400, 24, 3), 90, dtype=np.uint8), 8.0)
-    overlay_video(narrow, judgement, 0.5, tmp_path / "o.mp4")
+    overlay_video(narrow, judgement, 0.5, 0.5, tmp_path / "o.mp4")
     frame = decode(tmp_path / "o.mp4").frames[6]
     assert frame.shape[1] == 240
     assert frame.shape[0] > 400
@@ -186,17 +186,17 @@ def test_overlay_of_a_narrow_video_has_room_for_the_words(judgement, tmp_path) -
 def test_overlay_equal_bytes_and_bad_paths(video, judgement, tmp_path) -> None:
     digests = set()
     for name in ("a.mp4", "b.mp4"):
-        overlay_video(video, judgement, 0.5, tmp_path / name)
+        overlay_video(video, judgement, 0.5, 0.5, tmp_path / name)
         digests.add(hashlib.sha256((tmp_path / name).read_bytes()).hexdigest())
     assert len(digests) == 1
     with pytest.raises(CacError, match=r"use one of the suffixes \.mp4"):
-        overlay_video(video, judgement, 0.5, tmp_path / "c.txt")
+        overlay_video(video, judgement, 0.5, 0.5, tmp_path / "c.txt")
     (tmp_path / "file").write_text("")
     with pytest.raises(CacError, match="cannot write"):
-        overlay_video(video, judgement, 0.5, tmp_path / "file" / "d.mp4")
+        overlay_video(video, judgement, 0.5, 0.5, tmp_path / "file" / "d.mp4")
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(CacError, match="cannot write"):
-        overlay_video(video, judgement, 0.5, tmp_path / "folder.mp4")
+        overlay_video(video, judgement, 0.5, 0.5, tmp_path / "folder.mp4")
 
 
 def _near(frame: np.ndarray, colour: tuple[int, int, int]) -> int:

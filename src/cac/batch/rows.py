@@ -13,7 +13,7 @@ from cac.batch.plan import BatchSettings
 from cac.errors import CacError
 from cac.io.s3 import StoreUnreachableError
 from cac.schema.judgement import Judgement
-from cac.schema.score_row import score_row
+from cac.schema.score_row import score_row, version_of
 from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def _batches(loaded: Iterator[Loaded], size: int) -> Iterator[list[Loaded]]:
 
 def _rows(pinned: "PinnedModel", batch: Sequence[Loaded], size: int) -> list[dict[str, Any]]:
     judged = iter(_judge(pinned, [one.video for one in batch if one.video is not None], size))
-    return [_row(pinned.source, one, one.error if one.video is None else next(judged)) for one in batch]
+    return [_row(pinned, one, one.error if one.video is None else next(judged)) for one in batch]
 
 
 def _judge(pinned: "PinnedModel", videos: Sequence[Video], size: int) -> list[Judged | str]:
@@ -104,14 +104,12 @@ def _judge(pinned: "PinnedModel", videos: Sequence[Video], size: int) -> list[Ju
         return [_judge(pinned, [video], size)[0] for video in videos]
 
 
-def _row(model: str, one: Loaded, judged: Judged | str | None) -> dict[str, Any]:
+def _row(pinned: "PinnedModel", one: Loaded, judged: Judged | str | None) -> dict[str, Any]:
     row: dict[str, Any] = {
         "video": one.listed.name,
         "size_bytes": one.listed.size,
         "sha256": one.sha256,
-        "model": model,
-        "model_version": model.rpartition("/")[2],
     }
     if isinstance(judged, tuple):
-        return row | score_row(*judged)
-    return row | {"error": judged}
+        return row | score_row(*judged, pinned.threshold, pinned.source)
+    return row | {"error": judged, "model": pinned.source, "model_version": version_of(pinned.source)}

@@ -5,17 +5,18 @@ any folder. A file that cannot be scored does not keep the others from it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
 from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
+from cac.schema.score_row import score_row
 from cac.video.decode import Video, decode
 
 if TYPE_CHECKING:
-    from cac.model.reward_model import RewardModel
+    from cac.registry.pinned import PinnedModel
 
 _BATCH_SIZE = 8  # videos decoded and judged at a time
 
@@ -27,6 +28,8 @@ class Scored:
     path: Path
     score: float
     judgement: Judgement
+    threshold: float | None
+    model: str
 
     @property
     def windows(self) -> tuple[Window, ...]:
@@ -35,17 +38,7 @@ class Scored:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the JSON object `cac score --json` prints."""
-        judgement = self.judgement
-        return {
-            "video": str(self.path),
-            "score": self.score,
-            "verdict": judgement.verdict,
-            "windows": [list(window) for window in self.windows],
-            "family": judgement.family,
-            "leaf": judgement.leaf,
-            "findings": [asdict(finding) for finding in judgement.findings],
-            "parsed": judgement.parsed,
-        }
+        return {"video": str(self.path), **score_row(self.score, self.judgement, self.threshold, self.model)}
 
 
 @dataclass(frozen=True)
@@ -60,18 +53,18 @@ class Failed:
         return {"video": str(self.path), "error": self.message}
 
 
-def score_files(model: "RewardModel", paths: Sequence[Path]) -> Iterator[Scored | Failed]:
+def score_files(pinned: "PinnedModel", paths: Sequence[Path]) -> Iterator[Scored | Failed]:
     """Yield each file's judgement in the order given, or why there is none."""
     for start in range(0, len(paths), _BATCH_SIZE):
         batch = paths[start : start + _BATCH_SIZE]
         videos = [_decode(path) for path in batch]
-        judgements = iter(model.judge([video for video in videos if isinstance(video, Video)], _BATCH_SIZE))
+        judged = iter(pinned.judge([video for video in videos if isinstance(video, Video)], _BATCH_SIZE))
         for path, video in zip(batch, videos, strict=True):
             if isinstance(video, Failed):
                 yield video
                 continue
-            judgement = next(judgements)
-            yield Scored(path, model.score(judgement), judgement)
+            score, judgement = next(judged)
+            yield Scored(path, score, judgement, pinned.threshold, pinned.source)
 
 
 def _decode(path: Path) -> Video | Failed:
@@ -85,4 +78,4 @@ def draw_overlay(scored: Scored, out: Path) -> None:
     """Write the video again with window, boxes, verdict and score drawn."""
     from cac.video.overlay import overlay_video
 
-    overlay_video(decode(scored.path), scored.judgement, scored.score, out)
+    overlay_video(decode(scored.path), scored.judgement, scored.score, scored.threshold, out)

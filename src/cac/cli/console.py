@@ -24,6 +24,14 @@ def print_error(message: str) -> None:
     Console(stderr=True).print(Text(f"error: {message}", style="red"), soft_wrap=True)
 
 
+def print_warning(message: str) -> None:
+    """Print a warning to stderr as one yellow paragraph, not wrapped."""
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text(f"warning: {message}", style="yellow"), soft_wrap=True)
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a dataclass or pydantic model as sorted JSON, always with the same bytes, and create its folder."""
     from pydantic import TypeAdapter

@@ -203,11 +203,11 @@ def _score(args: argparse.Namespace) -> int:
         raise CacError(f"--overlay {args.overlay} would overwrite the video itself. Choose another file.")
     from cac.batch.score_files import Scored, draw_overlay, score_files
     from cac.cli.scores import print_scores
-    from cac.registry.loading import load_model, load_package
     from cac.registry.model_uri import default_model_uri
+    from cac.registry.pinned import open_model, pin_package
 
-    model = load_package(args.package) if args.package else load_model(args.model or default_model_uri(args.params))
-    results = list(score_files(model, args.videos))
+    pinned = pin_package(args.package) if args.package else open_model(args.model or default_model_uri(args.params))
+    results = list(score_files(pinned, args.videos))
     print_scores(results, as_json=args.json)
     scored = [result for result in results if isinstance(result, Scored)]
     if args.overlay and scored:

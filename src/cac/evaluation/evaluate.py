@@ -13,12 +13,13 @@ from pathlib import Path
 
 from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements
 from cac.evaluation.facts import Facts, clip_facts
+from cac.evaluation.familiar_clips import write_familiarity
 from cac.evaluation.groups import Groups, evaluate_groups
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference, per_family
 from cac.evaluation.judging import CONSTRAINED_BASE, Judgements, judge_all
 from cac.evaluation.report import ReportInputs, write_report
 from cac.model.adapter_files import require_adapter
-from cac.model.calibration import Calibration, fit_calibration
+from cac.model.calibration import Calibration, fit_calibration, fit_threshold
 from cac.model.loading import make_deterministic
 from cac.params import Params
 from cac.paths import (
@@ -45,6 +46,7 @@ SPLITS: tuple[Split, ...] = ("val", "test", *EXTRA_SPLITS)
 
 Parts = dict[Split, list[Clip]]
 AllFacts = dict[Split, dict[str, Facts]]  # split -> row name -> facts of its clips
+AllRewards = dict[str, dict[Split, list[float]]]  # row name -> split -> one a clip
 
 
 def evaluate(params: Params, root: Path) -> None:
@@ -60,11 +62,14 @@ def evaluate(params: Params, root: Path) -> None:
     judgements = judge_all(params, root, list(parts))
     judgements[PERFECT_ANSWERS] = {split: perfect_judgements(clips, params.frames) for split, clips in parts.items()}
     calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
-    facts = _facts(judgements, calibrations, parts, params)
+    rewards = _rewards(judgements, parts, params)
+    judgements = _decided(judgements, calibrations)
+    facts = _facts(judgements, calibrations, rewards, parts, params)
     metrics = _measure(facts, params)
     groups = _groups(judgements[FINAL], calibrations[FINAL], parts, params)
     _write_numbers(root, {EVALUATION_METRICS: metrics, COMPARISONS: _compare(facts, params), GROUPS: groups})
     _write_predictions(root, judgements, calibrations, parts)
+    write_familiarity(root, params, root / MODELS / FINAL)
     _report(root, params, metrics, groups, (judgements[FINAL]["test"], calibrations[FINAL], parts["test"]))
     remove(root / SCRATCH / "checkpoints" / "evaluate")
 
@@ -76,24 +81,40 @@ def _read_parts(dataset: Path) -> Parts:
 
 
 def _calibration(judgements: Sequence[Judgement], clips: Sequence[Clip]) -> Calibration:
-    return fit_calibration([judgement.margin for judgement in judgements], [clip.is_clean for clip in clips])
+    margins, is_clean = [judgement.margin for judgement in judgements], [clip.is_clean for clip in clips]
+    return fit_threshold(fit_calibration(margins, is_clean), margins, is_clean)
+
+
+def _rewards(judgements: Judgements, parts: Parts, params: Params) -> AllRewards:
+    """Return the total reward of every answer as training gives it, before the threshold decides the verdict."""
+    return {
+        name: {
+            split: [total_reward(one, clip, params.two_turn_grpo) for one, clip in zip(rows[split], clips, strict=True)]
+            for split, clips in parts.items()
+        }
+        for name, rows in judgements.items()
+    }
+
+
+def _decided(judgements: Judgements, calibrations: Mapping[str, Calibration]) -> Judgements:
+    """Return the judgements with the verdicts that their scores give."""
+    return {
+        name: {split: [calibrations[name].decide(one) for one in own] for split, own in rows.items()}
+        for name, rows in judgements.items()
+    }
 
 
 def _scores(judgements: Sequence[Judgement], calibration: Calibration) -> list[float]:
     return [calibration.score(judgement.margin) for judgement in judgements]
 
 
-def _facts(judgements: Judgements, calibrations: dict[str, Calibration], parts: Parts, params: Params) -> AllFacts:
-    bins, grpo = params.evaluation.calibration_bins, params.two_turn_grpo
+def _facts(
+    judgements: Judgements, calibrations: dict[str, Calibration], rewards: AllRewards, parts: Parts, params: Params
+) -> AllFacts:
+    bins = params.evaluation.calibration_bins
     return {
         split: {
-            name: clip_facts(
-                clips,
-                rows[split],
-                _scores(rows[split], calibrations[name]),
-                bins,
-                [total_reward(judgement, clip, grpo) for judgement, clip in zip(rows[split], clips, strict=True)],
-            )
+            name: clip_facts(clips, rows[split], _scores(rows[split], calibrations[name]), bins, rewards[name][split])
             for name, rows in judgements.items()
         }
         for split, clips in parts.items()

@@ -2,16 +2,17 @@
 
 Two parameters are fitted on the val split (Platt 1999, "Probabilistic Outputs for Support Vector Machines"): a
 temperature, and a bias, which corrects for another ratio of clean clips in training than in use. Both preserve the
-order of the scores. A score near 0.5 can disagree with the verdict, which is the model's own text. Out of scope:
-isotonic regression, which would give many clips the same score.
+order of the scores. The verdict follows from the score: it is clean from a threshold on, chosen on val as well. Out of
+scope: isotonic regression, which would give many clips the same score.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cac.errors import CacError
+from cac.schema.judgement import Judgement
 
 TEMPERATURE_RANGE = (0.05, 20.0)
 BIAS_RANGE = (-10.0, 10.0)
@@ -19,14 +20,26 @@ BIAS_RANGE = (-10.0, 10.0)
 
 @dataclass(frozen=True)
 class Calibration:
-    """Maps margins to scores: score = sigmoid(margin / temperature + bias)."""
+    """Maps margins to scores, score = sigmoid(margin / temperature + bias), and scores to verdicts.
+
+    Attributes:
+        temperature, bias: of the score.
+        threshold: the lowest score of a clean verdict; None leaves the verdict as the model wrote it.
+    """
 
     temperature: float = 1.0
     bias: float = 0.0
+    threshold: float | None = None
 
     def score(self, margin: float) -> float:
         """Return the probability, in [0, 1], that the video is clean."""
         return float(np.exp(-np.logaddexp(0, -(margin / self.temperature + self.bias))))
+
+    def decide(self, judgement: Judgement) -> Judgement:
+        """Return the judgement with the verdict of its score; one that was not parsed stays as it is."""
+        if self.threshold is None or not judgement.parsed:
+            return judgement
+        return judgement.with_verdict("clean" if self.score(judgement.margin) >= self.threshold else "anomalous")
 
 
 @dataclass(frozen=True)
@@ -60,6 +73,31 @@ def fit_calibration(margins: Sequence[float], is_clean: Sequence[bool]) -> Calib
     signs = np.where(np.array(is_clean, dtype=bool), 1.0, -1.0)
     found = minimize(_mean_nll, x0=[0.0, 0.0], args=(values, signs), method="L-BFGS-B", bounds=bounds)
     return Calibration(float(np.exp(found.x[0])), float(found.x[1]))
+
+
+def fit_threshold(calibration: Calibration, margins: Sequence[float], is_clean: Sequence[bool]) -> Calibration:
+    """Return the calibration with the threshold of the best balanced accuracy on these clips.
+
+    Candidates are 0, 0.5, 1 and the middle between any two neighbouring scores. Among equally good ones, that nearest
+    to 0.5 wins. With clips of one kind only, the threshold is 0.5.
+    """
+    scores = np.array([calibration.score(margin) for margin in margins])
+    clean = np.array(is_clean, dtype=bool)
+    distinct = np.unique(scores)
+    candidates = np.unique(np.concatenate([(distinct[1:] + distinct[:-1]) / 2, [0.0, 0.5, 1.0]]))
+    if clean.all() or not clean.any():
+        return replace(calibration, threshold=0.5)
+    specificity = _shares_from(np.sort(scores[clean]), candidates)
+    recall = 1 - _shares_from(np.sort(scores[~clean]), candidates)
+    accuracy = np.round(specificity + recall, 9)
+    best = candidates[accuracy == accuracy.max()]
+    return replace(calibration, threshold=float(best[np.abs(best - 0.5).argmin()]))
+
+
+def _shares_from(sorted_scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Return for each threshold the share of the scores that are at least as high."""
+    result: np.ndarray = 1 - np.searchsorted(sorted_scores, thresholds, side="left") / len(sorted_scores)
+    return result
 
 
 def _mean_nll(parameters: np.ndarray, margins: np.ndarray, signs: np.ndarray) -> float:

@@ -19,6 +19,8 @@ from cac.data.sample.render import COLOURS, KINDS
 from cac.schema.dialogue import CONCENTRATE_TOOL, COORDINATE_SCALE, LOOK_REQUEST, SCAN_REQUEST
 from cac.schema.taxonomy import Family
 
+NANO_SCOPE = "scope: the nano has seen drawn scenes only; on any other video its scores mean nothing"
+
 PATCH_SIZE = 8
 MERGE_SIZE = 2
 LONGEST_TIME = 99  # tenths of a second; 0.0 to 9.9 are one token each

@@ -15,7 +15,9 @@ import yaml
 from cac.errors import CacError
 from cac.model.adapters import load_adapter
 from cac.model.calibration import Calibration
-from cac.model.loading import base_folder, base_identity, load_base
+from cac.model.familiarity import Familiarity
+from cac.model.loading import NANO, base_folder, base_identity, load_base
+from cac.model.nano import NANO_SCOPE
 from cac.model.package_checksums import check_sums, write_sums
 from cac.params import Frames, Model
 from cac.schema.dialogue import DIALOGUE_VERSION
@@ -29,12 +31,20 @@ _CARD_KEYS = {"base", "base_identity", "frames", "calibration", "max_turn_tokens
 
 @dataclass(frozen=True)
 class PackageSettings:
-    """The settings in a package: the base, frames, calibration, and the maximum length of a turn."""
+    """The settings in a package.
+
+    Attributes:
+        base, frames: what was trained, and on which frames.
+        calibration: of the scores.
+        max_turn_tokens: the maximum length of a turn.
+        familiarity: the clips that the calibration saw; None if there were too few.
+    """
 
     base: Model
     frames: Frames
     calibration: Calibration
     max_turn_tokens: int
+    familiarity: Familiarity | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,8 @@ class Package:
     frames: Frames
     calibration: Calibration
     max_turn_tokens: int
+    familiarity: Familiarity | None
+    scope: str | None  # a warning that every score carries
 
 
 def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
@@ -69,6 +81,8 @@ def write_package(out: Path, adapter: Path, settings: PackageSettings) -> None:
         "frames": settings.frames.model_dump(),
         "calibration": asdict(settings.calibration),
         "max_turn_tokens": settings.max_turn_tokens,
+        "familiarity": settings.familiarity and settings.familiarity.to_dict(),
+        "scope": NANO_SCOPE if base.base == NANO else None,
         "dialogue_version": DIALOGUE_VERSION,
         "taxonomy_version": TAXONOMY_VERSION,
     }
@@ -98,12 +112,15 @@ def read_package(folder: Path) -> Package:
     _require_base(folder, settings, card)
     model, processor = load_base(settings)
     model = load_adapter(model, folder / "adapter", card["base_identity"], None, trainable=False)
+    familiarity = card.get("familiarity")
     return Package(
         model.eval(),
         processor,
         Frames(**card["frames"]),
         Calibration(**card["calibration"]),
         card["max_turn_tokens"],
+        Familiarity.from_dict(familiarity) if familiarity else None,
+        card.get("scope"),
     )
 
 

@@ -10,13 +10,14 @@ tokens (`generation.py`).
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from cac.io.distributed import best_device
 from cac.model.adapters import load_adapter
 from cac.model.calibration import Calibration
+from cac.model.familiarity import Familiarity, Traits, measure
 from cac.model.generation import Turn, TurnGenerator
 from cac.model.loading import base_identity, load_base
 from cac.model.package import read_package
@@ -41,6 +42,7 @@ from cac.video.decode import Video
 from cac.video.views import View, coarse_view, dense_view, only_view
 
 TOOLS = (CONCENTRATE_TOOL,)
+UNPARSED = "unparsed: the answer broke the grammar, so neither score nor verdict says anything"
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,10 @@ class ScanAnswer:
 
 
 class RewardModel:
-    """A base with its adapter, the frame settings, and the calibration of its score."""
+    """A base with its adapter, the frame settings, the calibration of its score, and what it warns of.
+
+    With a calibration that has a threshold, the verdict of a judgement is that of its score.
+    """
 
     def __init__(
         self,
@@ -77,11 +82,15 @@ class RewardModel:
         *,
         calibration: Calibration | None = None,
         max_turn_tokens: int,
+        familiarity: Familiarity | None = None,
+        scope: str | None = None,
     ) -> None:
         self.model = model
         self.processor = processor
         self.frames = frames
         self.calibration = calibration or Calibration()
+        self.familiarity = familiarity
+        self.scope = scope
         self.none_token = none_token_id(processor.tokenizer)
         self.generator = TurnGenerator(model, processor, max_turn_tokens, self.none_token)
 
@@ -99,6 +108,8 @@ class RewardModel:
             package.frames,
             calibration=package.calibration,
             max_turn_tokens=package.max_turn_tokens,
+            familiarity=package.familiarity,
+            scope=package.scope,
         )
 
     def score(self, judgement: Judgement) -> float:
@@ -113,7 +124,25 @@ class RewardModel:
         """Yield judgements batch by batch, so that a caller can show progress."""
         judge = self._judge_once if self.frames.looks == 1 else self._judge_batch
         for start in range(0, len(videos), batch_size):
-            yield from judge(videos[start : start + batch_size])
+            batch = videos[start : start + batch_size]
+            yield from map(self._finish, judge(batch), self._warnings(batch))
+
+    def _finish(self, judgement: Judgement, warnings: tuple[str, ...]) -> Judgement:
+        """Decide the verdict by the score, and add the warnings."""
+        if not judgement.parsed:
+            warnings = (*warnings, UNPARSED)
+        return replace(self.calibration.decide(judgement), warnings=warnings)
+
+    def _warnings(self, videos: Sequence[Video]) -> list[tuple[str, ...]]:
+        """Return what a user of each video's score should know."""
+        scope = (self.scope,) if self.scope else ()
+        if self.familiarity is None:
+            return [scope] * len(videos)
+        return [(*scope, *self.familiarity.warnings(traits)) for traits in self.traits(videos)]
+
+    def traits(self, videos: Sequence[Video]) -> list[Traits]:
+        """Return what is measured of each video to tell whether it is like those of the calibration."""
+        return measure(videos, self.model, self.processor, self.frames)
 
     def sample_scans(self, videos: Sequence[Video], copies: int) -> list[list[ScanAnswer]]:
         """Return `copies` scans of each video; they differ if the generator samples."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from cac.errors import CacError
+from cac.evaluation.familiar_clips import read_familiarity
 from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.model.calibration import Calibration
@@ -92,7 +93,13 @@ def build_candidate(root: Path, params: Params, folder: Path) -> Candidate:
     facts = read_card_data(root, params)
     stages = check_lineage(root, params, facts.state)
     package = folder / "package"
-    settings = PackageSettings(params.model, params.frames, facts.calibration, params.evaluation.max_turn_tokens)
+    settings = PackageSettings(
+        params.model,
+        params.frames,
+        facts.calibration,
+        params.evaluation.max_turn_tokens,
+        read_familiarity(root),
+    )
     write_package(package, root / ADAPTER, settings)
     write_card(facts, root / DATASET, folder / "model_card")
     evaluation = [file_sha256(root / EVALUATION_METRICS), json_sha256(facts.measured.to_lines())]
@@ -126,9 +133,9 @@ def read_card_data(root: Path, params: Params) -> CardData:
 
 def _read_calibration(path: Path) -> Calibration:
     values = _read_json(path).get(CHECKPOINT, {})
-    if set(values) != {"temperature", "bias"} or not values["temperature"] > 0:
-        raise CacError(f"{path}: no temperature and bias of {CHECKPOINT}. Run `dvc repro --force evaluate`.")
-    return Calibration(values["temperature"], values["bias"])
+    if set(values) != {"temperature", "bias", "threshold"} or not values["temperature"] > 0:
+        raise CacError(f"{path}: no temperature, bias and threshold of {CHECKPOINT}. Run `dvc repro --force evaluate`.")
+    return Calibration(**values)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

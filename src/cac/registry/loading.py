@@ -15,6 +15,8 @@ from cac.io.urls import without_password
 from cac.registry.model_uri import resolve_alias
 
 if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
     from cac.model.reward_model import RewardModel
 
 
@@ -41,31 +43,54 @@ def load_package(folder: Path) -> "RewardModel":
     return RewardModel.from_package(folder)
 
 
+def resolve_source(uri: str) -> str:
+    """Return a model's URI with an alias replaced by the version that it points to now.
+
+    Raises:
+        CacError: there is no such model or alias.
+    """
+    from cac.tracking.mlflow_runs import connect
+
+    client = connect()
+    with _explained(client, uri):
+        return resolve_alias(client, uri)
+
+
 @contextmanager
 def _downloaded(uri: str) -> Iterator[Path]:
     """Yield a local folder with the package of a model.
 
     A download from a server is removed afterwards. With a SQLite store, the folder is the one in the store.
     """
-    from cac.registry.versions import is_not_found
     from cac.tracking.mlflow_runs import connect
 
     client = connect()
     from mlflow.artifacts import download_artifacts
-    from mlflow.exceptions import MlflowException
     from mlflow.models import Model
 
     with TemporaryDirectory(prefix="cac-model-") as scratch:
         destination = None if client.tracking_uri.startswith("sqlite:") else scratch
-        try:
+        with _explained(client, uri):
             folder = Path(download_artifacts(artifact_uri=resolve_alias(client, uri), dst_path=destination))
-            artifacts = Model.load(str(folder)).flavors["python_function"]["artifacts"]
-            package = folder / artifacts["package"]["path"]
-        except MlflowException as error:
-            if not is_not_found(error):
-                raise
-            message = f"no model at {uri} in {without_password(client.tracking_uri)}: {error.message}"
-            raise CacError(f"{message} Register one with `make run`, or name another.") from error
+            flavors = Model.load(str(folder)).flavors
+        try:
+            package = folder / flavors["python_function"]["artifacts"]["package"]["path"]
         except KeyError as error:
             raise CacError(f"{uri} is not a CaC reward model: its MLmodel file has no {error}.") from error
         yield package
+
+
+@contextmanager
+def _explained(client: "MlflowClient", uri: str) -> Iterator[None]:
+    """Turn MLflow's error about a model that does not exist into one that says what to do."""
+    from cac.registry.versions import is_not_found
+
+    try:
+        yield
+    except Exception as error:
+        from mlflow.exceptions import MlflowException
+
+        if not isinstance(error, MlflowException) or not is_not_found(error):
+            raise
+        message = f"no model at {uri} in {without_password(client.tracking_uri)}: {error.message}"
+        raise CacError(f"{message} Register one with `make run`, or name another.") from error

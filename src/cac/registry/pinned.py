@@ -36,6 +36,11 @@ class PinnedModel:
     model: "RewardModel"
     source: str
 
+    @property
+    def threshold(self) -> float | None:
+        """The lowest score of a clean verdict; None if the verdict is the model's own."""
+        return self.model.calibration.threshold
+
     def judge(self, videos: Sequence[Video], batch_size: int) -> list[tuple[float, Judgement]]:
         """Return the score in [0, 1] and the judgement of each video, in their order.
 
@@ -62,6 +67,16 @@ def pin(uri: str, device: str = "cpu") -> PinnedModel:
     pinned = _on_device(loading.load_model(source), source, device)
     _log.info("the reward is %s for this run (asked for: %s), on %s", source, uri, device)
     return pinned
+
+
+def open_model(uri: str) -> PinnedModel:
+    """Load a model by any URI that MLflow knows, also a version whose registration is not complete.
+
+    Raises:
+        CacError: there is no such model, or it is not a CaC model.
+    """
+    source = loading.resolve_source(uri)
+    return PinnedModel(loading.load_model(source), source)
 
 
 def pin_package(folder: Path, device: str = "cpu") -> PinnedModel:

@@ -16,13 +16,17 @@ Output, a row a video in the same order:
 
     score          calibrated probability, in [0, 1], that the video is clean; about one half if the answer could not be
                    parsed
-    verdict        "clean" or "anomalous"
+    verdict        "clean" if the score is at least the threshold, else "anomalous"
+    threshold      the lowest score of a clean verdict, chosen on val
     windows        [[start, end], …] in seconds; only with an anomalous verdict
     family, leaf   the kind of anomaly; None on a clean verdict
     boxes          [{"time": seconds, "box": [x1, y1, x2, y2]}, …], coordinates in [0, 1]; likewise
     evidence       the answer's text as generated
     parsed         whether both answers obeyed the grammar
+    warnings       why the score may not be what it seems, each "kind: reason"; of the kinds scope, out_of_distribution
+                   and unparsed
     prompt         as it was given, or None
+    model          models:/NAME/NUMBER, or the folder it was loaded from
     model_version  the registered version it was loaded as; None if loaded by another address
 """
 
@@ -54,13 +58,16 @@ def signature() -> ModelSignature:
         [
             ColSpec(number, "score"),
             ColSpec(text, "verdict"),
+            ColSpec(number, "threshold", required=False),
             ColSpec(Array(Array(number)), "windows"),
             ColSpec(text, "family", required=False),
             ColSpec(text, "leaf", required=False),
             ColSpec(Array(box), "boxes"),
             ColSpec(text, "evidence"),
             ColSpec(DataType.boolean, "parsed"),
+            ColSpec(Array(text), "warnings"),
             ColSpec(text, "prompt", required=False),
+            ColSpec(text, "model"),
             ColSpec(text, "model_version", required=False),
         ]
     )
@@ -77,7 +84,7 @@ class RewardPyfunc(PythonModel):
 
         package = Path(context.artifacts["package"])
         self._model = RewardModel.from_package(package)
-        self._version = registered_version(package)
+        self._source, self._version = source_of(package)
 
     # The hint says less than is taken: MLflow warns of every wider one.
     def predict(
@@ -108,13 +115,16 @@ class RewardPyfunc(PythonModel):
         return {
             "score": self._model.score(judgement),
             "verdict": str(judgement.verdict),
+            "threshold": self._model.calibration.threshold,
             "windows": [list(window) for window in judgement.windows] if anomalous else [],
             "family": str(judgement.family) if judgement.family else None,
             "leaf": judgement.leaf,
             "boxes": [{"time": f.time, "box": list(f.box)} for f in found] if anomalous else [],
             "evidence": judgement.look_text,
             "parsed": judgement.parsed,
+            "warnings": list(judgement.warnings),
             "prompt": cell(given, "prompt"),
+            "model": self._source,
             "model_version": self._version,
         }
 
@@ -156,15 +166,21 @@ def cell(row: dict[str, Any], column: str) -> Any:
     return None if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)) else value
 
 
-def registered_version(package: Path) -> str | None:
-    """Return the version that MLflow notes beside a model it loads from the registry; None if it noted none."""
+def source_of(package: Path) -> tuple[str, str | None]:
+    """Return the URI and the number of the version that MLflow notes beside a model it loads from the registry.
+
+    Without a note: the folder, and None.
+    """
     import yaml
 
     note = package.parents[1] / "registered_model_meta"
     if not note.is_file():
-        return None
-    version = yaml.safe_load(note.read_text(encoding="utf-8")).get("model_version")
-    return None if version is None else str(version)
+        return str(package), None
+    meta = yaml.safe_load(note.read_text(encoding="utf-8"))
+    name, version = meta.get("model_name"), meta.get("model_version")
+    if name is None or version is None:
+        return str(package), None
+    return f"models:/{name}/{version}", str(version)
 
 
 set_model(RewardPyfunc())

@@ -25,7 +25,7 @@ class Judgement:
 
     Attributes:
         margin: uncalibrated log odds that the second look names no anomaly; 0 (abstention) if it was not parsed.
-        verdict: the verdict of the answer; "clean" if it was not parsed.
+        verdict: as answered, or as `with_verdict` decided it from the score; "clean" if it was not parsed.
         windows: when the anomaly is seen, in seconds: around the frames of the look that show it; those of the scan
             if the look sees none. A clean verdict may have windows: the second look found nothing in them.
         findings: the finding for each frame of the look, with its exact time, sorted by time.
@@ -36,6 +36,7 @@ class Judgement:
         unaided: whether both answers needed no help; false if constrained decoding overruled a token.
         scan_windows: the time windows that the scan selected, in seconds, and whose frames turn 2 showed; empty if
             nothing looked suspicious, or with one look.
+        warnings: why the score may not be what it seems, each "kind: reason".
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -52,6 +53,14 @@ class Judgement:
     look_text: str
     unaided: bool = True
     scan_windows: tuple[Window, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def with_verdict(self, verdict: Verdict) -> "Judgement":
+        """Return the judgement with another verdict; a clean one has no attribution."""
+        if verdict == self.verdict:
+            return self
+        attribution: dict[str, Any] = {"family": None, "leaf": None} if verdict == "clean" else {}
+        return replace(self, verdict=verdict, **attribution)
 
     def box_at(self, time: float, hold: float = HOLD) -> Box | None:
         """Return the predicted box at a time in seconds; None if the look sees nothing there.

@@ -9,10 +9,10 @@ from dataclasses import asdict
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import ClientDisconnect
 
 from cac.registry.pinned import PinnedModel
+from cac.schema.score_row import ScoreRow
 from cac.serving.metrics import CONTENT_TYPE
 from cac.serving.request_errors import RequestError
 from cac.serving.service import ScoringService
@@ -22,29 +22,10 @@ _BUSY = 503
 _GONE = 499  # never read: the client has closed the connection
 
 
-class TimedBox(BaseModel):
-    """The anomaly's box at a time in seconds: x1, y1, x2, y2 in [0, 1]."""
+class ScoreResponse(ScoreRow):
+    """The response of `POST /score`: a row of scores, and the prompt as it was given."""
 
-    time: float
-    box: tuple[float, float, float, float]
-
-
-class ScoreResponse(BaseModel):
-    """The response of `POST /score`; docs/reference/model.md describes the fields."""
-
-    model_config = ConfigDict(protected_namespaces=())
-
-    score: float
-    verdict: str
-    windows: list[tuple[float, float]]
-    family: str | None
-    leaf: str | None
-    boxes: list[TimedBox]
-    evidence: str
-    parsed: bool
     prompt: str | None
-    model: str
-    model_version: str
 
 
 def make_app(pinned: PinnedModel, settings: ServeSettings) -> FastAPI:

@@ -18,7 +18,7 @@ from cac.errors import BeyondLimitsError, CacError
 from cac.io.s3 import StoreUnreachableError, read_object
 from cac.registry.pinned import PinnedModel
 from cac.schema.judgement import Judgement
-from cac.schema.score_row import score_row
+from cac.schema.score_row import score_row, version_of
 from cac.serving import request_errors
 from cac.serving.batcher import Batcher
 from cac.serving.metrics import Metrics
@@ -36,17 +36,17 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ServedVersion:
-    """The served version, resolved at start-up: `models:/NAME/NUMBER`, and the number."""
+    """The served version, resolved at start-up: `models:/NAME/NUMBER`, and the number; None for a package."""
 
     model: str
-    model_version: str
+    model_version: str | None
 
 
 class ScoringService:
     """Scores requests with one pinned model."""
 
     def __init__(self, pinned: PinnedModel, settings: ServeSettings) -> None:
-        self.version = ServedVersion(pinned.source, pinned.source.rpartition("/")[2])
+        self.version = ServedVersion(pinned.source, version_of(pinned.source))
         self.metrics = Metrics(pinned.source)
         self._pinned = pinned
         self._settings = settings
@@ -87,12 +87,8 @@ class ScoringService:
             raise
         self.metrics.count_answer(score, str(judgement.verdict), judgement.parsed)
         self.metrics.seconds.observe(time.monotonic() - started)
-        return {
-            **score_row(score, judgement),
-            "prompt": wanted.prompt,
-            "model": self.version.model,
-            "model_version": self.version.model_version,
-        }
+        row = score_row(score, judgement, self._pinned.threshold, self.version.model)
+        return {**row, "prompt": wanted.prompt}
 
     @contextmanager
     def _admitted(self) -> Iterator[None]:

@@ -26,17 +26,18 @@ from cac.video.drawing import (
 from cac.video.encode import encode
 
 OVERLAY_FRAME = 384  # minimum length of the longer side, pixels
-_PANEL = 240  # minimum width of the verdict panel, pixels
+_PANEL = 320  # minimum width of the verdict panel, pixels
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
-def overlay_video(video: Video, judgement: Judgement, score: float, out: Path) -> None:
+def overlay_video(video: Video, judgement: Judgement, score: float, threshold: float | None, out: Path) -> None:
     """Write the video, enlarged to at least 384 pixels, with boxes drawn, and verdict, score and windows below.
 
     Args:
         video: the judged video.
         judgement: its judgement.
         score: calibrated probability that it is clean, in [0, 1].
+        threshold: the lowest score of a clean verdict; None if the verdict does not follow from the score.
         out: the file to write; .mp4, .mov or .mkv.
 
     Raises:
@@ -46,7 +47,8 @@ def overlay_video(video: Video, judgement: Judgement, score: float, out: Path) -
         raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(_VIDEO_SUFFIXES)}.")
     longest = max(video.frames.shape[1:3])
     factor = max(1, -(-OVERLAY_FRAME // longest))
-    frames = [_overlay_frame(video, index, judgement, score, factor) for index in range(len(video.frames))]
+    text = f"{judgement.verdict}   score {score:.2f}" + ("" if threshold is None else f"   clean from {threshold:.2f}")
+    frames = [_overlay_frame(video, index, judgement, text, factor) for index in range(len(video.frames))]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         encode(out, _with_even_sides(np.stack(frames)), video.fps, pix_fmt="yuv420p")
@@ -60,7 +62,7 @@ def _with_even_sides(frames: np.ndarray) -> np.ndarray:
     return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _overlay_frame(video: Video, index: int, judgement: Judgement, score: float, factor: int) -> np.ndarray:
+def _overlay_frame(video: Video, index: int, judgement: Judgement, text: str, factor: int) -> np.ndarray:
     seconds = index / video.fps
     image = enlarge(video.frames[index], factor)
     draw_marks(image, predicted_marks(judgement, seconds))
@@ -68,17 +70,17 @@ def _overlay_frame(video: Video, index: int, judgement: Judgement, score: float,
     tracks = [Track("looked at", judgement.scan_windows, MUTED), Track("found", found, PREDICTED)]
     width = max(image.width, _PANEL)
     timeline = draw_timeline(width, video.duration, tracks, [seconds])
-    framed = stack([image, _verdict_panel(judgement, score, seconds, width), timeline])
+    framed = stack([image, _verdict_panel(judgement, text, seconds, width), timeline])
     even = Image.new("RGB", (framed.width + framed.width % 2, framed.height + framed.height % 2), BACKGROUND)
     even.paste(framed)
     return np.asarray(even)
 
 
-def _verdict_panel(judgement: Judgement, score: float, seconds: float, width: int) -> Image.Image:
+def _verdict_panel(judgement: Judgement, text: str, seconds: float, width: int) -> Image.Image:
     panel = Image.new("RGB", (width, 44), BACKGROUND)
     draw = ImageDraw.Draw(panel)
     colour = GOOD if judgement.verdict == "clean" else BAD
-    draw.text((4, 2), f"{judgement.verdict}   score {score:.2f}", font=font(17), fill=colour)
+    draw.text((4, 2), text, font=font(15), fill=colour)
     draw.text((width - 4, 4), f"{seconds:.2f}s", font=font(14), fill=MUTED, anchor="ra")
     if judgement.leaf:
         draw.text((4, 25), f"{judgement.family} / {judgement.leaf}", font=font(13), fill=TEXT)
