@@ -17,7 +17,7 @@ from cac.cli import main as cli
 from cac.cli import summary
 from cac.errors import CacError
 from cac.model.calibration import Calibration
-from cac.registry import loading
+from cac.registry import loading, pinned
 from cac.registry import overrides as rollback_module
 from cac.registry import promote as promote_module
 from cac.registry.gate import Check, Decision
@@ -42,18 +42,20 @@ ANOMALOUS = Judgement(
     frames_seen=8,
     scan_text="",
     look_text="",
+    warnings=("scope: drawn scenes only",),
 )
 CLEAN = Judgement(2.0, "clean", ((0.0, 1.0),), (), None, None, True, 8, "", "")
 
 
 class DarkIsAnomalous:
-    """Stands where a trained model would be: it judges by brightness, so that its answers are known."""
+    """Stands where a pinned model would be: it judges by brightness, so that its answers are known."""
 
-    def score(self, judgement: Judgement) -> float:
-        return Calibration().score(judgement.margin)
+    source = "models:/bright/7"
+    threshold = 0.5
 
-    def judge(self, videos: list[Video], batch_size: int) -> list[Judgement]:
-        return [ANOMALOUS if video.frames.mean() < 100 else CLEAN for video in videos]
+    def judge(self, videos: list[Video], batch_size: int) -> list[tuple[float, Judgement]]:
+        judged = [ANOMALOUS if video.frames.mean() < 100 else CLEAN for video in videos]
+        return [(Calibration().score(one.margin), one) for one in judged]
 
 
 @pytest.fixture
@@ -66,7 +68,7 @@ def videos(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "load_model", lambda uri: DarkIsAnomalous())
+    monkeypatch.setattr(pinned, "open_model", lambda uri: DarkIsAnomalous())
 
 
 VERBS = {
@@ -203,16 +205,21 @@ def _hear_ctrl_c() -> None:
 def test_score_shows_verdict_windows_family_and_leaf(videos, model, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["score", *(path.name for path in videos)]) == 0
-    dark, bright = (line for line in capsys.readouterr().out.splitlines() if ".mp4" in line)
+    out, err = capsys.readouterr()
+    dark, bright = (line for line in out.splitlines() if ".mp4" in line)
     assert all(text in dark for text in ("0.119", "anomalous", "0.5–1.2", str(family_of(LEAF)), LEAF))
     assert all(text in bright for text in ("0.881", "clean"))
+    assert "verdict: clean from a score of 0.500. Model: models:/bright/7" in out
+    assert err == "warning: scope: drawn scenes only (dark.mp4)\n"
 
 
 def test_score_as_json_is_one_object_a_line(videos, model, capsys):
     assert cli.main(["score", "--json", *map(str, videos)]) == 0
     dark, bright = map(json.loads, capsys.readouterr().out.splitlines())
     assert (dark["verdict"], dark["windows"], dark["leaf"]) == ("anomalous", [[0.5, 1.25]], LEAF)
-    assert dark["findings"] == [{"time": 0.5, "box": [0.1, 0.1, 0.5, 0.5]}]
+    assert dark["boxes"] == [{"time": 0.5, "box": [0.1, 0.1, 0.5, 0.5]}]
+    assert dark["warnings"] == ["scope: drawn scenes only"]
+    assert (dark["threshold"], dark["model"], dark["model_version"]) == (0.5, "models:/bright/7", "7")
     assert (bright["verdict"], bright["windows"], bright["family"]) == ("clean", [], None)
     assert bright["score"] == pytest.approx(1 / (1 + np.exp(-2.0)))
 

@@ -30,6 +30,7 @@ class BrightIsClean:
     """Scores by brightness, notes the sizes of its batches, and may take its time."""
 
     source: str = "models:/bright/7"
+    threshold: float | None = 0.5
     seconds: float = 0.0
     batches: list[int] = field(default_factory=list)
 

@@ -25,11 +25,13 @@ def test_mlflow_loads_a_version_whose_own_code_imports_moved_modules():
 
 def test_cac_score_loads_its_package():
     from cac.batch.score_files import Scored, score_files
-    from cac.registry.loading import load_package
+    from cac.registry.pinned import pin_package
 
-    (scored,) = score_files(load_package(VERSION / "artifacts" / "package"), [CLIP])
+    (scored,) = score_files(pin_package(VERSION / "artifacts" / "package"), [CLIP])
     assert isinstance(scored, Scored)
     assert scored.score == pytest.approx(SCORE, rel=1e-4)
+    row = scored.to_dict()
+    assert (row["verdict"], row["threshold"]) == (EXPECTED["verdict"], None), "its verdict is the model's own"
 
 
 def test_its_code_imports_only_what_is_kept():

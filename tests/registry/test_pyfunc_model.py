@@ -92,10 +92,10 @@ def test_every_form_of_a_video_gets_the_same_answer(load, clip, s3):
     assert list(model.predict(frame)["score"].round(6)) == list(table["score"].round(6)[:2])
     plain = model.predict([str(clip), video_bytes])
     assert list(plain["score"].round(6)) == list(table["score"].round(6)[:2])
-    assert set(table.columns) == {*COLUMNS, "prompt", "model_version"}
+    assert set(table.columns) == {*COLUMNS, "prompt"}
     inner = model.unwrap_python_model()._model
     (judgement,) = inner.judge([video])
-    served = score_row(inner.score(judgement), judgement)
+    served = score_row(inner.score(judgement), judgement, inner.calibration.threshold, table["model"][0])
     assert served.pop("score") == pytest.approx(table["score"][0], abs=1e-6)
     assert served == {name: table[name][0] for name in served}, "the server and batch scoring say the same"
     assert list(table.columns) == model.metadata.get_output_schema().input_names()
