@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.adapters import changed_adapter
 from helpers.judges import clip
 from helpers.rl_store import NAME, register_package
 
@@ -48,7 +49,7 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture
 def registered(tmp_path, store_of, project_params, fresh_base) -> None:
     """A store with a version whose words mean nothing; that they are the same is what is asked for."""
-    from cac.model.adapters import new_adapter, save_adapter
+    from cac.model.adapters import save_adapter
     from cac.model.calibration import Calibration
     from cac.model.loading import base_identity, load_base
     from cac.model.package import PackageSettings, write_package
@@ -58,7 +59,7 @@ def registered(tmp_path, store_of, project_params, fresh_base) -> None:
     small = {"coarse_count": 3, "coarse_size": 32, "dense_count": 2, "dense_size": 32}
     frames = project_params.frames.model_copy(update=small)
     model = project_params.model.model_copy(update={"base": str(fresh_base)})
-    adapted = new_adapter(load_base(model)[0], project_params.adapter)
+    adapted = changed_adapter(load_base(model)[0], project_params.adapter)
     save_adapter(adapted, tmp_path / "adapter", base_identity(model))
     settings = PackageSettings(base=model, frames=frames, calibration=Calibration(), max_turn_tokens=24)
     write_package(tmp_path / "package", tmp_path / "adapter", settings)

@@ -72,8 +72,12 @@ def test_predictions_cover_every_clip_of_both_splits(root: Path) -> None:
     assert all(0 <= line["score"] <= 1 for line in lines)
     calibrations = json.loads((root / "evaluation/calibration.json").read_text())
     assert set(calibrations) == {line["row"] for line in lines}
-    assert all(set(row) == {"temperature", "bias"} for row in calibrations.values())
+    assert all(set(row) == {"temperature", "bias", "threshold"} for row in calibrations.values())
     assert (root / "reports/evaluation/index.html").is_file()
+    for line in lines:
+        threshold, parsed = calibrations[line["row"]]["threshold"], line["judgement"]["parsed"]
+        clean = line["judgement"]["verdict"] == "clean"
+        assert not parsed or abs(line["score"] - threshold) < 1e-5 or clean == (line["score"] >= threshold)
 
 
 def test_any_number_of_processes_judges_alike(root: Path, params: Params) -> None:

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.adapters import save_changed_adapter
 from helpers.rl_store import NAME, register_package
 
 pytestmark = pytest.mark.slow
@@ -20,7 +21,6 @@ ARGUMENTS = [text for name, value in OPTIONS.items() for text in (f"--{name}", s
 @pytest.fixture
 def registered(tmp_path: Path, store_of, fresh_base: Path, project_params) -> Path:
     """A folder with settings and a store whose champion is the fresh base."""
-    from cac.model.adapters import new_adapter, save_adapter
     from cac.model.calibration import Calibration
     from cac.model.loading import base_identity, load_base
     from cac.model.package import PackageSettings, write_package
@@ -30,7 +30,7 @@ def registered(tmp_path: Path, store_of, fresh_base: Path, project_params) -> Pa
 
     base = Model(base=str(fresh_base), revision=None, dtype="float32")
     adapter = project_params.adapter.model_copy(update={"r": 2})
-    save_adapter(new_adapter(load_base(base)[0], adapter), tmp_path / "adapter", base_identity(base))
+    save_changed_adapter(load_base(base)[0], adapter, tmp_path / "adapter", base_identity(base))
     frames = project_params.frames.model_copy(update={"looks": 1, "coarse_count": 1, "dense_count": 1})
     packed = PackageSettings(base, frames, Calibration(), 4)
     write_package(tmp_path / "package", tmp_path / "adapter", packed)

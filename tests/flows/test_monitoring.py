@@ -15,6 +15,7 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from helpers.adapters import save_changed_adapter
 from helpers.rl_store import register_package
 from helpers.tiny_versions import Tiny, answers
 
@@ -101,13 +102,12 @@ def _crown(params: Params, folder: Path, project_params: Params) -> None:
     """Make a model without skill the champion, with invented answers on the test split."""
     from transformers import Qwen3VLForConditionalGeneration
 
-    from cac.model.adapters import new_adapter, save_adapter
     from cac.model.loading import base_identity
     from cac.model.package import PackageSettings, write_package
 
     model = Qwen3VLForConditionalGeneration.from_pretrained(params.model.base)
     rank = project_params.adapter.model_copy(update={"r": 2})
-    save_adapter(new_adapter(model, rank), folder / "adapter", base_identity(params.model))
+    save_changed_adapter(model, rank, folder / "adapter", base_identity(params.model))
     settings = PackageSettings(params.model, params.frames, Calibration(), 4)
     write_package(folder / "package", folder / "adapter", settings)
     client, name = connect(), params.registry.model_name

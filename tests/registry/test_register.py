@@ -194,7 +194,7 @@ def test_annotations_that_changed_since_the_evaluation_are_noticed(trained):
             "lacks balanced_accuracy, parse_rate, expected",
         ),
         (EVALUATION_METRICS, "{", "not valid JSON"),
-        (CALIBRATION, "{}", "no temperature and bias of"),
+        (CALIBRATION, "{}", "no temperature, bias and threshold of"),
         (PREDICTIONS_FILE, None, "cannot read .*predictions"),
         (PREDICTIONS_FILE, "{", "predictions.jsonl is not valid JSON"),
         (PREDICTIONS_FILE, "", "not of the same clips"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.adapters import save_changed_adapter
 from helpers.rl_clips import MOTION, moving
 from helpers.rl_store import NAME, register_package
 
@@ -81,13 +82,12 @@ def pack(tmp_path_factory, project_params: Params) -> Callable[..., Path]:
     """Return what makes a package of a base, the calibration's bias and the maximum length of an answer."""
 
     def make(base: Path, bias: float, max_turn_tokens: int = 40) -> Path:
-        from cac.model.adapters import new_adapter, save_adapter
         from cac.model.loading import base_identity, load_base
 
         settings = Model(base=str(base), revision=None, dtype="float32")
         folder = tmp_path_factory.mktemp("package")
         adapter = project_params.adapter.model_copy(update={"r": 2})
-        save_adapter(new_adapter(load_base(settings)[0], adapter), folder / "adapter", base_identity(settings))
+        save_changed_adapter(load_base(settings)[0], adapter, folder / "adapter", base_identity(settings))
         packed = PackageSettings(settings, short_looks(project_params), Calibration(10.0, bias), max_turn_tokens)
         write_package(folder / "package", folder / "adapter", packed)
         return folder / "package"

@@ -11,10 +11,10 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import numpy as np
 import pytest
+from helpers.adapters import save_changed_adapter
 from helpers.rl_store import NAME, register_package
 
 from cac.cli import main as cli
-from cac.model.adapters import new_adapter, save_adapter
 from cac.model.calibration import Calibration
 from cac.model.loading import base_identity, load_base
 from cac.model.package import PackageSettings, write_package
@@ -39,7 +39,7 @@ def store(tmp_path_factory, fresh_base, project_params):
     small = {"looks": 1, "coarse_count": 1, "dense_count": 1, "one_look_size": 32}
     frames = project_params.frames.model_copy(update=small)
     adapter = project_params.adapter.model_copy(update={"r": 2})
-    save_adapter(new_adapter(load_base(settings)[0], adapter), folder / "adapter", base_identity(settings))
+    save_changed_adapter(load_base(settings)[0], adapter, folder / "adapter", base_identity(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         client = connect()

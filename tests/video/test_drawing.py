@@ -179,7 +179,7 @@ def test_overlay_of_a_narrow_video_has_room_for_the_words(judgement, tmp_path) -
     narrow = Video(np.full((16, 400, 24, 3), 90, dtype=np.uint8), 8.0)
     overlay_video(narrow, judgement, 0.5, 0.5, tmp_path / "o.mp4")
     frame = decode(tmp_path / "o.mp4").frames[6]
-    assert frame.shape[1] == 240
+    assert frame.shape[1] == 320
     assert frame.shape[0] > 400
 
 

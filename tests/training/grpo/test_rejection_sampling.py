@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.adapters import save_changed_adapter
 from safetensors.torch import load_file
 
 from cac.errors import CacError
-from cac.model.adapters import new_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.reward_model import ScanAnswer
 from cac.params import Params
@@ -54,7 +54,7 @@ def params(project_params: Params, fresh_base: Path) -> Params:
 def start(params: Params, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("policy") / "adapter"
     make_deterministic(params.compute)
-    save_adapter(new_adapter(load_base(params.model)[0], params.adapter), folder, base_identity(params.model))
+    save_changed_adapter(load_base(params.model)[0], params.adapter, folder, base_identity(params.model))
     return folder
 
 
