@@ -14,7 +14,7 @@ from cac.errors import CacError
 from cac.schema.geometry import Window
 from cac.video.decode import decode, probe
 from cac.video.encode import encode
-from cac.video.sampling import dense_indices, spread_indices
+from cac.video.sampling import dense_indices, even_times, spread_indices
 
 OnPath = Callable[[Path], object]
 
@@ -145,6 +145,10 @@ def test_spread_frames_leave_no_long_gap(total: int, count: int) -> None:
     assert max(gaps) <= total / min(count, total) + 1
 
 
+def dense(spans: list[Window], total: int, fps: float, count: int) -> list[int]:
+    return dense_indices(spans, even_times(total, fps), total / fps, count)
+
+
 def test_spread_frames_of_worked_examples() -> None:
     assert spread_indices(16, 4) == [2, 6, 10, 14]
     assert spread_indices(16, 4, phase=0.0) == [0, 4, 8, 12]
@@ -156,7 +160,7 @@ def test_spread_frames_of_worked_examples() -> None:
 def test_dense_frames_are_sorted_unique_inside_and_as_many_as_asked(
     spans: list[Window], total: int, fps: float, count: int
 ) -> None:
-    indices = dense_indices(spans, total, fps, count)
+    indices = dense(spans, total, fps, count)
 
     assert indices == sorted(set(indices))
     assert len(indices) == min(count, total)
@@ -170,7 +174,7 @@ def test_dense_frames_stay_in_the_windows_if_these_hold_enough(
 ) -> None:
     # 1e-6 s is the sampler's own tolerance at a window's ends.
     inside = {i for i in range(total) if any(start - 1e-6 <= i / fps < end - 1e-6 for start, end in spans)}
-    indices = set(dense_indices(spans, total, fps, count))
+    indices = set(dense(spans, total, fps, count))
 
     if len(inside) >= count:
         assert indices <= inside
@@ -179,24 +183,24 @@ def test_dense_frames_stay_in_the_windows_if_these_hold_enough(
 
 
 def test_dense_frames_of_a_short_window_are_widened_to_both_sides() -> None:
-    assert dense_indices([(1.0, 1.25)], 32, 8, 6) == [6, 7, 8, 9, 10, 11]
-    assert dense_indices([(0.0, 0.25)], 32, 8, 6) == [0, 1, 2, 3, 4, 5]
-    assert dense_indices([(3.75, 9.0)], 32, 8, 6) == [26, 27, 28, 29, 30, 31]
+    assert dense([(1.0, 1.25)], 32, 8, 6) == [6, 7, 8, 9, 10, 11]
+    assert dense([(0.0, 0.25)], 32, 8, 6) == [0, 1, 2, 3, 4, 5]
+    assert dense([(3.75, 9.0)], 32, 8, 6) == [26, 27, 28, 29, 30, 31]
 
 
 def test_dense_frames_of_a_window_between_two_frames_are_those_around_it() -> None:
-    assert dense_indices([(0.9, 0.99)], 16, 8, 5) == [6, 7, 8, 9, 10]
-    assert dense_indices([(1.9, 2.0)], 16, 8, 3) == [13, 14, 15]
+    assert dense([(0.9, 0.99)], 16, 8, 5) == [6, 7, 8, 9, 10]
+    assert dense([(1.9, 2.0)], 16, 8, 3) == [13, 14, 15]
 
 
 def test_dense_frames_of_several_windows_skip_what_is_between() -> None:
-    assert dense_indices([(3.0, 3.5), (0.5, 1.0)], 32, 8, 8) == [4, 5, 6, 7, 24, 25, 26, 27]
-    assert dense_indices([(0.0, 0.25), (1.75, 2.0)], 16, 8, 16) == list(range(16))
+    assert dense([(3.0, 3.5), (0.5, 1.0)], 32, 8, 8) == [4, 5, 6, 7, 24, 25, 26, 27]
+    assert dense([(0.0, 0.25), (1.75, 2.0)], 16, 8, 16) == list(range(16))
 
 
 @pytest.mark.parametrize("spans", [[], [(2.0, 3.0)], [(50.0, 60.0)], [(1.0, 1.0)]])
 def test_without_a_window_in_the_clip_all_of_it_is_seen_at_another_phase(spans: list[Window]) -> None:
-    indices = dense_indices(spans, 16, 8, 4)
+    indices = dense(spans, 16, 8, 4)
 
     assert indices == spread_indices(16, 4, phase=0.0)
     assert not set(indices) & set(spread_indices(16, 4))
@@ -210,9 +214,10 @@ def _write_of_two_sizes(path: Path) -> None:
     path.write_bytes(b"".join(part.read_bytes() for part in parts))
 
 
-def test_a_size_that_changes_is_refused(tmp_path: Path) -> None:
+def test_recordings_joined_to_one_file_are_refused(tmp_path: Path) -> None:
+    """Frames of two sizes, and two of each time."""
     _write_of_two_sizes(tmp_path / "joined.ts")
-    with pytest.raises(CacError, match=r"joined\.ts changes the size"):
+    with pytest.raises(CacError, match=r"joined\.ts has several frames with the same time"):
         decode(tmp_path / "joined.ts")
 
 

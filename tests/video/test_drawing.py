@@ -20,6 +20,7 @@ from cac.video.overlay import overlay_video
 from cac.video.sheets import contact_sheet, dataset_sheet, shown_indices
 
 WINDOW = (0.5, 1.0)
+CLIP = Video(np.zeros((16, 4, 4, 3), np.uint8), 8.0)
 
 
 @pytest.fixture
@@ -90,9 +91,9 @@ def test_timeline_paints_windows_to_scale() -> None:
 
 
 def test_shown_frames_hold_the_window_with_margin() -> None:
-    assert shown_indices([WINDOW], 16, 8.0, 8) == [2, 3, 4, 5, 6, 7, 8, 9]
-    assert shown_indices([], 16, 8.0, 4) == [2, 6, 10, 14]
-    wide = shown_indices([(0.0, 0.25), (1.5, 2.0)], 16, 8.0, 8)
+    assert shown_indices([WINDOW], CLIP, 8) == [2, 3, 4, 5, 6, 7, 8, 9]
+    assert shown_indices([], CLIP, 4) == [2, 6, 10, 14]
+    wide = shown_indices([(0.0, 0.25), (1.5, 2.0)], CLIP, 8)
     assert len(wide) == 8
     assert wide[0] <= 1
     assert wide[-1] >= 14
@@ -109,7 +110,7 @@ def test_contact_sheet_shows_both_sides_in_their_colours(video, clip, judgement)
 
 def test_bars_under_a_frame_follow_the_windows(video, clip, judgement) -> None:
     sheet = contact_sheet(video, clip, judgement)
-    indices = shown_indices([WINDOW, (0.6, 1.1)], 16, 8.0, 8)
+    indices = shown_indices([WINDOW, (0.6, 1.1)], CLIP, 8)
     for place, index in enumerate(indices):
         x = place * 198 + 90
         seconds = index / 8

@@ -12,7 +12,7 @@ from pydantic import ConfigDict, TypeAdapter
 
 from cac.batch.listing import ListedVideo
 from cac.errors import CacError
-from cac.video.decode import Limits
+from cac.video.stream import Limits
 
 BATCHES_IN_A_PART = 4
 
@@ -41,7 +41,7 @@ class BatchSettings:
         """
         if self.batch_size < 1 or self.max_bytes < 1:
             raise CacError("--batch-size must be 1 or more, --max-mb more than 0.")
-        if not (self.limits.seconds > 0 and self.limits.pixels > 0):
+        if not (self.limits.seconds > 0 and self.limits.frame_pixels > 0):
             raise CacError("--max-seconds and --max-megapixels must be more than 0.")
 
 

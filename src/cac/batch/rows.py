@@ -14,7 +14,7 @@ from cac.errors import CacError
 from cac.io.s3 import StoreUnreachableError
 from cac.schema.judgement import Judgement
 from cac.schema.score_row import score_row, version_of
-from cac.video.decode import Video, decode
+from cac.video.decode import AnyVideo, open_video
 
 if TYPE_CHECKING:
     from cac.registry.pinned import PinnedModel
@@ -29,7 +29,7 @@ class Loaded:
     """A read video: its frames or an error, and the hash of its content if that could be read."""
 
     listed: ListedVideo
-    video: Video | None
+    video: AnyVideo | None
     sha256: str | None
     error: str | None
 
@@ -75,7 +75,7 @@ def load(source: Source, listed: ListedVideo, settings: BatchSettings) -> Loaded
     try:
         content = source.read(listed, settings.max_bytes)
         sha256 = hashlib.sha256(content).hexdigest()
-        return Loaded(listed, decode(content, settings.limits, name=listed.name), sha256, None)
+        return Loaded(listed, open_video(content, settings.limits, name=listed.name), sha256, None)
     except StoreUnreachableError:
         raise
     except CacError as error:
@@ -92,7 +92,7 @@ def _rows(pinned: "PinnedModel", batch: Sequence[Loaded], size: int) -> list[dic
     return [_row(pinned, one, one.error if one.video is None else next(judged)) for one in batch]
 
 
-def _judge(pinned: "PinnedModel", videos: Sequence[Video], size: int) -> list[Judged | str]:
+def _judge(pinned: "PinnedModel", videos: Sequence[AnyVideo], size: int) -> list[Judged | str]:
     """Judge a batch. If the model rejects an input, judge one by one, with the reason in place of its judgement."""
     if not videos:
         return []

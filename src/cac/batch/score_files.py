@@ -13,7 +13,8 @@ from cac.errors import CacError
 from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
 from cac.schema.score_row import score_row
-from cac.video.decode import Video, decode
+from cac.video.decode import AnyVideo, open_video
+from cac.video.stream import Limits
 
 if TYPE_CHECKING:
     from cac.registry.pinned import PinnedModel
@@ -58,7 +59,7 @@ def score_files(pinned: "PinnedModel", paths: Sequence[Path]) -> Iterator[Scored
     for start in range(0, len(paths), _BATCH_SIZE):
         batch = paths[start : start + _BATCH_SIZE]
         videos = [_decode(path) for path in batch]
-        judged = iter(pinned.judge([video for video in videos if isinstance(video, Video)], _BATCH_SIZE))
+        judged = iter(pinned.judge([video for video in videos if isinstance(video, AnyVideo)], _BATCH_SIZE))
         for path, video in zip(batch, videos, strict=True):
             if isinstance(video, Failed):
                 yield video
@@ -67,9 +68,9 @@ def score_files(pinned: "PinnedModel", paths: Sequence[Path]) -> Iterator[Scored
             yield Scored(path, score, judgement, pinned.threshold, pinned.source)
 
 
-def _decode(path: Path) -> Video | Failed:
+def _decode(path: Path) -> AnyVideo | Failed:
     try:
-        return decode(path)
+        return open_video(path, Limits())
     except CacError as error:
         return Failed(path, str(error))
 
@@ -78,4 +79,4 @@ def draw_overlay(scored: Scored, out: Path) -> None:
     """Write the video again with window, boxes, verdict and score drawn."""
     from cac.video.overlay import overlay_video
 
-    overlay_video(decode(scored.path), scored.judgement, scored.score, scored.threshold, out)
+    overlay_video(open_video(scored.path), scored.judgement, scored.score, scored.threshold, out)

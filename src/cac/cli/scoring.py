@@ -15,7 +15,7 @@ from cac.registry.model_uri import DEFAULT_MODEL_NAME
 
 if TYPE_CHECKING:
     from cac.batch.run import Summary
-    from cac.video.decode import Limits
+    from cac.video.stream import Limits
 
 # (name, function, help text, message after an interruption) → parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str, str], argparse.ArgumentParser]
@@ -79,7 +79,7 @@ def _add_limits(verb: argparse.ArgumentParser, most_mb: float) -> None:
     verb.add_argument("--max-mb", type=_amount, default=most_mb, metavar="N", help=f"of a file (default: {most_mb})")
     verb.add_argument("--max-seconds", type=_amount, default=60, metavar="S", help="of a video (default: 60)")
     verb.add_argument(
-        "--max-megapixels", type=_amount, default=128, metavar="N", help="of all frames of a video (default: 128)"
+        "--max-megapixels", type=_amount, default=9.44, metavar="N", help="of one frame (default: 9.44, which is 4K)"
     )
 
 
@@ -91,9 +91,9 @@ def _amount(text: str) -> float:
 
 
 def _limits(args: argparse.Namespace) -> "Limits":
-    from cac.video.decode import Limits
+    from cac.video.stream import Limits
 
-    return Limits(seconds=args.max_seconds, pixels=round(args.max_megapixels * _MEGA))
+    return Limits(seconds=args.max_seconds, frame_pixels=round(args.max_megapixels * _MEGA))
 
 
 def _serve(args: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ frequent training leaf: neither can tell kinds apart.
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from cac.schema.dialogue import Finding, Look, write_look
 from cac.schema.geometry import Box, Window, temporal_iou
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import family_of
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
+_SIDE = 128  # pixels; frames of at least twice this length are compared at this size
 _WINDOW_FRACTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _REGION_FRACTION = 0.4  # of the strongest pixel change; what belongs to the changed region
 _NOISE_FLOORS = (0.02, 0.1, 0.3, 1.0)  # grey levels of mean change; a smaller spread between frames is noise
@@ -79,26 +81,26 @@ class Majority:
         self.leaf = _most_frequent_leaf(clips)
         return self
 
-    def judge(self, videos: Iterable[Video]) -> list[Judgement]:
+    def judge(self, videos: Iterable[AnyVideo]) -> list[Judgement]:
         """Return the same verdict for every video."""
         return [self._judge(video) for video in videos]
 
-    def _judge(self, video: Video) -> Judgement:
+    def _judge(self, video: AnyVideo) -> Judgement:
         if self.margin >= 0:
             return _judgement(self.margin, None, None, frames_seen=0)
         whole = (0.0, 0.0, 1.0, 1.0)
-        ends = tuple((index / video.fps, whole) for index in sorted({0, len(video.frames) - 1}))
+        ends = tuple((video.times[index], whole) for index in sorted({0, video.frame_count - 1}))
         return _judgement(self.margin, _Evidence((0.0, video.duration), ends), self.leaf, frames_seen=0)
 
 
-def _changes(video: Video) -> np.ndarray:
+def _changes(video: AnyVideo) -> np.ndarray:
     """Return each frame's mean absolute difference from the one before, grey levels, shape (frames,); the first is 0.
 
     In uint8, because every clip of the training split is measured.
     """
-    before, after = video.frames[:-1], video.frames[1:]
-    differences = np.maximum(before, after) - np.minimum(before, after)
-    return np.concatenate([[0.0], differences.mean(axis=(1, 2, 3))])
+    frames = video.frames_at(range(video.frame_count), _SIDE)
+    changes = [(np.maximum(before, after) - np.minimum(before, after)).mean() for before, after in pairwise(frames)]
+    return np.array([0.0, *changes])
 
 
 def _surprise(changes: np.ndarray, noise_floor: float) -> np.ndarray:
@@ -132,7 +134,7 @@ class FrameDifference:
     window_fraction: float
     leaf: str | None
 
-    def fit(self, clips: Sequence[Clip], videos: Iterable[Video]) -> "FrameDifference":
+    def fit(self, clips: Sequence[Clip], videos: Iterable[AnyVideo]) -> "FrameDifference":
         """Choose noise floor and threshold by balanced accuracy, then the window's fraction by mean temporal IoU.
 
         `videos` are the clips' decoded files in the same order; an iterator is enough.
@@ -164,20 +166,20 @@ class FrameDifference:
             if not clip.is_clean
         )
 
-    def judge(self, videos: Iterable[Video]) -> list[Judgement]:
+    def judge(self, videos: Iterable[AnyVideo]) -> list[Judgement]:
         """Return a judgement of each video; the margin is the log ratio of threshold and peak surprise."""
         return [self._judge(video) for video in videos]
 
-    def _judge(self, video: Video) -> Judgement:
+    def _judge(self, video: AnyVideo) -> Judgement:
         surprise = _surprise(_changes(video), self.noise_floor)
         margin = float(np.log1p(self.threshold) - np.log1p(surprise.max()))
         if margin >= 0:
-            return _judgement(margin, None, None, len(video.frames))
+            return _judgement(margin, None, None, video.frame_count)
         window = _window(surprise, self.window_fraction, video.fps)
         box = _largest_region(video, int(surprise.argmax()))
         last_frame = max(window[0], window[1] - 1 / video.fps)
         findings = tuple((time, box) for time in sorted({window[0], last_frame}))
-        return _judgement(margin, _Evidence(window, findings), self.leaf, len(video.frames))
+        return _judgement(margin, _Evidence(window, findings), self.leaf, video.frame_count)
 
 
 def _best_threshold(peaks: np.ndarray, anomalous: np.ndarray) -> tuple[float, float]:
@@ -190,11 +192,11 @@ def _best_threshold(peaks: np.ndarray, anomalous: np.ndarray) -> tuple[float, fl
     return float(balanced[best]), float(cuts[best])
 
 
-def _largest_region(video: Video, index: int) -> Box:
+def _largest_region(video: AnyVideo, index: int) -> Box:
     """Return the bounding box, normalised, of the connected region that changed most since the frame before."""
     from scipy.ndimage import find_objects, gaussian_filter, label
 
-    before, after = video.frames[index - 1].astype(float), video.frames[index].astype(float)
+    before, after = (frame.astype(float) for frame in video.frames_at([index - 1, index], _SIDE))
     difference = np.abs(after - before).mean(axis=2)
     smooth = gaussian_filter(difference, sigma=1.5)
     regions, count = label(smooth >= _REGION_FRACTION * smooth.max())

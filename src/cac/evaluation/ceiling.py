@@ -11,7 +11,7 @@ from cac.schema.annotations import Clip
 from cac.schema.dialogue import Scan, parse_look, write_look, written_windows
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.training.samples import true_look, true_scan
-from cac.video.sampling import dense_indices, spread_indices
+from cac.video.sampling import dense_indices, even_times, spread_indices
 from cac.video.views import View
 
 PERFECT_ANSWERS = "perfect_answers"  # the row of the ceiling
@@ -32,7 +32,7 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         coarse = spread_indices(clip.frame_count, frames.coarse_count)
         scan = true_scan(clip, _view(clip, coarse))
         scan = Scan(scan.odd, tuple(written_windows(scan)))
-        indices = dense_indices(scan.windows, clip.frame_count, clip.fps, frames.dense_count)
+        indices = dense_indices(scan.windows, even_times(clip.frame_count, clip.fps), clip.duration, frames.dense_count)
     view = _view(clip, indices)
     text = write_look(true_look(clip, view))
     look = parse_look(text)

@@ -25,7 +25,7 @@ from cac.schema.annotations import MANIFEST_NAME, Split, read_clips
 from cac.schema.judgement import Judgement
 from cac.training.checkpoints import CheckpointKey, checkpoint_key, prepare_folder
 from cac.video.clip_store import ClipStore
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
 CHECKPOINTS = ("base", *TRAINING_STAGES)
 CONSTRAINED_BASE = "base_guided"  # the base with grammar-constrained decoding; "base" is the base without it
@@ -87,7 +87,7 @@ class _CheckpointsJob:
                 cache_image_encodings(model.model.requires_grad_(False), memory)
                 self.work.write(out, self._judge(model, row, videos))
 
-    def _judge(self, model: RewardModel, row: str, videos: list[Video]) -> list[Judgement]:
+    def _judge(self, model: RewardModel, row: str, videos: list[AnyVideo]) -> list[Judgement]:
         judged: list[Judgement] = []
         batch_size = self.work.params.evaluation.batch_size
         for judgement in model.iter_judgements(videos, batch_size):

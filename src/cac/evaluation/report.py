@@ -22,7 +22,7 @@ from cac.schema.annotations import EXTRA_SPLITS, Clip
 from cac.schema.geometry import temporal_iou
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.drawing import save_image
 from cac.video.sheets import contact_sheet
 
@@ -75,7 +75,7 @@ class ReportInputs:
     judgements: Sequence[Judgement]
     scores: Sequence[float]
     per_family: Table
-    load_video: Callable[[Clip], Video]
+    load_video: Callable[[Clip], AnyVideo]
     histories: Mapping[str, Path]
     bins: int = 10
     shown: int = 12

@@ -19,7 +19,7 @@ from cac.video.views import coarse_view
 
 if TYPE_CHECKING:
     from cac.params import Frames
-    from cac.video.decode import Video
+    from cac.video.decode import AnyVideo
 
 OUT_OF_DISTRIBUTION = "out_of_distribution"
 _MARGIN = 0.5  # of a range's width, allowed beyond both of its ends
@@ -121,7 +121,7 @@ def _distance(embedding: np.ndarray, mean: np.ndarray, scale: np.ndarray) -> flo
     return float(np.sqrt(np.mean(((embedding - mean) / scale) ** 2)))
 
 
-def measure(videos: Sequence["Video"], model: Any, processor: Any, frames: "Frames") -> list[Traits]:
+def measure(videos: Sequence["AnyVideo"], model: Any, processor: Any, frames: "Frames") -> list[Traits]:
     """Return the traits of videos, each from its coarse frames.
 
     Args:
@@ -133,10 +133,10 @@ def measure(videos: Sequence["Video"], model: Any, processor: Any, frames: "Fram
     return [Traits(_values(video, frames), _embedding(video, model, processor, frames)) for video in videos]
 
 
-def _values(video: "Video", frames: "Frames") -> dict[str, float]:
+def _values(video: "AnyVideo", frames: "Frames") -> dict[str, float]:
     import cv2
 
-    height, width = video.frames.shape[1:3]
+    width, height = video.size
     images = [np.asarray(image) for image in _few_frames(video, frames)]
     hsv = [cv2.cvtColor(image, cv2.COLOR_RGB2HSV) for image in images]
     grey = [cv2.cvtColor(image, cv2.COLOR_RGB2GRAY) for image in images]
@@ -152,11 +152,11 @@ def _values(video: "Video", frames: "Frames") -> dict[str, float]:
     }
 
 
-def _few_frames(video: "Video", frames: "Frames") -> list[Any]:
+def _few_frames(video: "AnyVideo", frames: "Frames") -> list[Any]:
     return coarse_view(video, frames).images[:: max(1, frames.coarse_count // _FRAMES)]
 
 
-def _embedding(video: "Video", model: Any, processor: Any, frames: "Frames") -> np.ndarray:
+def _embedding(video: "AnyVideo", model: Any, processor: Any, frames: "Frames") -> np.ndarray:
     """Return the mean embedding of the coarse frames' patches, shape (hidden,)."""
     import torch
 

@@ -38,7 +38,7 @@ from cac.schema.dialogue import (
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.schema.taxonomy import LEAVES
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.views import View, coarse_view, dense_view, only_view
 
 TOOLS = (CONCENTRATE_TOOL,)
@@ -116,11 +116,11 @@ class RewardModel:
         """Return the calibrated probability in [0, 1] that the video is clean."""
         return self.calibration.score(judgement.margin)
 
-    def judge(self, videos: Sequence[Video], batch_size: int = 32) -> list[Judgement]:
+    def judge(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> list[Judgement]:
         """Judge videos, in their order."""
         return list(self.iter_judgements(videos, batch_size))
 
-    def iter_judgements(self, videos: Sequence[Video], batch_size: int = 32) -> Iterator[Judgement]:
+    def iter_judgements(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> Iterator[Judgement]:
         """Yield judgements batch by batch, so that a caller can show progress."""
         judge = self._judge_once if self.frames.looks == 1 else self._judge_batch
         for start in range(0, len(videos), batch_size):
@@ -133,18 +133,18 @@ class RewardModel:
             warnings = (*warnings, UNPARSED)
         return replace(self.calibration.decide(judgement), warnings=warnings)
 
-    def _warnings(self, videos: Sequence[Video]) -> list[tuple[str, ...]]:
+    def _warnings(self, videos: Sequence[AnyVideo]) -> list[tuple[str, ...]]:
         """Return what a user of each video's score should know."""
         scope = (self.scope,) if self.scope else ()
         if self.familiarity is None:
             return [scope] * len(videos)
         return [(*scope, *self.familiarity.warnings(traits)) for traits in self.traits(videos)]
 
-    def traits(self, videos: Sequence[Video]) -> list[Traits]:
+    def traits(self, videos: Sequence[AnyVideo]) -> list[Traits]:
         """Return what is measured of each video to tell whether it is like those of the calibration."""
         return measure(videos, self.model, self.processor, self.frames)
 
-    def sample_scans(self, videos: Sequence[Video], copies: int) -> list[list[ScanAnswer]]:
+    def sample_scans(self, videos: Sequence[AnyVideo], copies: int) -> list[list[ScanAnswer]]:
         """Return `copies` scans of each video; they differ if the generator samples."""
         _, prompts, grammars = self._scan_turn(videos)
         turn = self.generator.first_turn(prompts, grammars, TOOLS, last=True, copies=copies)
@@ -152,7 +152,7 @@ class RewardModel:
         return [scanned[start : start + copies] for start in range(0, len(scanned), copies)]
 
     def sample_looks(
-        self, videos: Sequence[Video], scanned: Sequence[ScanAnswer], copies: int
+        self, videos: Sequence[AnyVideo], scanned: Sequence[ScanAnswer], copies: int
     ) -> list[list[Judgement]]:
         """Return `copies` judgements of each video, given one parsed scan for each."""
         scans = [one.scan for one in scanned if one.scan is not None]
@@ -170,7 +170,7 @@ class RewardModel:
             for i, (video, one, *views) in enumerate(zip(videos, scanned, coarse, dense, strict=True))
         ]
 
-    def _judge_once(self, videos: Sequence[Video]) -> list[Judgement]:
+    def _judge_once(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
         """Judge by one look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
         prompts = [look_prompt(view.images, view.times) for view in views]
@@ -179,7 +179,7 @@ class RewardModel:
         )
         return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
 
-    def _judge_batch(self, videos: Sequence[Video]) -> list[Judgement]:
+    def _judge_batch(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
         coarse, prompts, grammars = self._scan_turn(videos)
         scan_turn = self.generator.first_turn(prompts, grammars, TOOLS)
         scanned = self._scan_answers(scan_turn)
@@ -198,7 +198,7 @@ class RewardModel:
             _judgement(video, scanned[i], looks.get(i), (coarse[i], dense.get(i))) for i, video in enumerate(videos)
         ]
 
-    def _scan_turn(self, videos: Sequence[Video]) -> tuple[list[View], list[list[Message]], list[str]]:
+    def _scan_turn(self, videos: Sequence[AnyVideo]) -> tuple[list[View], list[list[Message]], list[str]]:
         """Return the coarse view of each video, the prompts of turn 1, and the grammars of its answers."""
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
@@ -251,7 +251,7 @@ def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Mess
     return [*prompt, verbatim_reply(scan_text), tool_reply(look_content(view.images, view.times))]
 
 
-def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
+def _only_judgement(video: AnyVideo, view: View, answer: Answer) -> Judgement:
     return combine_turns(
         Scan((), ()),
         parse_look(answer.text),
@@ -263,7 +263,7 @@ def _only_judgement(video: Video, view: View, answer: Answer) -> Judgement:
     )
 
 
-def _judgement(video: Video, scanned: ScanAnswer, looked: Answer | None, views: Sequence[View | None]) -> Judgement:
+def _judgement(video: AnyVideo, scanned: ScanAnswer, looked: Answer | None, views: Sequence[View | None]) -> Judgement:
     """Combine a scan and its look (None: there was none) into a judgement; `views` are the frames of both turns."""
     looked = looked or Answer("", 0.0, unaided=False)
     return combine_turns(
@@ -277,7 +277,7 @@ def _judgement(video: Video, scanned: ScanAnswer, looked: Answer | None, views: 
     )
 
 
-def _shown(video: Video, view: View | None) -> ShownFrames:
+def _shown(video: AnyVideo, view: View | None) -> ShownFrames:
     return ShownFrames(tuple(view.times) if view else (), 1 / video.fps, video.duration)
 
 

@@ -18,7 +18,7 @@ from cac.batch.table import read_columns
 from cac.errors import CacError
 from cac.io.s3 import StoreUnreachableError
 from cac.registry.predictions import Predictions
-from cac.video.decode import decode
+from cac.video.decode import open_video
 
 _COLUMNS = ("video", "sha256", "score", "verdict", "family", "windows", "parsed", "error")
 
@@ -98,7 +98,7 @@ def _with_duration_and_motion(
     from cac.video.motion import mean_motion
 
     try:
-        video = decode(source.read(listed, settings.max_bytes), settings.limits, name=listed.name)
+        video = open_video(source.read(listed, settings.max_bytes), settings.limits, name=listed.name)
     except StoreUnreachableError:
         raise
     except CacError:

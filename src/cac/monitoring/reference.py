@@ -19,7 +19,7 @@ from cac.paths import DATASET
 from cac.registry.predictions import EVALUATION_SET_TAG, load_predictions
 from cac.schema.annotations import Clip
 from cac.tracking.run_state import file_sha256
-from cac.video.decode import decode
+from cac.video.decode import open_video
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -62,4 +62,4 @@ def _measured(one: ScoredClip, clip: Clip, path: Path) -> ScoredClip:
 
     if not path.is_file() or file_sha256(path) != clip.sha256:
         return one
-    return replace(one, motion=mean_motion(decode(path)))
+    return replace(one, motion=mean_motion(open_video(path)))

@@ -16,7 +16,7 @@ from cac.errors import CacError
 from cac.registry import loading
 from cac.registry.model_uri import resolve_version
 from cac.schema.judgement import Judgement
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
 if TYPE_CHECKING:
     from cac.model.reward_model import RewardModel
@@ -41,7 +41,7 @@ class PinnedModel:
         """The lowest score of a clean verdict; None if the verdict is the model's own."""
         return self.model.calibration.threshold
 
-    def judge(self, videos: Sequence[Video], batch_size: int) -> list[tuple[float, Judgement]]:
+    def judge(self, videos: Sequence[AnyVideo], batch_size: int) -> list[tuple[float, Judgement]]:
         """Return the score in [0, 1] and the judgement of each video, in their order.
 
         A trainer's mixed precision is disabled meanwhile, so scores are those of `cac score`.

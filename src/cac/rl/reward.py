@@ -28,13 +28,13 @@ from cac.errors import CacError
 from cac.registry.pinned import PinnedModel
 from cac.rl.monitor import Monitor, MonitorSettings, VideoReward
 from cac.schema.judgement import Judgement
-from cac.video.decode import Video, decode
+from cac.video.decode import AnyVideo, Video, VideoFile, open_video
 from cac.video.motion import mean_motion
 
 UNPARSED_SCORE = 0.0
 BAND = (0.45, 1.5)  # of usual motion; other bounds were measured: docs/how-to/improve-a-generator.md
 
-VideoInput = Video | Path | str | None
+VideoInput = AnyVideo | Path | str | None
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Rewarder:
         judged = iter(self.pinned.judge(there, self._batch_size) if there else [])
         return [self._nothing() if video is None else self._rewarded(video, *next(judged)) for video in decoded]
 
-    def _rewarded(self, video: Video, score: float, judgement: Judgement) -> VideoReward:
+    def _rewarded(self, video: AnyVideo, score: float, judgement: Judgement) -> VideoReward:
         counted = score if judgement.parsed else UNPARSED_SCORE
         moved = mean_motion(video)
         return VideoReward(combined_reward(counted, moved, self.settings), counted, moved, judgement)
@@ -143,9 +143,11 @@ class Rewarder:
         return VideoReward(combined_reward(UNPARSED_SCORE, 0.0, self.settings), UNPARSED_SCORE, 0.0, None)
 
 
-def _decoded(video: Video | Path | str) -> Video:
+def _decoded(video: AnyVideo | Path | str) -> AnyVideo:
+    if isinstance(video, VideoFile):
+        return video
     if not isinstance(video, Video):
-        return decode(video)
+        return open_video(video)
     frames = video.frames
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3 or not frames.size:
         raise CacError(

@@ -24,7 +24,7 @@ from cac.serving.batcher import Batcher
 from cac.serving.metrics import Metrics
 from cac.serving.settings import ServeSettings
 from cac.serving.upload import ScoreRequest, read_request
-from cac.video.decode import Video, decode
+from cac.video.decode import AnyVideo, open_video
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -121,16 +121,16 @@ class ScoringService:
             _log.exception("a video could not be judged")
             raise request_errors.judge_failed() from error
 
-    def _decode(self, video: bytes | Path | str) -> Video:
+    def _decode(self, video: bytes | Path | str) -> AnyVideo:
         limits, max_bytes = self._settings.limits, self._settings.max_bytes
         try:
             if isinstance(video, bytes):
-                return decode(video, limits, name="the upload")
+                return open_video(video, limits, name="the upload")
             if isinstance(video, str):
-                return decode(read_object(video, max_bytes), limits, name=video)
+                return open_video(read_object(video, max_bytes), limits, name=video)
             if video.is_file() and video.stat().st_size > max_bytes:
                 raise request_errors.too_large(max_bytes)
-            return decode(video, limits)
+            return open_video(video, limits)
         except BeyondLimitsError as error:
             raise request_errors.beyond_limits(str(error)) from error
         except StoreUnreachableError as error:
@@ -138,7 +138,7 @@ class ScoringService:
         except CacError as error:
             raise request_errors.not_a_video(str(error)) from error
 
-    def _judge(self, videos: Sequence[Video]) -> list[tuple[float, Judgement]]:
+    def _judge(self, videos: Sequence[AnyVideo]) -> list[tuple[float, Judgement]]:
         self.metrics.batch_size.observe(len(videos))
         with self.metrics.judge_seconds.time():
             return self._pinned.judge(videos, self._settings.batch_size)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from cac.errors import CacError
-from cac.video.decode import Limits
+from cac.video.stream import Limits
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

@@ -31,7 +31,7 @@ from cac.schema.taxonomy import LEAVES, family_of
 from cac.training.collator import Dialogue
 from cac.training.dense_token_loss import ImageLabel
 from cac.video.clip_store import ClipStore
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.views import View, coarse_view, dense_view, make_view, only_view
 
 MIN_WRONG_WINDOW, MAX_WRONG_WINDOW = 0.5, 1.5  # seconds
@@ -170,7 +170,7 @@ def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
     return Dialogue(messages, has_tool=False, image_labels=_image_labels(clip, view))
 
 
-def _two_turn_dialogue(clip: Clip, video: Video, spec: SampleSpec, frames: Frames) -> Dialogue:
+def _two_turn_dialogue(clip: Clip, video: AnyVideo, spec: SampleSpec, frames: Frames) -> Dialogue:
     coarse = coarse_view(video, frames)
     scan = true_scan(clip, coarse) if spec.wrong_windows is None else _wrong_scan(coarse, spec.wrong_windows)
     dense = dense_view(video, written_windows(scan), frames)

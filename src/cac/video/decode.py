@@ -1,30 +1,31 @@
-"""Reading video files with PyAV: `probe` and `decode`, within `Limits` for files from strangers.
+"""Videos as frames on demand: `open_video` for any file, and `Video`, decoded frames in memory.
 
-Out of scope: audio, variable frame rates (frames are counted, not timed), which frames a model sees (`sampling.py`),
-and their size (`views.py`).
+Whoever needs six frames of a clip asks `frames_at` for them: one pass over the file, only those are converted, each at
+the size that is wanted. A small clip is decoded once and kept, since that is faster. Frames are as a player shows them:
+turned, mirrored, with square pixels. Out of scope: sound, which frames a model sees (`sampling.py`).
 """
 
-from collections.abc import Callable, Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cac.errors import BeyondLimitsError, CacError
+from cac.errors import CacError
+from cac.video.stream import Limits, VideoIndex, VideoSource, index_video, video_source
 
-# FFmpeg's names of what is read. It would also play text as terminal art, and playlists (m3u8, concat) that name other
-# files and addresses, which a stranger's upload must never reach.
-_CONTAINERS = (
-    *("mov", "matroska", "avi", "gif", "apng", "mpeg", "mpegts", "mpegvideo", "m4v", "flv", "asf", "ogg", "mxf", "nut"),
-    *("ivf", "h264", "hevc", "obu", "yuv4mpegpipe"),
-)
+SMALL_BYTES = 32 * 2**20  # decoded: a clip of at most so many is kept in memory
+_SEEK_FRAMES = 12  # seeking takes as long as decoding about so many
+_THREADED_PIXELS = 640 * 360  # below, starting the decoder's threads takes longer than they save
+_SWSCALE_FROM = 2.0  # the decoder's scaler averages areas from this ratio on; below, `views.resize` is as fast
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file says of itself; `frame_count` is counted by decoding, not read from the header."""
+    """What a file is: frames a second on average, the number of frames, and the size as shown."""
 
     fps: float
     frame_count: int
@@ -34,48 +35,115 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Video:
-    """Decoded frames, uint8 of shape (frames, height, width, 3), and the frame rate."""
+    """Decoded frames in memory.
+
+    Attributes:
+        frames: uint8 of shape (frames, height, width, 3).
+        fps: frames a second, on average.
+        own_times: of the frames in seconds, where the rate varies; None: `fps` gives them.
+        notes: what was guessed about the file.
+    """
 
     frames: np.ndarray
     fps: float
+    own_times: tuple[float, ...] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def duration(self) -> float:
         """Length in seconds."""
         return len(self.frames) / self.fps
 
+    @property
+    def frame_count(self) -> int:
+        """The number of frames."""
+        return len(self.frames)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        height, width = self.frames.shape[1:3]
+        return width, height
+
+    @cached_property
+    def times(self) -> Sequence[float]:
+        """The time of each frame in seconds."""
+        return self.own_times or tuple(index / self.fps for index in range(len(self.frames)))
+
+    def frames_at(self, indices: Sequence[int], longest_side: int | None = None) -> Iterator[np.ndarray]:
+        """Yield frames in the order of the indices, at their full size."""
+        yield from (self.frames[index] for index in indices)
+
 
 @dataclass(frozen=True)
-class Limits:
-    """What a video may be at most, so that nobody's file fills the memory.
+class VideoFile:
+    """A video whose frames stay in its file until they are asked for."""
 
-    Attributes:
-        seconds: its duration.
-        frame_pixels: the pixels of one frame.
-        pixels: the pixels of all frames together; decoded, a pixel takes three bytes.
-    """
+    source: VideoSource
+    index: VideoIndex
+    limits: Limits | None = None
 
-    seconds: float = 60.0
-    frame_pixels: int = 3840 * 2160
-    pixels: int = 128_000_000
+    @property
+    def fps(self) -> float:
+        """Frames a second, on average."""
+        return self.index.fps
 
-    def check(self, name: str, seconds: float, frame_pixels: int, frames: int) -> None:
-        """Hold a video, or what of it is decoded so far, against the limits.
+    @property
+    def duration(self) -> float:
+        """Length in seconds."""
+        return self.index.duration
+
+    @property
+    def frame_count(self) -> int:
+        """The number of frames."""
+        return len(self.index.times)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as shown."""
+        return self.index.size
+
+    @property
+    def times(self) -> Sequence[float]:
+        """The time of each frame in seconds."""
+        return self.index.times
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed about the file."""
+        return self.index.notes
+
+    def frames_at(self, indices: Sequence[int], longest_side: int | None = None) -> Iterator[np.ndarray]:
+        """Yield frames in the order of the indices, which are sorted.
+
+        Args:
+            indices: of the frames.
+            longest_side: a frame much larger than this is scaled down to it; None gives the full size.
 
         Raises:
-            BeyondLimitsError: it is beyond one.
+            CacError: a frame cannot be decoded.
         """
-        pixels = frame_pixels * frames
-        if seconds > self.seconds:
-            raise BeyondLimitsError(f"{name} is longer than the {self.seconds:g} seconds allowed. Cut it shorter.")
-        if frame_pixels > self.frame_pixels:
-            raise BeyondLimitsError(f"{name} has frames of more than the {self.frame_pixels} pixels allowed. Scale it.")
-        if pixels > self.pixels:
-            raise BeyondLimitsError(f"{name} has more than the {self.pixels} pixels in all allowed. Cut or scale it.")
+        converter = _Converter(self.index, longest_side)
+        wanted = [self.index.stamps[index] for index in indices]
+        with self.source.open() as container:
+            stream = container.streams.video[self.index.stream]
+            if self.index.coded[0] * self.index.coded[1] >= _THREADED_PIXELS:
+                stream.thread_type = "AUTO"
+            if self.limits is not None:  # a header may lie; the decoder counts the rows' padding too
+                stream.codec_context.options = {"max_pixels": str(2 * self.limits.frame_pixels + 100_000)}
+            for frame in _pick(container, stream, self, wanted):
+                if (frame.width, frame.height) != self.index.coded:
+                    raise CacError(
+                        f"{self.source.name} changes the size of its frames. Encode it again, with one size."
+                    )
+                yield converter(frame)
 
 
-def decode(source: Path | str | bytes, limits: Limits | None = None, name: str | None = None) -> Video:
-    """Decode a whole video.
+AnyVideo = Video | VideoFile
+
+
+def open_video(source: Path | str | bytes, limits: Limits | None = None, name: str | None = None) -> AnyVideo:
+    """Return a video: decoded if it is small, else its file, from which frames are read on demand.
 
     Args:
         source: a file's path, or the content of one.
@@ -83,88 +151,105 @@ def decode(source: Path | str | bytes, limits: Limits | None = None, name: str |
         name: what messages call it (default: its path).
 
     Raises:
-        CacError: the file is missing, is no video, holds no frame, or its frames differ in size.
-        BeyondLimitsError: it is beyond the limits; no more of it was decoded than they allow.
+        CacError: the file is missing, is no video, holds no frame, is cut off, or its frames differ in size.
+        BeyondLimitsError: it is beyond the limits; no frame was kept.
     """
-    from av.video.reformatter import VideoReformatter
+    file = _video_file(source, limits, name)
+    width, height = file.size
+    small = width * height * 3 * file.frame_count <= SMALL_BYTES
+    return _in_memory(file) if small else file
 
-    # One converter for the whole clip: a frame that converts itself sets up its own, which takes longer than decoding.
-    converter = VideoReformatter()
-    readable = _readable(source, name, limits)
-    frames, rate = _read(readable, lambda frame: converter.reformat(frame, format="rgb24").to_ndarray())
-    return Video(np.stack(frames), rate)
+
+def decode(source: Path | str | bytes, limits: Limits | None = None, name: str | None = None) -> Video:
+    """Decode a whole video into memory, whatever its size; as `open_video` otherwise."""
+    return _in_memory(_video_file(source, limits, name))
 
 
 def probe(path: Path | str) -> VideoInfo:
-    """Return frame rate, frame count and size of a file, by decoding it frame after frame.
+    """Return frame rate, frame count and size of a file, as a player shows it.
 
     Raises:
-        CacError: as `decode`.
+        CacError: as `open_video`.
     """
-    sizes, rate = _read(_readable(path, None, None), lambda frame: (frame.width, frame.height))
-    return VideoInfo(rate, len(sizes), *sizes[0])
+    file = _video_file(path, None, None)
+    return VideoInfo(file.fps, file.frame_count, *file.size)
 
 
-@dataclass(frozen=True)
-class _Readable:
-    """What PyAV opens, its name in messages, and what it may be at most."""
-
-    file: str | BytesIO
-    name: str
-    limits: Limits | None
+def _video_file(source: Path | str | bytes, limits: Limits | None, name: str | None) -> VideoFile:
+    known = video_source(source, name)
+    return VideoFile(known, index_video(known, limits), limits)
 
 
-def _readable(source: Path | str | bytes, name: str | None, limits: Limits | None) -> _Readable:
-    if isinstance(source, bytes):
-        return _Readable(BytesIO(source), name or "the given content", limits)
-    path = Path(source)
-    if not path.is_file():
-        raise CacError(f"no video file at {name or path}.")
-    # Absolute: FFmpeg would read what stands before a colon in a plain name as a protocol.
-    return _Readable(str(path.absolute()), name or str(path), limits)
+def _in_memory(file: VideoFile) -> Video:
+    width, height = file.size
+    frames = np.empty((file.frame_count, height, width, 3), np.uint8)
+    for index, frame in enumerate(file.frames_at(range(file.frame_count))):
+        frames[index] = frame
+    return Video(frames, file.fps, None if file.index.is_constant else tuple(file.times), file.notes)
 
 
-def _read(source: _Readable, keep: Callable[[Any], Any]) -> tuple[list[Any], float]:
-    """Decode a video and return what `keep` makes of each frame, and the frame rate."""
-    import av
+def _pick(container: Any, stream: Any, file: VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
+    """Yield the decoded frames with these time stamps, in one pass that seeks over what is not wanted.
 
-    name = source.name
-    try:
-        options = {"format_whitelist": ",".join(_CONTAINERS)}
-        with av.open(source.file, options=options, metadata_errors="replace") as container:
-            if not container.streams.video:
-                raise CacError(f"{name} has no video stream; give a video file such as mp4, mov or webm.")
-            stream = container.streams.video[0]
-            rate = stream.average_rate
-            kept = [keep(frame) for frame in _of_one_size(_frames(container, source), name)]
-    except av.ArgumentError as error:
-        raise CacError(f"{name} is no video file that is read; give one such as mp4, mov or webm.") from error
-    except av.FFmpegError as error:
-        raise CacError(f"{name} cannot be decoded as video: {error.strerror}. Is the file a whole video?") from error
-    if not kept or not rate:
-        raise CacError(f"{name} holds no decodable frame.")
-    return kept, float(rate)
-
-
-def _of_one_size(frames: Iterator[Any], name: str) -> Iterator[Any]:
-    size = None
-    for frame in frames:
-        size = size or (frame.width, frame.height)
-        if (frame.width, frame.height) != size:
-            raise CacError(f"{name} changes the size of its frames. Encode it again, with one size.")
-        yield frame
-
-
-def _frames(container: Any, source: _Readable) -> Iterator[Any]:
-    """Yield the frames, held against the limits before each is converted and kept."""
-    stream, limits = container.streams.video[0], source.limits
-    if limits is None:
-        yield from container.decode(stream)
+    A stream without stamps is counted.
+    """
+    if "rate guessed" in file.notes:
+        yield from _pick_counted(container, stream, file, wanted)
         return
-    context, rate = stream.codec_context, float(stream.average_rate or 1)
-    limits.check(source.name, stream.frames / rate, context.width * context.height, stream.frames)
-    # A header may lie. The decoder counts the rows' padding too, so its bound is wider; ours is held frame by frame.
-    context.options = {"max_pixels": str(2 * limits.frame_pixels + 100_000)}
-    for count, frame in enumerate(container.decode(stream), start=1):
-        limits.check(source.name, count / rate, frame.width * frame.height, count)
-        yield frame
+    keyframes, stamps = file.index.keyframes, file.index.stamps
+    frames = iter(container.decode(stream))
+    position = -1  # index of the frame that was decoded last
+    held = None
+    for stamp in wanted:
+        if held is not None and held.pts == stamp:
+            yield held
+            continue
+        target = bisect_right(stamps, stamp) - 1
+        before = bisect_right(keyframes, stamp) - 1
+        if before >= 0 and bisect_right(stamps, keyframes[before]) - 1 > position + _SEEK_FRAMES:
+            container.seek(keyframes[before], stream=stream)
+            frames = iter(container.decode(stream))
+        held = next((frame for frame in frames if frame.pts is not None and frame.pts >= stamp), None)
+        if held is None or held.pts != stamp:
+            raise CacError(f"{file.source.name}: the frame at {file.times[target]:.2f} s cannot be decoded.")
+        position = target
+        yield held
+
+
+def _pick_counted(container: Any, stream: Any, file: VideoFile, wanted: Sequence[int]) -> Iterator[Any]:
+    missing = list(wanted)
+    for number, frame in enumerate(container.decode(stream)):
+        while missing and missing[0] == number:
+            missing.pop(0)
+            yield frame
+        if not missing:
+            return
+    raise CacError(f"{file.source.name}: the frame at {file.times[missing[0]]:.2f} s cannot be decoded.")
+
+
+class _Converter:
+    """Turns decoded frames into arrays as a player shows them."""
+
+    def __init__(self, index: VideoIndex, longest_side: int | None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        # One converter for the whole clip: a frame that converts itself sets up its own, which takes longer than
+        # decoding.
+        self._converter = VideoReformatter()
+        self._index = index
+        width, height = index.size[::-1] if index.quarter_turns % 2 else index.size
+        scale = 1.0 if longest_side is None else longest_side / max(width, height)
+        if scale * _SWSCALE_FROM > 1:
+            scale = 1.0
+        self._size = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def __call__(self, frame: Any) -> np.ndarray:
+        width, height = self._size
+        if (width, height) == self._index.coded:
+            array = self._converter.reformat(frame, format="rgb24").to_ndarray()
+        else:
+            scaled = self._converter.reformat(frame, width, height, format="rgb24", interpolation="AREA")
+            array = scaled.to_ndarray()
+        turned = np.rot90(array, self._index.quarter_turns)
+        shown: np.ndarray = np.ascontiguousarray(turned[:, ::-1] if self._index.mirrored else turned)
+        return shown

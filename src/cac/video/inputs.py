@@ -12,13 +12,14 @@ import numpy as np
 
 from cac.errors import CacError
 from cac.io.s3 import SCHEME, read_object
-from cac.video.decode import Limits, Video, decode
+from cac.video.decode import AnyVideo, Video, open_video
+from cac.video.stream import Limits
 
 FORMS = "a path, bytes, an s3://bucket/key address, or a uint8 array (frames, height, width, 3) with its fps"
 
 
-def read_video(source: Any, fps: float | None = None, limits: Limits | None = None) -> Video:
-    """Return the frames of a video given in any of the forms.
+def read_video(source: Any, fps: float | None = None, limits: Limits | None = None) -> AnyVideo:
+    """Return a video given in any of the forms.
 
     Args:
         source: a path (str or Path), the content of a video file (bytes), `s3://bucket/key`, or an array.
@@ -33,16 +34,16 @@ def read_video(source: Any, fps: float | None = None, limits: Limits | None = No
     if fps is not None:
         raise CacError(f"fps {fps} was given with a video file, which has its own. Give fps with arrays only.")
     if isinstance(source, bytes | bytearray | memoryview):
-        return decode(bytes(source), limits)
+        return open_video(bytes(source), limits)
     if isinstance(source, Path):
-        return decode(source, limits)
+        return open_video(source, limits)
     if not isinstance(source, str):
         raise CacError(f"{type(source).__name__} is no video. Give {FORMS}.")
     if source.startswith(SCHEME):
-        return decode(read_object(source), limits, name=source)
+        return open_video(read_object(source), limits, name=source)
     if "://" in source:
         raise CacError(f"{source} is not read: of addresses, only s3://bucket/key is. Give {FORMS}.")
-    return decode(source, limits)
+    return open_video(source, limits)
 
 
 def _from_array(frames: np.ndarray, fps: float | None, limits: Limits | None) -> Video:

@@ -22,7 +22,7 @@ from statistics import fmean, median
 import numpy as np
 
 from cac.errors import CacError
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
 _RATE = 8.0  # frames a second
 _SIDE = 64  # the longer side, pixels
@@ -30,13 +30,14 @@ _LEAST = 0.2  # pixels between two frames
 _TRIMMED_RATIO = 0.25  # of the frame pairs: those with the largest shifts
 
 
-def mean_motion(video: Video) -> float:
+def mean_motion(video: AnyVideo) -> float:
     """Return the mean speed of what is seen, in frame diagonals a second, >= 0.
 
     Zero for a still video, and for one of fewer than five frames at 8 frames a second, which shows too little to tell.
     """
     step = max(1, round(video.fps / _RATE))
-    frames = _smoothed([_small_grey(frame) for frame in video.frames[::step]])
+    indices = range(0, video.frame_count, step)
+    frames = _smoothed([_small_grey(frame) for frame in video.frames_at(indices, 2 * _SIDE)])
     shifts = sorted(_mean_shift(before, after) for before, after in pairwise(frames))
     kept = shifts[: len(shifts) - math.ceil(_TRIMMED_RATIO * len(shifts))]
     if not kept:
@@ -44,7 +45,7 @@ def mean_motion(video: Video) -> float:
     return fmean(kept) / math.hypot(*frames[0].shape) * video.fps / step
 
 
-def reference_motion(videos: Sequence[Video]) -> float:
+def reference_motion(videos: Sequence[AnyVideo]) -> float:
     """Return the median motion of some videos: how much a generator moves before it is trained.
 
     Raises:

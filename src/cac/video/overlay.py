@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from cac.errors import CacError
 from cac.schema.judgement import Judgement
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo, Video
 from cac.video.drawing import (
     BACKGROUND,
     BAD,
@@ -26,11 +26,12 @@ from cac.video.drawing import (
 from cac.video.encode import encode
 
 OVERLAY_FRAME = 384  # minimum length of the longer side, pixels
+OVERLAY_SIDE = 1280  # a video of at least twice this length is drawn smaller
 _PANEL = 320  # minimum width of the verdict panel, pixels
 _VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
-def overlay_video(video: Video, judgement: Judgement, score: float, threshold: float | None, out: Path) -> None:
+def overlay_video(video: AnyVideo, judgement: Judgement, score: float, threshold: float | None, out: Path) -> None:
     """Write the video, enlarged to at least 384 pixels, with boxes drawn, and verdict, score and windows below.
 
     Args:
@@ -45,26 +46,28 @@ def overlay_video(video: Video, judgement: Judgement, score: float, threshold: f
     """
     if out.suffix.lower() not in _VIDEO_SUFFIXES:
         raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(_VIDEO_SUFFIXES)}.")
-    longest = max(video.frames.shape[1:3])
-    factor = max(1, -(-OVERLAY_FRAME // longest))
+    factor = max(1, -(-OVERLAY_FRAME // max(video.size)))
     text = f"{judgement.verdict}   score {score:.2f}" + ("" if threshold is None else f"   clean from {threshold:.2f}")
-    frames = [_overlay_frame(video, index, judgement, text, factor) for index in range(len(video.frames))]
+    numbered = zip(video.frames_at(range(video.frame_count), OVERLAY_SIDE), video.times, strict=True)
+    frames = (_with_even_sides(_overlay_frame(video, frame, time, judgement, text, factor)) for frame, time in numbered)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        encode(out, _with_even_sides(np.stack(frames)), video.fps, pix_fmt="yuv420p")
+        own_times = None if isinstance(video, Video) and video.own_times is None else video.times
+        encode(out, frames, video.fps, pix_fmt="yuv420p", times=own_times)
     except OSError as error:
         raise CacError(f"cannot write {out}: {error.strerror}. Choose a writable folder.") from error
 
 
-def _with_even_sides(frames: np.ndarray) -> np.ndarray:
+def _with_even_sides(frame: np.ndarray) -> np.ndarray:
     """Repeat the last row or column of an odd side: players need yuv420p, which halves the colour planes."""
-    height, width = frames.shape[1:3]
-    return np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    height, width = frame.shape[:2]
+    return np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
 
 
-def _overlay_frame(video: Video, index: int, judgement: Judgement, text: str, factor: int) -> np.ndarray:
-    seconds = index / video.fps
-    image = enlarge(video.frames[index], factor)
+def _overlay_frame(
+    video: AnyVideo, frame: np.ndarray, seconds: float, judgement: Judgement, text: str, factor: int
+) -> np.ndarray:
+    image = enlarge(frame, factor)
     draw_marks(image, predicted_marks(judgement, seconds))
     found = judgement.windows if judgement.verdict == "anomalous" else ()
     tracks = [Track("looked at", judgement.scan_windows, MUTED), Track("found", found, PREDICTED)]

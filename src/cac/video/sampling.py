@@ -1,8 +1,9 @@
-"""The frame sampler: pure functions from a clip's frame count and frame rate to frame indices.
+"""The frame sampler: pure functions from the times of a clip's frames to frame indices.
 
 This module alone decides which frames a model sees. `views.py` turns the indices into resized images.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 
 from cac.schema.geometry import Window, merge_windows
@@ -19,21 +20,33 @@ def spread_indices(frame_count: int, count: int, phase: float = 0.5) -> list[int
     return [int((part + phase) * frame_count / count) for part in range(count)]
 
 
-def dense_indices(windows: Sequence[Window], frame_count: int, fps: float, count: int) -> list[int]:
+def even_times(frame_count: int, fps: float) -> list[float]:
+    """Return the time in seconds of each frame of a clip with a constant rate."""
+    return [index / fps for index in range(frame_count)]
+
+
+def dense_indices(windows: Sequence[Window], times: Sequence[float], duration: float, count: int) -> list[int]:
     """Return up to `count` frame indices inside the windows, sorted and unique.
+
+    Args:
+        windows: start and end in seconds.
+        times: of the clip's frames in seconds, sorted.
+        duration: of the clip in seconds.
+        count: how many frames.
 
     Windows are cut to the clip. If they hold fewer than `count` frames they are widened evenly to both sides, so that
     the second look always has `count` frames if the clip does; windows that fall between frames start from the frames
     nearest to their middles. Without a window in the clip the whole clip is taken at a phase that differs from the
     coarse scan's.
     """
-    cut = [(max(0.0, start), min(frame_count / fps, end)) for start, end in merge_windows(windows)]
+    frame_count = len(times)
+    cut = [(max(0.0, start), min(duration, end)) for start, end in merge_windows(windows)]
     spans = [(start, end) for start, end in cut if start < end]
     if not spans:
         return spread_indices(frame_count, count, phase=0.0)
-    inside = [i for i in range(frame_count) if any(start - 1e-6 <= i / fps < end - 1e-6 for start, end in spans)]
+    inside = [i for i in range(frame_count) if any(start - 1e-6 <= times[i] < end - 1e-6 for start, end in spans)]
     if not inside:
-        inside = sorted({min(frame_count - 1, round((start + end) / 2 * fps)) for start, end in spans})
+        inside = sorted({_nearest(times, (start + end) / 2) for start, end in spans})
     while len(inside) < min(count, frame_count):
         before, after = inside[0] - 1, inside[-1] + 1
         if before >= 0:
@@ -44,3 +57,13 @@ def dense_indices(windows: Sequence[Window], frame_count: int, fps: float, count
             missing = sorted(set(range(frame_count)) - set(inside))
             inside = sorted(inside + missing[: count - len(inside)])
     return [inside[i] for i in spread_indices(len(inside), count)]
+
+
+def _nearest(times: Sequence[float], time: float) -> int:
+    """Return the index of the frame nearest to a time; of two equally near, the even one, as `round` does."""
+    after = min(bisect_left(times, time), len(times) - 1)
+    before = max(0, after - 1)
+    early, late = time - times[before], times[after] - time
+    if abs(early - late) < 1e-9:
+        return before if before % 2 == 0 else after
+    return before if early < late else after

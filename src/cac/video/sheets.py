@@ -10,7 +10,7 @@ from cac.errors import CacError
 from cac.schema.annotations import Clip
 from cac.schema.geometry import Window
 from cac.schema.judgement import Judgement
-from cac.video.decode import Video, decode
+from cac.video.decode import AnyVideo, open_video
 from cac.video.drawing import (
     BACKGROUND,
     PREDICTED,
@@ -35,27 +35,27 @@ SHEET_FRAME = 192  # maximum length of a frame's longer side, pixels; small fram
 _GAP = 6
 
 
-def contact_sheet(video: Video, clip: Clip, judgement: Judgement | None = None, count: int = 8) -> Image.Image:
+def contact_sheet(video: AnyVideo, clip: Clip, judgement: Judgement | None = None, count: int = 8) -> Image.Image:
     """Return `count` frames in a row with truth (and predicted) boxes, and a timeline of the windows below.
 
     The frames are taken around the windows of both. Bars under a frame show whose windows it lies in.
     """
     predicted = judgement.windows if judgement else ()
-    indices = shown_indices([*clip.windows, *predicted], len(video.frames), video.fps, count)
+    indices = shown_indices([*clip.windows, *predicted], video, count)
     return _sheet(video, clip, judgement, indices)
 
 
-def _sheet(video: Video, clip: Clip, judgement: Judgement | None, indices: Sequence[int]) -> Image.Image:
+def _sheet(video: AnyVideo, clip: Clip, judgement: Judgement | None, indices: Sequence[int]) -> Image.Image:
     tracks = [Track("truth", clip.windows, TRUTH)]
     if judgement:
         tracks.append(Track("predicted", judgement.windows, PREDICTED))
     frames = []
-    for index in indices:
-        seconds = index / video.fps
+    for index, frame in zip(indices, video.frames_at(indices, SHEET_FRAME), strict=True):
+        seconds = video.times[index]
         marks = truth_marks(clip, index) + (predicted_marks(judgement, seconds) if judgement else [])
-        frames.append(_framed(video.frames[index], seconds, marks, tracks))
+        frames.append(_framed(frame, seconds, marks, tracks))
     row = _beside(frames)
-    timeline = draw_timeline(row.width, video.duration, tracks, [index / video.fps for index in indices])
+    timeline = draw_timeline(row.width, video.duration, tracks, [video.times[index] for index in indices])
     return stack([row, timeline])
 
 
@@ -98,9 +98,9 @@ def dataset_sheet(dataset: Path, clips: Sequence[Clip], out: Path) -> None:
     twin_windows = {clip.pair_id: clip.windows for clip in clips if not clip.is_clean}
     rows = []
     for clip in clips:
-        video = decode(dataset / clip.path)
+        video = open_video(dataset / clip.path)
         windows = clip.windows or twin_windows.get(clip.pair_id, [])
-        sheet = _sheet(video, clip, None, shown_indices(windows, len(video.frames), video.fps, 8))
+        sheet = _sheet(video, clip, None, shown_indices(windows, video, 8))
         rows.extend([_caption(_describe(clip), sheet.width), sheet])
     save_image(stack(rows), out)
 
@@ -120,13 +120,13 @@ def _caption(text: str, width: int) -> Image.Image:
     return image
 
 
-def shown_indices(windows: Sequence[Window], frame_count: int, fps: float, count: int) -> list[int]:
+def shown_indices(windows: Sequence[Window], video: AnyVideo, count: int) -> list[int]:
     """Return the indices of `count` frames that span the windows with a margin on both sides.
 
     Without windows, the frames are spread over the whole clip.
     """
     if not windows:
-        return spread_indices(frame_count, count)
+        return spread_indices(video.frame_count, count)
     start, end = min(window[0] for window in windows), max(window[1] for window in windows)
-    margin = max(1 / fps, 0.15 * (end - start))
-    return dense_indices([(max(0.0, start - margin), end + margin)], frame_count, fps, count)
+    margin = max(1 / video.fps, 0.15 * (end - start))
+    return dense_indices([(max(0.0, start - margin), end + margin)], video.times, video.duration, count)

@@ -12,7 +12,7 @@ from PIL import Image
 
 from cac.params import Frames
 from cac.schema.geometry import Window
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.sampling import dense_indices, spread_indices
 
 
@@ -25,26 +25,27 @@ class View:
     images: list[Image.Image]
 
 
-def coarse_view(video: Video, frames: Frames) -> View:
+def coarse_view(video: AnyVideo, frames: Frames) -> View:
     """Return the scan's frames: spread evenly over the whole clip."""
-    return make_view(video, spread_indices(len(video.frames), frames.coarse_count), frames.coarse_size)
+    return make_view(video, spread_indices(video.frame_count, frames.coarse_count), frames.coarse_size)
 
 
-def only_view(video: Video, frames: Frames) -> View:
+def only_view(video: AnyVideo, frames: Frames) -> View:
     """Return the frames of a single look: over the whole clip, as many as two looks have together."""
-    indices = spread_indices(len(video.frames), frames.coarse_count + frames.dense_count)
+    indices = spread_indices(video.frame_count, frames.coarse_count + frames.dense_count)
     return make_view(video, indices, frames.one_look_size)
 
 
-def dense_view(video: Video, windows: Sequence[Window], frames: Frames) -> View:
+def dense_view(video: AnyVideo, windows: Sequence[Window], frames: Frames) -> View:
     """Return the second look's frames: inside the windows, or over the whole clip at another phase without any."""
-    indices = dense_indices(windows, len(video.frames), video.fps, frames.dense_count)
+    indices = dense_indices(windows, video.times, video.duration, frames.dense_count)
     return make_view(video, indices, frames.dense_size)
 
 
-def make_view(video: Video, indices: list[int], size: int) -> View:
+def make_view(video: AnyVideo, indices: list[int], size: int) -> View:
     """Return the given frames with their longer side resized to `size` pixels."""
-    return View(indices, [i / video.fps for i in indices], [resize(video.frames[i], size) for i in indices])
+    images = [resize(frame, size) for frame in video.frames_at(indices, size)]
+    return View(indices, [video.times[i] for i in indices], images)
 
 
 def resize(frame: np.ndarray, size: int) -> Image.Image:

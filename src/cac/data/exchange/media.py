@@ -13,14 +13,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
-import numpy as np
-
 from cac.data.exchange.frame_folder import folder_key, frame_folders, read_frames
 from cac.data.exchange.unusable import UnusableError
 from cac.data.validation.probe import FrameTiming
 from cac.errors import CacError, printable
 from cac.video.decode import VideoInfo, decode, probe
 from cac.video.encode import encode
+from cac.video.stream import VideoIndex, index_video, video_source
 
 _MAX_DECODED = 2 * 1024**3  # bytes of frames in memory when a video is encoded again
 
@@ -48,15 +47,14 @@ def copy_or_encode(
             encode(target, frames.frames, frames.fps)
             return probe(target), False
         info = probe(source)
-        plain, turned = _inspect(source)
-        if plain:
+        if _is_plain(source):
             shutil.copyfile(source, target)
             return info, True
         size = info.frame_count * info.width * info.height * 3
         if size > _MAX_DECODED:
             raise UnusableError("too long to be encoded: convert it to an mp4 of constant rate first")
         video = decode(source)
-        encode(target, np.ascontiguousarray(np.rot90(video.frames, turned, axes=(1, 2))), video.fps)
+        encode(target, video.frames, video.fps)
         return probe(target), False
     except (CacError, ValueError, av.FFmpegError) as error:
         raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error
@@ -64,30 +62,22 @@ def copy_or_encode(
         raise CacError(f"cannot write {target}: {error.strerror}. Free some space, or name another --out.") from error
 
 
-def _inspect(path: Path) -> tuple[bool, int]:
-    """Return whether a video file is plain, and its rotation in quarter turns anticlockwise.
-
-    Raises:
-        UnusableError: it has fewer frames than its header says.
-    """
-    import av
-
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        is_mp4 = path.suffix.lower() == ".mp4" and "mp4" in container.format.name
-        times = [packet.pts for packet in container.demux(stream) if packet.size]
-        if is_mp4 and len(times) < stream.frames:
-            raise UnusableError(f"unreadable: cut short, {len(times)} of {stream.frames} frames are there")
-        container.seek(0)
-        turned = round(next(container.decode(stream)).rotation / 90) % 4
-    return is_mp4 and not turned and _is_constant(times), turned
+def _is_plain(path: Path) -> bool:
+    """Return whether a video file is an mp4 that everybody shows alike: constant rate, upright, square pixels."""
+    if path.suffix.lower() != ".mp4":
+        return False
+    source = video_source(path)
+    index = index_video(source)
+    with source.open() as container:
+        only = "mp4" in container.format.name and len(container.streams.video) == 1
+    return only and index.coded == index.size and not (index.quarter_turns or index.mirrored) and _is_constant(index)
 
 
-def _is_constant(times: list[int | None]) -> bool:
+def _is_constant(index: VideoIndex) -> bool:
     """Whether the frame rate is constant, from the frames' times in ticks of the file's clock."""
     timing = FrameTiming()
-    for time in sorted(times, key=lambda time: time or 0):
-        timing.add(time)
+    for stamp in index.stamps:
+        timing.add(stamp)
     return timing.is_constant
 
 

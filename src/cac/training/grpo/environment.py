@@ -13,7 +13,7 @@ from cac.schema.annotations import Clip
 from cac.schema.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.video.clip_store import ClipStore
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.views import coarse_view, dense_view
 
 
@@ -24,7 +24,7 @@ class ConcentrateEnvironment:
         self._clips = clips
         self._store = store
         self._frames = frames
-        self._video: Video | None = None
+        self._video: AnyVideo | None = None
         self._shown: set[int] = set()
         self._look = ShownFrames((), 0.0, 0.0)
 

@@ -34,7 +34,7 @@ from cac.schema.judgement import Judgement
 from cac.training.rewards import scan_reward, total_reward
 from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
 CLIPS_PER_JOB = 32  # an interruption loses at most one job per process
 
@@ -66,7 +66,7 @@ _ROWS = TypeAdapter(list[ClipRollouts])  # one job's file
 
 
 def sample_rollouts(
-    clips: Sequence[Clip], videos: Sequence[Video], judge: RewardModel, settings: Grpo
+    clips: Sequence[Clip], videos: Sequence[AnyVideo], judge: RewardModel, settings: Grpo
 ) -> list[ClipRollouts]:
     """Sample scans of each clip, and looks after its best scans; ties go to the first."""
     sampling = settings.rejection_sampling

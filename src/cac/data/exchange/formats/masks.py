@@ -22,7 +22,8 @@ from cac.data.exchange.parse import MAX_FILES, as_text, read_json
 from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
 from cac.schema.geometry import Box
-from cac.video.decode import Limits, VideoInfo, decode
+from cac.video.decode import VideoInfo, decode
+from cac.video.stream import Limits
 
 LABELS_FILE = "labels.json"
 _MAX_PIXELS = 64_000_000  # of one mask: a PNG of some kilobytes may unpack to gigabytes
