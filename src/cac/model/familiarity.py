@@ -25,6 +25,7 @@ OUT_OF_DISTRIBUTION = "out_of_distribution"
 _MARGIN = 0.5  # of a range's width, allowed beyond both of its ends
 _DISTANCE_MARGIN = 1.25
 MIN_CLIPS = 5
+_MOTION_SECONDS = 8.0  # of a clip whose motion is measured: a long file is not decoded whole for it
 _FRAMES = 4  # of the coarse view, whose light, colour and sharpness are measured
 _UNITS = {"longest_side": " px", "duration": " s", "fps": " frames/s", "motion": " diagonals/s"}
 _DIGITS = 6
@@ -145,7 +146,7 @@ def _values(video: "AnyVideo", frames: "Frames") -> dict[str, float]:
         "aspect_ratio": width / height,
         "duration": video.duration,
         "fps": video.fps,
-        "motion": mean_motion(video),
+        "motion": mean_motion(video, _MOTION_SECONDS),
         "brightness": float(np.mean([one[..., 2].mean() for one in hsv])) / 255,
         "saturation": float(np.mean([one[..., 1].mean() for one in hsv])) / 255,
         "sharpness": float(np.mean([np.log1p(cv2.Laplacian(one, cv2.CV_64F).var()) for one in grey])),

@@ -17,7 +17,7 @@ import numpy as np
 from cac.errors import CacError
 from cac.video.stream import Limits, VideoIndex, VideoSource, index_video, video_source
 
-SMALL_BYTES = 32 * 2**20  # decoded: a clip of at most so many is kept in memory
+SMALL_BYTES = 8 * 2**20  # decoded: a clip of at most so many is kept in memory
 _SEEK_FRAMES = 12  # seeking takes as long as decoding about so many
 _THREADED_PIXELS = 640 * 360  # below, starting the decoder's threads takes longer than they save
 _SWSCALE_FROM = 2.0  # the decoder's scaler averages areas from this ratio on; below, `views.resize` is as fast

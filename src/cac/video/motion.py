@@ -30,13 +30,13 @@ _LEAST = 0.2  # pixels between two frames
 _TRIMMED_RATIO = 0.25  # of the frame pairs: those with the largest shifts
 
 
-def mean_motion(video: AnyVideo) -> float:
-    """Return the mean speed of what is seen, in frame diagonals a second, >= 0.
+def mean_motion(video: AnyVideo, seconds: float = math.inf) -> float:
+    """Return the mean speed of what is seen in the first `seconds`, in frame diagonals a second, >= 0.
 
     Zero for a still video, and for one of fewer than five frames at 8 frames a second, which shows too little to tell.
     """
     step = max(1, round(video.fps / _RATE))
-    indices = range(0, video.frame_count, step)
+    indices = [index for index in range(0, video.frame_count, step) if video.times[index] < seconds]
     frames = _smoothed([_small_grey(frame) for frame in video.frames_at(indices, 2 * _SIDE)])
     shifts = sorted(_mean_shift(before, after) for before, after in pairwise(frames))
     kept = shifts[: len(shifts) - math.ceil(_TRIMMED_RATIO * len(shifts))]

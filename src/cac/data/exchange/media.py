@@ -1,8 +1,8 @@
 """The folder of videos of an import, and copying its videos into a dataset.
 
-A plain video, an mp4 of a constant frame rate without rotation, is copied byte for byte; any other is encoded again,
-and so is a folder of numbered images, which stands for a video wherever one may. All frames are kept and none is
-repeated, so frame numbers do not change; a varying rate becomes its average. Out of scope: sound, and mirrored videos.
+A plain video, an upright mp4 of a constant frame rate with square pixels, is copied byte for byte. Any other is encoded
+again, and so is a folder of numbered images, which stands for a video wherever one may. All frames are kept and none
+is repeated, so frame numbers do not change; a varying rate becomes its average. Out of scope: sound.
 """
 
 import hashlib
@@ -17,11 +17,9 @@ from cac.data.exchange.frame_folder import folder_key, frame_folders, read_frame
 from cac.data.exchange.unusable import UnusableError
 from cac.data.validation.probe import FrameTiming
 from cac.errors import CacError, printable
-from cac.video.decode import VideoInfo, decode, probe
+from cac.video.decode import VideoInfo, open_video, probe
 from cac.video.encode import encode
 from cac.video.stream import VideoIndex, index_video, video_source
-
-_MAX_DECODED = 2 * 1024**3  # bytes of frames in memory when a video is encoded again
 
 
 def copy_or_encode(
@@ -46,15 +44,11 @@ def copy_or_encode(
             frames = read_frames(source, seconds, rate)
             encode(target, frames.frames, frames.fps)
             return probe(target), False
-        info = probe(source)
         if _is_plain(source):
             shutil.copyfile(source, target)
-            return info, True
-        size = info.frame_count * info.width * info.height * 3
-        if size > _MAX_DECODED:
-            raise UnusableError("too long to be encoded: convert it to an mp4 of constant rate first")
-        video = decode(source)
-        encode(target, video.frames, video.fps)
+            return probe(target), True
+        video = open_video(source)
+        encode(target, video.frames_at(range(video.frame_count)), video.fps)
         return probe(target), False
     except (CacError, ValueError, av.FFmpegError) as error:
         raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error

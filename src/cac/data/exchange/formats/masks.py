@@ -22,12 +22,12 @@ from cac.data.exchange.parse import MAX_FILES, as_text, read_json
 from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
 from cac.schema.geometry import Box
-from cac.video.decode import VideoInfo, decode
+from cac.video.decode import VideoInfo, open_video
 from cac.video.stream import Limits
 
 LABELS_FILE = "labels.json"
 _MAX_PIXELS = 64_000_000  # of one mask: a PNG of some kilobytes may unpack to gigabytes
-_VIDEO_LIMITS = Limits(seconds=600, pixels=700_000_000)  # decoded, a pixel takes three bytes
+_VIDEO_LIMITS = Limits(seconds=600, frames=600 * 60)
 _LAST_DIGITS = re.compile(r"(\d{1,15})\D*$", re.ASCII)
 _BRIGHT = 127
 
@@ -103,12 +103,13 @@ def _read_folder(folder: Path) -> tuple[ListedBoxes, bool]:
 
 def _read_video(path: Path) -> tuple[MaskVideoBoxes, bool]:
     try:
-        frames = decode(path, _VIDEO_LIMITS, path.name).frames
+        video = open_video(path, _VIDEO_LIMITS, path.name)
+        frames = video.frames_at(range(video.frame_count))
+        found = {number: _box_of(frame.max(axis=2) > _BRIGHT) for number, frame in enumerate(frames)}
     except CacError as error:
         raise UnusableError(f"a mask video cannot be read: {printable(str(error))}") from error
-    found = {number: _box_of(frame.max(axis=2) > _BRIGHT) for number, frame in enumerate(frames)}
     boxes = {number: box for number, box in found.items() if box is not None}
-    return MaskVideoBoxes(boxes, len(frames)), not boxes
+    return MaskVideoBoxes(boxes, video.frame_count), not boxes
 
 
 def _numbered(folder: Path) -> list[tuple[int, Path]]:
