@@ -123,8 +123,7 @@ def test_a_file_that_is_cut_short_is_refused_though_it_decodes(take: Importer, t
     end = packets[12].pos  # between two frames: what is there is whole
     (folder / "cut.mp4").write_bytes((folder / "cut.mp4").read_bytes()[:end])
 
-    assert probe(folder / "cut.mp4").frame_count < 24
-    with pytest.raises(CacError, match="cut short, 12 of 24 frames"):
+    with pytest.raises(CacError, match=r"cut\.mp4 is cut off at 1\.5 of 3\.0 s"):
         take("skyra", clean_videos(tmp_path, "cut.mp4"), videos=folder)
 
 

@@ -9,6 +9,7 @@ import hashlib
 import re
 import shutil
 import unicodedata
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
@@ -44,11 +45,13 @@ def copy_or_encode(
             frames = read_frames(source, seconds, rate)
             encode(target, frames.frames, frames.fps)
             return probe(target), False
+        video = open_video(source)
+        frames = video.frames_at(range(video.frame_count))
         if _is_plain(source):
+            deque(frames, maxlen=0)  # a file may be whole and still not decode
             shutil.copyfile(source, target)
             return probe(target), True
-        video = open_video(source)
-        encode(target, video.frames_at(range(video.frame_count)), video.fps)
+        encode(target, frames, video.fps)
         return probe(target), False
     except (CacError, ValueError, av.FFmpegError) as error:
         raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error
