@@ -5,7 +5,8 @@
 
 Settings were chosen on val and on the clips of `benchmarks.choosing`, so figures on those flatter the chosen settings.
 The clips here have a seed of their own, written down before they were first rendered. Use them to report what has been
-decided, never to decide. Scores are calibrated as in the project's `evaluation/calibration.json`, which val gave.
+decided, never to decide. Scores are calibrated, and verdicts follow from them, as in the project's
+`evaluation/calibration.json`, which val gave.
 
 Prints Markdown: for each part (standard, shifted, brief, small) the metrics of every checkpoint with their 95 %
 intervals, the differences of stage 3 and stage 2 on the same clips, and, with several seeds of stage 3, their mean with
@@ -152,7 +153,7 @@ def _facts(
     pairs = [(clips[index], judged[index]) for index in chosen]
     return clip_facts(
         [clip for clip, _ in pairs],
-        [one for _, one in pairs],
+        [calibration.decide(one) for _, one in pairs],
         [calibration.score(one.margin) for _, one in pairs],
         params.evaluation.calibration_bins,
         [total_reward(one, clip, params.two_turn_grpo) for clip, one in pairs],
