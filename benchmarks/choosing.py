@@ -62,12 +62,12 @@ def other_clips(params: Params, scenes: int) -> Path:
     return render(params, "choosing", SEED, {"pairs": scenes})
 
 
-def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo) -> Facts:
+def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo, *, frame_by_frame: bool = False) -> Facts:
     """Judge a dataset with an adapter and return the facts that metrics are computed from.
 
     Scores are calibrated on the same clips, which preserves their order.
     """
-    clips, judgements = read_clips(dataset), judge(dataset, adapter, params)
+    clips, judgements = read_clips(dataset), judge(dataset, adapter, params, frame_by_frame=frame_by_frame)
     calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
     totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
     scores = [calibration.score(one.margin) for one in judgements]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import cac.data.sample
+from cac.ablation.frame_judge import FrameJudge
 from cac.data.sample.build import build_dataset
 from cac.evaluation.intervals import Interval
 from cac.io.parallel import parallel_map
@@ -46,14 +47,18 @@ def render(params: Params, name: str, seed: int, pairs: Mapping[str, int]) -> Pa
     return dataset
 
 
-def judge(dataset: Path, adapter: Path | None, params: Params) -> list[Judgement]:
-    """Judge all clips of a dataset as `evaluate` does, in the order of its manifest; no adapter: with the base."""
+def judge(dataset: Path, adapter: Path | None, params: Params, *, frame_by_frame: bool = False) -> list[Judgement]:
+    """Judge all clips of a dataset as `evaluate` does, in the order of its manifest; no adapter: with the base.
+
+    With `frame_by_frame`, judge them as the ablation's frame judge does.
+    """
     sections = {name: getattr(params, name).model_dump() for name in ("frames", "model", "evaluation")}
+    sections |= {"frame_by_frame": True} if frame_by_frame else {}
     inputs = [dataset / MANIFEST_NAME, *([] if adapter is None else [adapter])]
     out = dataset.parent / f"{_key(sections, inputs, params)}.json"
     if not out.is_file():
         count = len(read_clips(dataset))
-        work = partial(_judge_part, dataset, adapter, params)
+        work = partial(_judge_part, dataset, adapter, params, frame_by_frame)
         parts = parallel_map(work, range(0, count, CLIPS_AT_ONCE), processes=params.compute.threads, chunk_size=1)
         partial_out = out.with_suffix(".partial")
         partial_out.write_text(json.dumps([row for part in parts for row in part]), encoding="utf-8")
@@ -70,13 +75,16 @@ def _key(settings: Mapping[str, object], inputs: list[Path], params: Params) -> 
     return checkpoint_key(settings, inputs, params.model, Path(), "evaluate").digest[:16]
 
 
-def _judge_part(dataset: Path, adapter: Path | None, params: Params, start: int) -> list[dict[str, object]]:
+def _judge_part(
+    dataset: Path, adapter: Path | None, params: Params, frame_by_frame: bool, start: int
+) -> list[dict[str, object]]:
     """Judge one batch of clips, starting at `start`, in a worker process."""
     make_deterministic(params.compute.model_copy(update={"threads": 1}))
     model = load_reward_model(adapter, params)
     cache_image_encodings(model.model.requires_grad_(False))
     clips, store = read_clips(dataset)[start : start + CLIPS_AT_ONCE], ClipStore(dataset)
-    judged = model.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
+    judge = FrameJudge(model) if frame_by_frame else model
+    judged = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
     print(f"{adapter or 'base'}  {start + len(clips)} clips", file=sys.stderr, flush=True)
     return [judgement.to_dict() for judgement in judged]
 

@@ -49,9 +49,9 @@ def _compare(variant: str, against: str, seeds: list[int], scenes: int) -> None:
 
 def _facts(dataset: Path, params: Params, name: str, seed: int) -> Facts:
     """Judge with the settings of the variant; the total reward has the weights of the full method."""
-    settings = variant_params(params, name, seed)
-    adapter = train_stages(settings, VARIANTS[name].stages, Path.cwd())
-    return judged_facts(dataset, adapter, settings, params.two_turn_grpo)
+    settings, variant = variant_params(params, name, seed), VARIANTS[name]
+    adapter = train_stages(settings, variant.stages, Path.cwd())
+    return judged_facts(dataset, adapter, settings, params.two_turn_grpo, frame_by_frame=variant.frame_by_frame)
 
 
 def _print_mean(differences: list[dict[str, Interval]]) -> None:

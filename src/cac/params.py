@@ -95,15 +95,16 @@ class Frames(_Section):
     """The frames that the model sees. Sizes are the longer side in pixels.
 
     With `looks: 1` the model sees the whole clip once, with as many frames as two looks have together, and answers
-    immediately. This is the ablation of the two-turn dialogue; it has no GRPO stage.
+    immediately. This is the ablation of the two-turn dialogue. With `looks: 0` it sees the same frames and only answers
+    yes or no, a baseline. Neither has a GRPO stage.
     """
 
-    looks: Literal[1, 2]
+    looks: Literal[0, 1, 2]
     coarse_count: Count
     coarse_size: Count
     dense_count: Count
     dense_size: Count
-    one_look_size: Count  # only with `looks: 1`
+    one_look_size: Count  # only with `looks` below 2
 
 
 class Model(_Section):

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cac.ablation.run import WORKSPACES, run_variant
+from cac.ablation.run import VERDICT_METRICS, WORKSPACES, run_variant
 from cac.errors import CacError
 from cac.model.reward_model import RewardModel
 from cac.params import Params
+from cac.schema.annotations import read_clips
 from cac.schema.judgement import Judgement
 
 pytestmark = pytest.mark.slow
@@ -58,6 +59,34 @@ def test_variants_share_common_stages(root: Path, params: Params) -> None:
     assert set(result["ceiling"]) == set(result["relative_to_ceiling"]) == {"temporal_iou", "spatial_iou"}
     assert result["ceiling"] != json.loads((root / "one_look.json").read_text())["ceiling"], "one look has its own"
     assert "test" not in result
+
+
+def test_the_baselines_that_people_would_use_are_trained_and_judged(root: Path, params: Params) -> None:
+    run_variant(params, "frame_judge", 3, root, root / "frame_judge.json")
+    (first,) = (root / WORKSPACES).iterdir()
+    run_variant(params, "yes_no", 3, root, root / "yes_no.json")
+    assert len(list((root / WORKSPACES).iterdir())) == 3, "both stages of yes_no ask another question"
+    run_variant(params, "without_stage_3", 3, root, root / "without_stage_3.json")
+    assert len(list((root / WORKSPACES).iterdir())) == 4, "frame_judge has the adapter of single_frame_sft"
+    assert (first / "models/single_frame_sft").is_dir()
+    results = {name: json.loads((root / f"{name}.json").read_text()) for name in ("frame_judge", "yes_no")}
+    answered = {name for name, value in results["yes_no"]["val"].items() if value is not None}
+    assert {"auroc", "balanced_accuracy", "twin_accuracy", "recall", "parse_rate"} <= answered
+    assert answered <= set(VERDICT_METRICS)
+    assert set(results["yes_no"]["relative_to_ceiling"].values()) == {None}
+    assert results["yes_no"]["val"]["mean_frames_seen"] == results["frame_judge"]["val"]["mean_frames_seen"] == 5
+    run_variant(params, "one_look", 3, root, root / "one_look.json")
+    assert results["frame_judge"]["ceiling"] == json.loads((root / "one_look.json").read_text())["ceiling"]
+
+
+def test_the_verdict_of_every_variant_follows_from_its_score(
+    root: Path, params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    truth = [clip.is_clean for clip in read_clips(root / "data", "val")]
+    wrong = [Judgement(-1.0 if clean else -2.0, "anomalous", (), (), None, None, True, 5, "", "") for clean in truth]
+    monkeypatch.setattr(RewardModel, "judge", lambda _self, _videos, _batch_size: wrong)
+    run_variant(params, "yes_no", 3, root, root / "yes_no.json")
+    assert json.loads((root / "yes_no.json").read_text())["val"]["balanced_accuracy"] == 1.0
 
 
 def test_another_train_partition_is_trained_separately(root: Path, params: Params) -> None:

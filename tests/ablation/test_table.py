@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from cac.ablation.table import METRICS, difference, estimate, mean_metric, read_results, write_table
+from cac.ablation.variants import VARIANTS
 from cac.errors import CacError
 
 FULL_REWARDS = {7: 2.0, 8: 2.2, 9: 2.1}
@@ -70,6 +71,27 @@ def test_results_with_a_ceiling_are_shown_relative_to_it_and_earlier_ones_are_no
     assert head.endswith("| temporal iou / ceiling | spatial iou / ceiling |")
     assert full.endswith("| – | – |")
     assert relative.endswith(f"| {estimate([0.7, 0.8])} | {estimate([0.9, 0.9])} |")
+
+
+def test_what_a_variant_does_not_answer_is_a_dash(results: Path, tmp_path: Path) -> None:
+    write(results, "frame_judge", {7: 1.2})
+    write(results, "yes_no", {7: 1.0})
+    file = results / "yes_no-7.json"
+    result = json.loads(file.read_text())
+    unanswered = dict.fromkeys(("temporal_iou", "spatial_iou", "family_accuracy", "reward"))
+    result["val"] |= {"auroc": 0.75, **unanswered}
+    file.write_text(json.dumps(result | {"relative_to_ceiling": {"temporal_iou": None, "spatial_iou": None}}))
+    write_table(results, tmp_path / "out")
+    rows = [line for line in (tmp_path / "out/table.md").read_text().splitlines() if line.startswith("| ")]
+    (asked, asked_difference), (framed, framed_difference) = (
+        [row for row in rows if row.startswith(f"| {VARIANTS[name].title} |")] for name in ("yes_no", "frame_judge")
+    )
+    assert asked == f"| {VARIANTS['yes_no'].title} | 1 | 0.500 | 0.750 | 0.500 | – | – | – | – | – | – |"
+    assert asked_difference.endswith("| 0.000 | – | 0.000 | – | – | – | – | – | – |")
+    assert (
+        framed == f"| {VARIANTS['frame_judge'].title} | 1 | 0.500 | – | 0.500 | 0.500 | 0.500 | 0.500 | 1.200 | – | – |"
+    )
+    assert VARIANTS["without_stage_3"].title in framed_difference
 
 
 def test_no_result_is_a_clear_error(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def test_one_look_and_two_have_ceilings_of_their_own(small_dataset: Path, projec
     assert all(one[name] != two[name] for name in one)
 
 
+def test_a_perfect_yes_or_no_is_right_and_says_neither_when_nor_where(
+    small_dataset: Path, project_params: Params
+) -> None:
+    clips = read_clips(small_dataset)
+    judged = perfect_judgements(clips, project_params.frames.model_copy(update={"looks": 0}))
+    assert [one.verdict == "clean" for one in judged] == [clip.is_clean for clip in clips]
+    assert not any(one.windows or one.findings or one.leaf for one in judged)
+
+
 def test_a_metric_relative_to_the_ceiling_is_its_share_of_it() -> None:
     values = {"temporal_iou": 0.6, "spatial_iou": None, "auroc": 0.9}
     assert relative_to_ceiling(values, {"temporal_iou": 0.8, "spatial_iou": 0.9}) == {

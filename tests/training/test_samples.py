@@ -105,6 +105,27 @@ def test_with_one_look_the_whole_clip_is_shown_and_judged_at_once(clips, small_d
         assert (look.verdict == "clean") == clips[spec.clip].is_clean
 
 
+def test_with_no_look_the_same_frames_are_asked_yes_or_no(clips, small_dataset: Path, project_params: Params) -> None:
+    frames = project_params.frames.model_copy(update={"looks": 0})
+    one_look = frames.model_copy(update={"looks": 1})
+    settings = project_params.multi_frame_sft.model_copy(
+        update={"max_steps": 6, "batch_size": 4, "single_frame_ratio": 0.5}
+    )
+    specs, store = draw_specs(clips, settings, seed=5), ClipStore(small_dataset)
+    answers = set()
+    for spec in specs:
+        dialogue, look = (build_dialogue(spec, clips, store, shown) for shown in (frames, one_look))
+        clip, (question, answer) = clips[spec.clip], dialogue.messages
+        assert [b for b in question["content"] if b["type"] == "image"] == [
+            b for b in look.messages[0]["content"] if b["type"] == "image"
+        ]
+        assert dialogue.image_labels == look.image_labels
+        clean = clip.is_clean if spec.frame is None else not clip.boxes_at(spec.frame)
+        assert answer["content"][0]["text"] == ("seen no" if clean else "seen yes")
+        answers.add((spec.frame is None, clean))
+    assert len(answers) == 4
+
+
 def test_a_kind_of_sample_that_no_clip_can_give_is_named(clips, project_params: Params) -> None:
     anomalous = [clip for clip in clips if not clip.is_clean]
     with pytest.raises(CacError, match="no clean clip"):

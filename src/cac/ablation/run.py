@@ -6,18 +6,20 @@ ablation resumes at its last stage. The test split is not used, because ablation
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.ablation.variants import VARIANTS, variant_params
+from cac.ablation.frame_judge import FrameJudge
+from cac.ablation.variants import VARIANTS, Variant, variant_params
 from cac.errors import CacError
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
 from cac.evaluation.relative import ceiling, relative_to_ceiling
-from cac.model.calibration import fit_calibration
+from cac.model.calibration import fit_calibration, fit_threshold
 from cac.model.loading import make_deterministic
 from cac.model.reward_model import load_reward_model
-from cac.params import Grpo, Params
+from cac.params import Frames, Grpo, Params
 from cac.paths import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.schema.judgement import Judgement
@@ -26,6 +28,11 @@ from cac.training.rewards import total_reward
 from cac.video.clip_store import ClipStore
 
 WORKSPACES = SCRATCH / "ablation"
+# What an answer of yes or no can be measured by; all other metrics are of windows, boxes or attribution.
+VERDICT_METRICS = (
+    *("accuracy", "balanced_accuracy", "precision", "recall", "specificity", "distractor_specificity", "f1"),
+    *("auroc", "expected_calibration_error", "twin_accuracy", "parse_rate", "unaided_rate", "mean_frames_seen"),
+)
 
 
 def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> None:
@@ -36,11 +43,12 @@ def run_variant(params: Params, name: str, seed: int, root: Path, out: Path) -> 
     """
     if name not in VARIANTS:
         raise CacError(f"no variant {name!r}; there are: {', '.join(VARIANTS)}.")
-    settings = variant_params(params, name, seed)
-    adapter = train_stages(settings, VARIANTS[name].stages, root)
-    metrics = _evaluate(settings, adapter, root, params.two_turn_grpo)
+    settings, variant = variant_params(params, name, seed), VARIANTS[name]
+    adapter = train_stages(settings, variant.stages, root)
+    judgements = _judge(settings, variant, adapter, root)
+    metrics = _metrics(judgements, settings, root, params.two_turn_grpo)
     out.parent.mkdir(parents=True, exist_ok=True)
-    highest = ceiling(read_clips(root / DATASET, "val"), settings.frames)
+    highest = ceiling(read_clips(root / DATASET, "val"), _shown(settings.frames, variant))
     relative = relative_to_ceiling(metrics, highest)
     result = {"variant": name, "seed": seed, "val": metrics, "ceiling": highest, "relative_to_ceiling": relative}
     out.write_text(json.dumps(result, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -96,13 +104,32 @@ def _train(stage: str, params: Params, workspace: Path, previous: str | None) ->
         raise ValueError(f"{stage} cannot be trained after {previous}")
 
 
-def _evaluate(params: Params, adapter: Path, root: Path, rewards: Grpo) -> dict[str, float | None]:
-    """Judge val with an adapter and return every metric; the total reward has the weights of the full method."""
+def _shown(frames: Frames, variant: Variant) -> Frames:
+    """Return which frames a variant is shown: the frame judge sees those of one look."""
+    return frames.model_copy(update={"looks": 1}) if variant.frame_by_frame else frames
+
+
+def _judge(params: Params, variant: Variant, adapter: Path, root: Path) -> list[Judgement]:
+    """Judge val with an adapter."""
     make_deterministic(params.compute)
-    judge = load_reward_model(adapter, params)
-    clips, store = read_clips(root / DATASET, "val"), ClipStore(root / DATASET)
-    judgements: list[Judgement] = judge.judge([store.video(clip) for clip in clips], params.evaluation.batch_size)
-    calibration = fit_calibration([j.margin for j in judgements], [clip.is_clean for clip in clips])
-    scores = [calibration.score(j.margin) for j in judgements]
-    totals = [total_reward(j, clip, rewards) for j, clip in zip(judgements, clips, strict=True)]
-    return point_values(clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, totals))
+    model = load_reward_model(adapter, params)
+    judge = FrameJudge(model) if variant.frame_by_frame else model
+    store = ClipStore(root / DATASET)
+    videos = [store.video(clip) for clip in read_clips(root / DATASET, "val")]
+    return judge.judge(videos, params.evaluation.batch_size)
+
+
+def _metrics(judgements: Sequence[Judgement], params: Params, root: Path, rewards: Grpo) -> dict[str, float | None]:
+    """Return every metric of judgements of val, with verdicts by the score and the weights of the full method's reward.
+
+    An answer of yes or no leaves all but the verdict undefined.
+    """
+    clips = read_clips(root / DATASET, "val")
+    margins, is_clean = [one.margin for one in judgements], [clip.is_clean for clip in clips]
+    calibration = fit_threshold(fit_calibration(margins, is_clean), margins, is_clean)
+    decided = [calibration.decide(one) for one in judgements]
+    totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
+    scores = [calibration.score(margin) for margin in margins]
+    values = point_values(clip_facts(clips, decided, scores, params.evaluation.calibration_bins, totals))
+    asked = VERDICT_METRICS if params.frames.looks == 0 else tuple(values)
+    return {name: value if name in asked else None for name, value in values.items()}

@@ -1,4 +1,9 @@
-"""The variants of the method: each removes or changes one part of the full method."""
+"""The variants of the method: each removes or changes one part of the full method.
+
+The last two are what people would use instead. Both show the frames of one look, as many as two looks have together.
+`yes_no` has the same base, clips, frames, steps, batches, rates and losses as without_stage_3, but asks one question;
+`frame_judge` has no training of its own.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,12 +23,14 @@ class Variant:
         stages: the stages to train, in order; each starts from the adapter of the one before.
         settings: the differences to `params.yaml`, by dotted key.
         baseline: the variant to compare with.
+        frame_by_frame: whether the adapter judges each frame by itself (`frame_judge.py`).
     """
 
     title: str
     stages: tuple[str, ...] = TRAINING_STAGES
     settings: Mapping[str, object] = field(default_factory=dict)
     baseline: str = FULL
+    frame_by_frame: bool = False
 
 
 VARIANTS: dict[str, Variant] = {
@@ -47,6 +54,18 @@ VARIANTS: dict[str, Variant] = {
     "gradients_alone": Variant("no rejection sampling", settings={"two_turn_grpo.rejection_sampling.clips": 0}),
     "trajectory_advantages": Variant(
         "one advantage for the whole trajectory", settings={"two_turn_grpo.advantages": "trajectory"}
+    ),
+    "yes_no": Variant(
+        "one question, answered yes or no",
+        (SINGLE_FRAME_SFT, MULTI_FRAME_SFT),
+        {"frames.looks": 0},
+        baseline="without_stage_3",
+    ),
+    "frame_judge": Variant(
+        "each frame by itself, single_frame_sft alone",
+        (SINGLE_FRAME_SFT,),
+        baseline="without_stage_3",
+        frame_by_frame=True,
     ),
 }
 

@@ -8,7 +8,15 @@ from collections.abc import Sequence
 
 from cac.params import Frames
 from cac.schema.annotations import Clip
-from cac.schema.dialogue import Scan, parse_look, write_look, written_windows
+from cac.schema.dialogue import (
+    Look,
+    Scan,
+    parse_look,
+    parse_yes_no,
+    write_look,
+    written_windows,
+    yes_no_reply,
+)
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.training.samples import true_look, true_scan
 from cac.video.sampling import dense_indices, even_times, spread_indices
@@ -24,7 +32,7 @@ def perfect_judgements(clips: Sequence[Clip], frames: Frames) -> list[Judgement]
 
 
 def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
-    if frames.looks == 1:
+    if frames.looks < 2:
         scan = Scan((), ())
         coarse: list[int] = []
         indices = spread_indices(clip.frame_count, frames.coarse_count + frames.dense_count)
@@ -34,9 +42,7 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         scan = Scan(scan.odd, tuple(written_windows(scan)))
         indices = dense_indices(scan.windows, even_times(clip.frame_count, clip.fps), clip.duration, frames.dense_count)
     view = _view(clip, indices)
-    text = write_look(true_look(clip, view))
-    look = parse_look(text)
-    assert look is not None, "the true answer is in the grammar"
+    look, text = _perfect_answer(clip, view, frames)
     return combine_turns(
         scan,
         look,
@@ -45,6 +51,17 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         frames_seen=len({*coarse, *indices}),
         texts=("", text),
     )
+
+
+def _perfect_answer(clip: Clip, view: View, frames: Frames) -> tuple[Look, str]:
+    if frames.looks == 0:
+        text = yes_no_reply("clean" if clip.is_clean else "anomalous")["content"][0]["text"]
+        look = parse_yes_no(text)
+    else:
+        text = write_look(true_look(clip, view))
+        look = parse_look(text)
+    assert look is not None, "the true answer is in the grammar"
+    return look, text
 
 
 def _view(clip: Clip, indices: list[int]) -> View:

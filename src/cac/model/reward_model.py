@@ -4,8 +4,8 @@ Decoding is greedy and grammar-constrained, so a video always gets the same judg
 parsed. The score is the calibrated probability that the second look names no anomaly: the product, over the frames, of
 the probability of "none" among the words that the grammar allows there, up to the first anomaly it names. Words that
 the grammar forces (the attribution after a clear clip, the verdict) only repeat what was chosen before; they do not
-count. An answer that cannot be parsed (it was truncated) abstains: margin 0, `parsed` false. Out of scope: generating
-tokens (`generation.py`).
+count. With `frames.looks: 0` it is the calibrated probability of the answer no. An answer that cannot be parsed (it was
+truncated) abstains: margin 0, `parsed` false. Out of scope: generating tokens (`generation.py`).
 """
 
 import math
@@ -24,18 +24,21 @@ from cac.model.package import read_package
 from cac.params import Frames, Params
 from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
+    Look,
     Message,
     Scan,
     look_content,
     look_prompt,
     parse_look,
     parse_scan,
+    parse_yes_no,
     scan_prompt,
     split_tool_call,
     tool_reply,
     verbatim_reply,
+    yes_no_prompt,
 )
-from cac.schema.dialogue_grammar import look_grammar, scan_grammar
+from cac.schema.dialogue_grammar import look_grammar, scan_grammar, yes_no_grammar
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
 from cac.schema.taxonomy import LEAVES
 from cac.video.decode import AnyVideo
@@ -91,8 +94,8 @@ class RewardModel:
         self.calibration = calibration or Calibration()
         self.familiarity = familiarity
         self.scope = scope
-        self.none_token = none_token_id(processor.tokenizer)
-        self.generator = TurnGenerator(model, processor, max_turn_tokens, self.none_token)
+        self.clean_token = (none_token_id if frames.looks else no_token_id)(processor.tokenizer)
+        self.generator = TurnGenerator(model, processor, max_turn_tokens, self.clean_token)
 
     @classmethod
     def from_package(cls, folder: Path) -> "RewardModel":
@@ -122,7 +125,7 @@ class RewardModel:
 
     def iter_judgements(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> Iterator[Judgement]:
         """Yield judgements batch by batch, so that a caller can show progress."""
-        judge = self._judge_once if self.frames.looks == 1 else self._judge_batch
+        judge = {0: self._judge_yes_no, 1: self._judge_once, 2: self._judge_batch}[self.frames.looks]
         for start in range(0, len(videos), batch_size):
             batch = videos[start : start + batch_size]
             yield from map(self._finish, judge(batch), self._warnings(batch))
@@ -173,11 +176,24 @@ class RewardModel:
     def _judge_once(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
         """Judge by one look at the whole clip; the windows are where it names an anomaly."""
         views = [only_view(video, self.frames) for video in videos]
+        answers = self.look_at(views)
+        looks = [parse_look(answer.text) for answer in answers]
+        return [_only_judgement(*row) for row in zip(videos, views, answers, looks, strict=True)]
+
+    def _judge_yes_no(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
+        """Judge by one answer, yes or no, to the frames of one look; there are no windows, boxes or attribution."""
+        views = [only_view(video, self.frames) for video in videos]
+        prompts = [yes_no_prompt(view.images, view.times) for view in views]
+        grammars = [yes_no_grammar(self.generator.decoder.tag)] * len(views)
+        answers = self._answers(self.generator.first_turn(prompts, grammars, tools=None, last=True))
+        looks = [parse_yes_no(answer.text) for answer in answers]
+        return [_only_judgement(*row) for row in zip(videos, views, answers, looks, strict=True)]
+
+    def look_at(self, views: Sequence[View]) -> list[Answer]:
+        """Return the answer of one look at each view, without a scan before it."""
         prompts = [look_prompt(view.images, view.times) for view in views]
-        turn = self.generator.first_turn(
-            prompts, [look_grammar(view.times, self.generator.decoder.tag) for view in views], tools=None, last=True
-        )
-        return [_only_judgement(*row) for row in zip(videos, views, self._answers(turn), strict=True)]
+        grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in views]
+        return self._answers(self.generator.first_turn(prompts, grammars, tools=None, last=True))
 
     def _judge_batch(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
         coarse, prompts, grammars = self._scan_turn(videos)
@@ -210,18 +226,26 @@ class RewardModel:
     def _answers(self, turn: Turn) -> list[Answer]:
         texts = [self.processor.tokenizer.decode(row, skip_special_tokens=False) for row in turn.answers]
         margins = [
-            none_margin(row, logs, self.none_token) for row, logs in zip(turn.answers, turn.watched, strict=True)
+            none_margin(row, logs, self.clean_token) for row, logs in zip(turn.answers, turn.watched, strict=True)
         ]
         return [Answer(*one) for one in zip(texts, margins, turn.unaided, strict=True)]
 
 
 def none_token_id(tokenizer: Any) -> int:
     """Return the first token of " none", checking that " seen" and the leaves start with other tokens."""
-    words = ("none", "seen", *LEAVES)
-    none, *others = (tokenizer(f" {word}", add_special_tokens=False)["input_ids"][0] for word in words)
-    if none in others:
-        raise ValueError('" seen" or the name of an anomaly starts with the same token as " none" in this tokenizer')
-    result: int = none
+    return _distinct_token_id(tokenizer, "none", ("seen", *LEAVES))
+
+
+def no_token_id(tokenizer: Any) -> int:
+    """Return the first token of " no", checking that " yes" starts with another."""
+    return _distinct_token_id(tokenizer, "no", ("yes",))
+
+
+def _distinct_token_id(tokenizer: Any, word: str, others: Sequence[str]) -> int:
+    token, *rest = (tokenizer(f" {one}", add_special_tokens=False)["input_ids"][0] for one in (word, *others))
+    if token in rest:
+        raise ValueError(f'one of " {", ".join(others)}" starts with the same token as " {word}" in this tokenizer')
+    result: int = token
     return result
 
 
@@ -251,10 +275,10 @@ def _second_turn(prompt: list[Message], scan_text: str, view: View) -> list[Mess
     return [*prompt, verbatim_reply(scan_text), tool_reply(look_content(view.images, view.times))]
 
 
-def _only_judgement(video: AnyVideo, view: View, answer: Answer) -> Judgement:
+def _only_judgement(video: AnyVideo, view: View, answer: Answer, look: Look | None) -> Judgement:
     return combine_turns(
         Scan((), ()),
-        parse_look(answer.text),
+        look,
         shown=_shown(video, view),
         margin=answer.margin,
         frames_seen=len(view.indices),

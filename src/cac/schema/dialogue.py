@@ -9,7 +9,8 @@ the answer gives the evidence frame by frame, then in one line the attribution a
     attribution colour_swap verdict anomalous
 
 Each word decides one thing: a frame's line whether and where, the attribution what. A look names one leaf.
-Single-frame training uses turn 2's grammar with one frame. Everything that builds or reads a dialogue (SFT data, GRPO,
+Single-frame training uses turn 2's grammar with one frame. The baseline of `frames.looks: 0` asks one question instead;
+its answer is `seen yes` or `seen no`. Everything that builds or reads a dialogue (SFT data, GRPO,
 evaluation, the registered model) uses this module, so they cannot disagree. Out of scope: tokenisation (the processor's
 chat template does it) and the choice of frames (`cac.video`).
 """
@@ -37,6 +38,8 @@ LOOK_REQUEST = (
     "Look closely for anomalies. Say of each frame where one is seen, or none, then the attribution, then the verdict."
     "\nwhat changes"
 )
+# The words of the request and of its answers are in the nano's vocabulary; its generic tasks end in the same answers.
+YES_NO_REQUEST = "is the verdict anomalous, yes, no\nwhat changes"
 
 Verdict = Literal["clean", "anomalous"]
 Message = dict[str, Any]
@@ -121,6 +124,16 @@ def look_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
     return [{"role": "user", "content": look_content(frames, times)}]
 
 
+def yes_no_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
+    """Return the user's message that asks only whether anything is wrong."""
+    return [{"role": "user", "content": [*frame_blocks(frames, times), {"type": "text", "text": YES_NO_REQUEST}]}]
+
+
+def yes_no_reply(verdict: Verdict) -> Message:
+    """Return the assistant's answer to `yes_no_prompt`; `parse_yes_no` reads it back."""
+    return verbatim_reply("seen no" if verdict == "clean" else "seen yes")
+
+
 def scan_reply(scan: Scan) -> Message:
     """Return the assistant's message of turn 1."""
     flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
@@ -195,6 +208,13 @@ def parse_look(text: str) -> Look | None:
     if any(later.time < earlier.time for earlier, later in pairwise(found)):
         return None
     return Look(found, family_of(leaf) if leaf else None, leaf, "clean" if verdict == "clean" else "anomalous")
+
+
+def parse_yes_no(text: str) -> Look | None:
+    """Read the answer to `yes_no_prompt`, strictly, as a look with a verdict alone; None if it is neither."""
+    verdicts: dict[str, Verdict] = {"seen no": "clean", "seen yes": "anomalous"}
+    verdict = verdicts.get(text.strip())
+    return Look((), None, None, verdict) if verdict else None
 
 
 def _parse_finding(line: str) -> Finding | None:

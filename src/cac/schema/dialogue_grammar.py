@@ -37,6 +37,15 @@ def scan_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
     )
 
 
+def yes_no_grammar(tag: Callable[[str], str]) -> str:
+    """Return the grammar of the answer to a yes/no question, a choice between two tokens.
+
+    Args:
+        tag: how the grammar names " yes" and " no" as tokens.
+    """
+    return f'start: "seen" ({tag(" no")} | {tag(" yes")})'
+
+
 def look_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
     """Return the grammar of turn 2's answer to frames at these times.
 

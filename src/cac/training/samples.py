@@ -25,6 +25,8 @@ from cac.schema.dialogue import (
     scan_reply,
     tool_reply,
     written_windows,
+    yes_no_prompt,
+    yes_no_reply,
 )
 from cac.schema.geometry import Window
 from cac.schema.taxonomy import LEAVES, family_of
@@ -158,15 +160,22 @@ def build_dialogue(spec: SampleSpec, clips: Sequence[Clip], store: ClipStore, fr
     """Make the dialogue of a sample; the answers are the truth."""
     clip = clips[spec.clip]
     video = store.video(clip)
-    if spec.frame is not None:
-        return _one_look_dialogue(clip, make_view(video, [spec.frame], frames.dense_size))
-    if frames.looks == 1:
-        return _one_look_dialogue(clip, only_view(video, frames))
-    return _two_turn_dialogue(clip, video, spec, frames)
+    if spec.frame is None and frames.looks == 2:
+        return _two_turn_dialogue(clip, video, spec, frames)
+    view = only_view(video, frames) if spec.frame is None else make_view(video, [spec.frame], frames.dense_size)
+    if frames.looks > 0:
+        return _one_look_dialogue(clip, view)
+    anomalous = not clip.is_clean if spec.frame is None else bool(clip.boxes_at(spec.frame))
+    return _yes_no_dialogue(clip, view, anomalous)
 
 
 def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
     messages = [*look_prompt(view.images, view.times), look_reply(true_look(clip, view))]
+    return Dialogue(messages, has_tool=False, image_labels=_image_labels(clip, view))
+
+
+def _yes_no_dialogue(clip: Clip, view: View, anomalous: bool) -> Dialogue:
+    messages = [*yes_no_prompt(view.images, view.times), yes_no_reply("anomalous" if anomalous else "clean")]
     return Dialogue(messages, has_tool=False, image_labels=_image_labels(clip, view))
 
 

@@ -20,7 +20,7 @@ from cac.training.collator import IGNORE_INDEX, Dialogue, collate, training_temp
 from cac.training.dense_token_loss import LABEL_WORDS, PROBED_LAYER, dense_token_loss
 from cac.training.trainer_arguments import TrainerInputs, trainer_arguments
 
-DECISION_WORDS = ("odd", "clear", "seen", *LABEL_WORDS)
+DECISION_WORDS = ("odd", "clear", "seen", "yes", "no", *LABEL_WORDS)
 
 
 def first_token_ids(tokenizer: Any, words: Sequence[str]) -> list[int]:

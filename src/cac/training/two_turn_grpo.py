@@ -51,7 +51,8 @@ def train(params: Params, root: Path, previous: str = MULTI_FRAME_SFT) -> None:
 
     if params.frames.looks != 2:
         raise CacError(
-            "two_turn_grpo trains the two-turn dialogue, but frames.looks is 1. Set it to 2, or skip the stage."
+            f"two_turn_grpo trains the two-turn dialogue, but frames.looks is {params.frames.looks}. "
+            "Set it to 2, or skip the stage."
         )
     if distributed.is_model_sharded():
         raise CacError(
