@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cac.errors import CacError
+from cac.io.aside import new_file
 from cac.schema.judgement import Judgement
 from cac.video.decode import Video
 from cac.video.drawing import (
@@ -27,7 +28,7 @@ from cac.video.encode import encode
 
 OVERLAY_FRAME = 384  # minimum length of the longer side, pixels
 _PANEL = 320  # minimum width of the verdict panel, pixels
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
 def overlay_video(video: Video, judgement: Judgement, score: float, threshold: float | None, out: Path) -> None:
@@ -43,15 +44,15 @@ def overlay_video(video: Video, judgement: Judgement, score: float, threshold: f
     Raises:
         CacError: `out` has another suffix or cannot be written.
     """
-    if out.suffix.lower() not in _VIDEO_SUFFIXES:
-        raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(_VIDEO_SUFFIXES)}.")
+    if out.suffix.lower() not in VIDEO_SUFFIXES:
+        raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(VIDEO_SUFFIXES)}.")
     longest = max(video.frames.shape[1:3])
     factor = max(1, -(-OVERLAY_FRAME // longest))
     text = f"{judgement.verdict}   score {score:.2f}" + ("" if threshold is None else f"   clean from {threshold:.2f}")
     frames = [_overlay_frame(video, index, judgement, text, factor) for index in range(len(video.frames))]
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        encode(out, _with_even_sides(np.stack(frames)), video.fps, pix_fmt="yuv420p")
+        with new_file(out) as partial:
+            encode(partial, _with_even_sides(np.stack(frames)), video.fps, pix_fmt="yuv420p")
     except OSError as error:
         raise CacError(f"cannot write {out}: {error.strerror}. Choose a writable folder.") from error
 
