@@ -67,7 +67,8 @@ def check_monitoring(root: Path, source: str | None) -> None:
     Raises:
         CacError: `root` is no project, it has no MLflow store, or there is no such folder.
     """
-    source = source or load_params(root / "params.yaml").monitoring.source
+    params = load_params(root / "params.yaml")
+    source = source or params.monitoring.source
     if source is not None:
         require_store()
         if "{date}" not in source:
