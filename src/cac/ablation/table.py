@@ -65,7 +65,7 @@ def read_results(folder: Path) -> Results:
     Raises:
         CacError: there is no result, or a file is not one.
     """
-    found = [_read_result(path) for path in sorted(folder.glob("*.json"))]
+    found = [_read_result(path) for path in sorted(folder.glob("[!.]*.json"))]
     if not found:
         raise CacError(f"no ablation results in {folder}. Run `make ablate` first.")
     results: Results = {}

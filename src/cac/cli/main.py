@@ -160,9 +160,11 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _ablate_run(args: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory
+
     from cac.ablation.variants import VARIANTS
     from cac.cli.outputs import JSON, check_file
-    from cac.io.aside import new_file
+    from cac.io.aside import write_text
     from cac.params import load_params
     from cac.training.required_inputs import check_dataset
 
@@ -171,8 +173,10 @@ def _ablate_run(args: argparse.Namespace) -> int:
     if args.variant not in VARIANTS:
         raise CacError(f"no variant {args.variant!r}; there are: {', '.join(VARIANTS)}.")
     check_dataset(Path.cwd(), "train", "val")
-    with new_file(args.out) as result:
+    with TemporaryDirectory(prefix="cac-ablate-") as scratch:
+        result = Path(scratch) / "result.json"
         import_module("cac.ablation.run").run_variant(params, args.variant, args.seed, Path.cwd(), result)
+        write_text(args.out, result.read_text(encoding="utf-8"))
     return 0
 
 

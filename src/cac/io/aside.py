@@ -150,10 +150,10 @@ def _replace(scratch: Path, target: Path) -> None:
 
 def _rename(source: Path, target: Path) -> None:
     try:
-        source.replace(target)
+        source.rename(target)
     except OSError as error:
         raise CacError(f"cannot replace {target}: {error.strerror}. Name another place with --out.") from error
 
 
 def _cannot_write(place: Path, error: OSError) -> CacError:
-    return CacError(f"cannot write to {place}: {error.strerror}. Choose a place that you may write to.")
+    return CacError(f"cannot write to {place}: {error.strerror}. Name another place with --out.")
