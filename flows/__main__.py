@@ -24,6 +24,13 @@ from flows.data import ensure_data
 from flows.support.environment import LOCK_FILE, prepare, stay_offline
 from flows.support.exits import exit_code
 from flows.support.flow_run import run_flow
+from flows.support.preconditions import (
+    check_experiment,
+    check_ingestion,
+    check_monitoring,
+    require_data_version,
+    require_stages,
+)
 from flows.support.run_lock import run_lock
 from flows.support.subprocesses import RUNNER
 
@@ -60,9 +67,10 @@ def _run_verb(verb: _Verb, args: Namespace) -> int:
 
 
 def _run(root: Path, args: Namespace) -> int:
+    params = require_stages(root)
     with run_lock(root / LOCK_FILE) as lock:
         RUNNER.lock = lock
-        if load_params(root / "params.yaml").model.base == "nano":
+        if params.model.base == "nano":
             stay_offline()
         start = partial(_start_pipeline, args.until)
         code = run_flow(start, root / _SERVER_LOG, partial(_prepare_data, root), show_command_error=True)
@@ -83,6 +91,7 @@ def _start_pipeline(until: str) -> "State":
 
 
 def _data(root: Path, args: Namespace) -> int:
+    require_data_version(root)
     with run_lock(root / LOCK_FILE) as lock:
         RUNNER.lock = lock
         _prepare_data(root)
@@ -91,18 +100,20 @@ def _data(root: Path, args: Namespace) -> int:
 
 
 def _ingest(root: Path, args: Namespace) -> int:
+    shares = (args.val_ratio, args.test_ratio)
+    check_ingestion(root, args.landing, args.branch, shares)
     has_server = _has_server()
 
     def start() -> "State":
         from flows.ingestion import ingestion
 
-        shares = (args.val_ratio, args.test_ratio)
         return ingestion(args.landing, args.branch, *shares, send_events=has_server, return_state=True)
 
     return run_flow(start, root / _SERVER_LOG)
 
 
 def _monitor(root: Path, args: Namespace) -> int:
+    check_monitoring(root, args.source)
     has_server = _has_server()
 
     def start() -> "State":
@@ -127,6 +138,7 @@ def _improve(root: Path, args: Namespace) -> int:
     )
     runs = _experiment_runs({WITH_MOTION: args.seeds, WITHOUT_MOTION: args.seeds_without})
     uri = args.model or f"models:/{load_params(root / 'params.yaml').registry.model_name}@champion"
+    check_experiment(uri, args.seeds)
     stay_offline()  # a registered model contains its base, or names one that is in the cache
 
     def start() -> "State":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cac.errors import CacError
 from cac.paths import DATA_DVC, DATASET
+from flows.support.preconditions import require_data_version
 from flows.support.subprocesses import RUNNER
 
 _MOST_LINES = 3  # of a failed command's output
@@ -24,8 +25,7 @@ def ensure_data(root: Path) -> None:
         CacError: there is no `data.dvc`, the folder differs from it, or the sample could not be rendered.
         KeyboardInterrupt: the run was interrupted by a signal.
     """
-    if not (root / DATA_DVC).is_file():
-        raise CacError(f"no {DATA_DVC} in {root}. Run from the project's root, or add a dataset: `dvc add {DATASET}`.")
+    require_data_version(root)
     if not (root / DATASET).is_dir():
         _restore(root)
     status = _status(root)

@@ -68,7 +68,7 @@ def migrated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
     with pytest.MonkeyPatch.context() as patch:
         _work_in(folder, patch)
-        connect().search_experiments()
+        connect(create=True).search_experiments()
     return folder / ".mlflow" / "mlflow.db"
 
 

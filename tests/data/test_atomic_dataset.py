@@ -22,7 +22,7 @@ def test_a_second_maker_of_the_same_folder_is_refused_and_the_first_one_goes_on(
 
 def test_one_after_the_other_may_make_the_same_folder(tmp_path: Path) -> None:
     for content in ("first", "second"):
-        with new_dataset(tmp_path / "data") as scratch:
+        with new_dataset(tmp_path / "data", overwrite=True) as scratch:
             (scratch / CARD_NAME).write_text(content)
 
     assert (tmp_path / "data" / CARD_NAME).read_text() == "second"

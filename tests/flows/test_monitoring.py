@@ -110,7 +110,7 @@ def _crown(params: Params, folder: Path, project_params: Params) -> None:
     save_changed_adapter(model, rank, folder / "adapter", base_identity(params.model))
     settings = PackageSettings(params.model, params.frames, Calibration(), 4)
     write_package(folder / "package", folder / "adapter", settings)
-    client, name = connect(), params.registry.model_name
+    client, name = connect(create=True), params.registry.model_name
     register_package(client, folder / "package", COMPLETE)
     run = run_id_of(client.get_model_version(name, "1"))
     measured = answers(Tiny(pairs=20))

@@ -119,7 +119,7 @@ def versions(tmp_path_factory, package: Path, pack, judging_base: Path) -> str:
     uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", uri)
-        client = connect()
+        client = connect(create=True)
         for made, state in ((package, COMPLETE), (pack(judging_base, -3.0), COMPLETE), (package, INCOMPLETE)):
             register_package(client, made, state)
     return uri

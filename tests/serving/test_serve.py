@@ -42,7 +42,7 @@ def store(tmp_path_factory, fresh_base, project_params):
     save_changed_adapter(load_base(settings)[0], adapter, folder / "adapter", base_identity(settings))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        client = connect()
+        client = connect(create=True)
         for bias in (1.0, -1.0):
             packed = PackageSettings(settings, frames, Calibration(1.0, bias), 8)
             write_package(folder / f"package{bias}", folder / "adapter", packed)

@@ -70,7 +70,7 @@ def test_a_store_that_cannot_be_written_is_named(tmp_path, project, monkeypatch)
     (tmp_path / "elsewhere" / ".mlflow").write_text("in the way")
     monkeypatch.chdir(tmp_path / "elsewhere")
     with pytest.raises(CacError, match=r"elsewhere/\.mlflow/artifacts"):
-        connect()
+        connect(create=True)
 
 
 def test_a_moved_checkout_does_not_write_to_its_old_place(project, params, monkeypatch):
@@ -86,13 +86,15 @@ def test_a_store_whose_making_is_killed_is_not_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     folder = tmp_path / ".mlflow"
-    making = subprocess.Popen([sys.executable, "-c", "from cac.tracking.mlflow_runs import connect; connect()"])
+    making = subprocess.Popen(
+        [sys.executable, "-c", "from cac.tracking.mlflow_runs import connect; connect(create=True)"]
+    )
     while making.poll() is None and not any(file.stat().st_size for file in folder.glob("*.db*") if file.is_file()):
         time.sleep(0.001)
     making.kill()
     assert making.wait() == -signal.SIGKILL  # it was still at it
     assert not (folder / "mlflow.db").exists()
-    connect().search_experiments()
+    connect(create=True).search_experiments()
     assert (folder / "mlflow.db").is_file()
 
 
@@ -103,5 +105,5 @@ def test_a_store_is_made_where_files_cannot_be_linked(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "")
     monkeypatch.setattr(os, "link", refuse)
-    connect().search_experiments()
+    connect(create=True).search_experiments()
     assert [file.name for file in (tmp_path / ".mlflow").glob("mlflow.db*")] == ["mlflow.db"]

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from cac.model.reward_model import Answer, RewardModel
 from cac.schema.dialogue import Look, Scan, parse_look, write_look
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 from cac.video.views import View, only_view
 
 
@@ -21,11 +21,11 @@ class FrameJudge:
     def __init__(self, model: RewardModel) -> None:
         self.model = model
 
-    def judge(self, videos: Sequence[Video], batch_size: int = 32) -> list[Judgement]:
+    def judge(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> list[Judgement]:
         """Judge videos, in their order; `batch_size` counts frames."""
         return [self._judge(video, batch_size) for video in videos]
 
-    def _judge(self, video: Video, batch_size: int) -> Judgement:
+    def _judge(self, video: AnyVideo, batch_size: int) -> Judgement:
         view = only_view(video, self.model.frames)
         frames = [
             View([i], [time], [image]) for i, time, image in zip(view.indices, view.times, view.images, strict=True)

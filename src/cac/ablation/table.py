@@ -13,6 +13,7 @@ from typing import Any
 
 from cac.ablation.variants import FULL, VARIANTS
 from cac.errors import CacError
+from cac.io.aside import new_file
 
 METRICS = (
     "balanced_accuracy",
@@ -45,22 +46,26 @@ def write_table(folder: Path, out: Path) -> None:
     """Write `table.md`, `table.json` and `table.png` of all results in a folder.
 
     Raises:
-        CacError: there is no result.
+        CacError: there is no result, a file is not one, or `out` cannot be written.
     """
     results = read_results(folder)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "table.md").write_text(_markdown(results), encoding="utf-8")
-    (out / "table.json").write_text(json.dumps(_numbers(results), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    _draw(results, out / "table.png")
+    with (
+        new_file(out / "table.md") as page,
+        new_file(out / "table.json") as numbers,
+        new_file(out / "table.png") as picture,
+    ):
+        page.write_text(_markdown(results), encoding="utf-8")
+        numbers.write_text(json.dumps(_numbers(results), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        _draw(results, picture)
 
 
 def read_results(folder: Path) -> Results:
     """Read the files of `run_variant`, in the order of `VARIANTS`.
 
     Raises:
-        CacError: there is no result.
+        CacError: there is no result, or a file is not one.
     """
-    found = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
+    found = [_read_result(path) for path in sorted(folder.glob("[!.]*.json"))]
     if not found:
         raise CacError(f"no ablation results in {folder}. Run `make ablate` first.")
     results: Results = {}
@@ -69,6 +74,16 @@ def read_results(folder: Path) -> Results:
         if runs:
             results[name] = runs
     return results
+
+
+def _read_result(path: Path) -> dict[str, Any]:
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CacError(f"{path} is no readable JSON: {error}. Remove it, and repeat its run.") from error
+    if not isinstance(result, dict) or not {"variant", "seed", "val"} <= result.keys():
+        raise CacError(f"{path} is no result of `cac ablate run`. Name the folder of its results alone.")
+    return result
 
 
 def _relative(result: dict[str, Any]) -> dict[str, float | None]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from cac.batch.plan import Plan
 from cac.errors import CacError
+from cac.io.aside import new_parents
 
 _PLAN = "plan.json"
 
@@ -31,21 +32,33 @@ class PartsFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Create the folder and lock it against other runs.
+        """Create the folder and lock it against other runs; it is removed again if nothing was scored.
 
         Raises:
             CacError: the folder cannot be created, or another run holds the lock.
         """
+        with new_parents(self.folder):
+            handle = self._open()
+            try:
+                self._lock(handle)
+                try:
+                    yield
+                finally:
+                    self._remove_without_parts()
+            finally:
+                os.close(handle)
+
+    def _open(self) -> int:
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            handle = os.open(self.folder, os.O_RDONLY)
+            self.folder.mkdir(exist_ok=True)
+            return os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise CacError(f"cannot write beside {self.out}: {error.strerror}. Choose another --out.") from error
-        try:
-            self._lock(handle)
-            yield
-        finally:
-            os.close(handle)
+
+    def _remove_without_parts(self) -> None:
+        """Remove the folder if it holds nothing that a later run could resume from."""
+        if self.folder.is_dir() and not any(self.folder.glob("part-*.parquet")):
+            self.clear()
 
     def _lock(self, handle: int) -> None:
         busy = f"another run is writing {self.out}, or has just finished it. Wait for it, or choose another --out."

@@ -68,7 +68,7 @@ def score_batch(
         out: the Parquet file. Until it is complete, a folder beside it holds the parts.
         uri: `models:/NAME/NUMBER` or `models:/NAME@ALIAS`, resolved once.
         settings: for reading and judging.
-        restart: discard the results of an earlier run, including the table.
+        restart: discard the results of an earlier run; its table is replaced once the new one is complete.
         most: maximum number of videos to score (`listing.sample`).
         engine: computes the rows; a resumed run may use another one.
 
@@ -85,12 +85,12 @@ def score_batch(
     work = PartsFolder(out)
     with work.locked():
         if restart:
-            out.unlink(missing_ok=True)
+            _check_own_table(out)
             work.empty()
         begun = work.plan()
-        if begun is None and out.exists():
-            work.clear()
+        if begun is None and out.exists() and not restart:
             _check_finished(out, plan)
+            work.clear()
             return _summary(out, plan.model, written=False)
         _begin(work, begun, plan)
         _score_missing(work, plan, engine)
@@ -106,6 +106,12 @@ def _begin(work: PartsFolder, begun: Plan | None, plan: Plan) -> None:
     changed = plan_difference(begun, plan)
     if changed:
         raise CacError(f"an interrupted run is writing {work.out}, but {changed}. Repeat its arguments, or: {_HINT}")
+
+
+def _check_own_table(out: Path) -> None:
+    """Check that what a restart replaces is a table of an earlier run, and not a file of somebody else."""
+    if out.exists() and read_provenance(out) is None:
+        raise CacError(f"{out} was not written by `cac score-batch`, so it is not replaced. Choose another --out.")
 
 
 def _check_finished(out: Path, plan: Plan) -> None:

@@ -7,8 +7,6 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.errors import CacError
-
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -36,12 +34,10 @@ def write_json(path: Path, value: Any) -> None:
     """Write a dataclass or pydantic model as sorted JSON, always with the same bytes, and create its folder."""
     from pydantic import TypeAdapter
 
+    from cac.io.aside import write_text
+
     content = TypeAdapter(type(value)).dump_python(value, by_alias=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise CacError(f"cannot write {path}: {error.strerror}. Choose a writable folder.") from error
+    write_text(path, json.dumps(content, indent=2, sort_keys=True) + "\n")
 
 
 def format_number(value: float | None, digits: int = 2) -> str:

@@ -7,10 +7,10 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from cac.cli.options import add_ratio_options
+from cac.cli.options import add_overwrite_option, add_ratio_options
 from cac.cli.versions import add_version_verbs
-from cac.errors import EXIT_REFUSED
-from cac.paths import VALIDATION
+from cac.errors import EXIT_REFUSED, CacError
+from cac.paths import DATASET, VALIDATION
 
 # (name, what it runs, its help) → its parser
 AddVerb = Callable[[str, Callable[[argparse.Namespace], int], str], argparse.ArgumentParser]
@@ -25,6 +25,7 @@ def add_data_verbs(add: AddVerb) -> None:
     """Add the verbs of `cac data` with their arguments."""
     build = add("build", _data_build, "render the sample dataset")
     build.add_argument("--out", type=Path, default=Path("data"), metavar="DIR", help="default: data")
+    add_overwrite_option(build)
     validate = add("validate", _data_validate, "check every clip and annotation")
     validate.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     validate.add_argument(
@@ -33,8 +34,9 @@ def add_data_verbs(add: AddVerb) -> None:
     validate.add_argument(
         "--manifest-only", action="store_true", help="open no video; the result lists the checks that were skipped"
     )
-    validate.add_argument("--out", type=Path, metavar="DIR",
-                          help=f"default: {VALIDATION}, with --manifest-only {VALIDATION}_manifest")  # fmt: skip
+    validate.add_argument(
+        "--out", type=Path, metavar="DIR", help=f"default: {VALIDATION}; of another dataset {VALIDATION}-NAME"
+    )
     show = add("show", _data_show, "draw clips with their annotations as one picture")
     show.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     show.add_argument(
@@ -54,6 +56,7 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
     get.add_argument("--labels", type=Path, metavar="YAML", help="label map: the leaf of each of the tool's labels")
     get.add_argument("--out", type=Path, required=True, metavar="DIR", help="the dataset to make")
+    add_overwrite_option(get)
     add_ratio_options(get, "ratio of pairs", defaults=_DEFAULT_RATIOS)
     get.add_argument(
         "--rest-is-clean", action="store_true", help="import videos that the source does not name as clean"
@@ -73,6 +76,7 @@ def _add_injection_verbs(add: AddVerb) -> None:
     inject = add("inject", _data_inject, "make annotated pairs of ordinary videos")
     inject.add_argument("folder", type=Path, metavar="CLEAN_FOLDER", help="a folder of videos, searched recursively")
     inject.add_argument("--out", type=Path, required=True, metavar="DATASET", help="the dataset folder to write")
+    add_overwrite_option(inject)
     inject.add_argument("--seed", type=int, default=7, metavar="N", help="default: 7")
     inject.add_argument(
         "--pairs-per-clip", type=int, default=2, metavar="N", help="pairs to try of each segment (default: 2)"
@@ -96,9 +100,11 @@ def _data_build(args: argparse.Namespace) -> int:
 
 def _data_validate(args: argparse.Namespace) -> int:
     from cac.data.validation.drift import Reference, profile_of
-    from cac.data.validation.validate import validate
+    from cac.data.validation.validate import check_replaceable, validate
     from cac.params import load_params
 
+    out = _findings_folder(args.data, args.out, args.manifest_only)
+    check_replaceable(out)
     params, reference = load_params(args.params).validation, None
     named = args.reference or params.reference
     if named:
@@ -106,19 +112,41 @@ def _data_validate(args: argparse.Namespace) -> int:
 
         name, clips = open_version(named, args.data)
         reference = Reference(name, profile_of(clips))
-    # Not the pipeline's folder, because training accepts a result there.
-    out = args.out or (VALIDATION.with_name("validation_manifest") if args.manifest_only else VALIDATION)
     validate(args.data, params, out, reference, files=not args.manifest_only)
+    if out != VALIDATION:
+        print(f"the findings are in {out}")
     return 0
+
+
+def _findings_folder(data: Path, out: Path | None, manifest_only: bool) -> Path:
+    """Return where the findings go; only the pipeline's own check writes where training looks for its result.
+
+    Raises:
+        CacError: `out` is a place that this validation must not write to.
+    """
+    from cac.cli.outputs import check_place
+
+    is_other = data.resolve() != DATASET.resolve()
+    name = f"{VALIDATION.name}-{data.resolve().name}" if is_other else VALIDATION.name
+    chosen = out or VALIDATION.with_name(f"{name}_manifest" if manifest_only else name)
+    taken = VALIDATION.resolve() in (chosen.resolve(), *chosen.resolve().parents)
+    if taken and (is_other or manifest_only):
+        raise CacError(f"--out {chosen} is for the pipeline's check of {DATASET}/. Name another folder.")
+    check_place("--out", chosen)
+    return chosen
 
 
 def _data_show(args: argparse.Namespace) -> int:
     from cac.cli.clip_selection import select_clips
+    from cac.cli.outputs import PNG, check_file
+    from cac.io.aside import new_file
     from cac.schema.annotations import read_clips
     from cac.video.sheets import dataset_sheet
 
+    check_file("--out", args.out, PNG)
     clips = select_clips(read_clips(args.data), args.clips)
-    dataset_sheet(args.data, clips, args.out)
+    with new_file(args.out) as picture:
+        dataset_sheet(args.data, clips, picture)
     print(f"wrote {args.out}: {', '.join(clip.clip_id for clip in clips)}")
     return 0
 
@@ -131,7 +159,7 @@ def _data_import(args: argparse.Namespace) -> int:
     paths, ratios = (args.source, args.videos, args.labels, args.out), (args.val_ratio, args.test_ratio)
     switches = (args.rest_is_clean, args.strict, args.first_frame, args.frame_rate)
     try:
-        report = import_dataset(ImportRequest(args.format, *paths, *ratios, *switches))
+        report = import_dataset(ImportRequest(args.format, *paths, *ratios, *switches, overwrite=args.overwrite))
     except ImportRefusedError as error:
         print_import(error.report)
         raise
@@ -142,8 +170,10 @@ def _data_import(args: argparse.Namespace) -> int:
 
 
 def _data_export(args: argparse.Namespace) -> int:
+    from cac.cli.outputs import check_place
     from cac.data.exchange.export import export_dataset
 
+    check_place("--out", args.out)
     count = export_dataset(args.format, args.data, args.out)
     print(f"wrote {args.out}: the annotations of {count} clips. The videos are in {args.data / 'clips'}.")
     return 0
@@ -161,7 +191,7 @@ def _data_inject(args: argparse.Namespace) -> int:
         args.seed, args.pairs_per_clip, leaves, args.val_ratio, args.test_ratio, args.segment_seconds, args.size
     )
     try:
-        report = inject_folder(args.folder, args.out, settings)
+        report = inject_folder(args.folder, args.out, settings, overwrite=args.overwrite)
     except NoPairError as error:
         print_injection(error.report)
         raise
@@ -173,8 +203,10 @@ def _data_inject(args: argparse.Namespace) -> int:
 def _data_leak_check(args: argparse.Namespace) -> int:
     from cac.cli.console import write_json
     from cac.cli.data_tables import print_leaks
+    from cac.cli.outputs import JSON, check_file
     from cac.data.injection.leak_check import leak_check
 
+    check_file("--out", args.out, JSON)
     result = leak_check(args.dataset)
     if args.out:
         write_json(args.out, result)

@@ -160,14 +160,30 @@ def _apply(args: argparse.Namespace) -> int:
 
 
 def _ablate_run(args: argparse.Namespace) -> int:
-    from cac.params import load_params
+    from tempfile import TemporaryDirectory
 
-    run = import_module("cac.ablation.run")
-    run.run_variant(load_params(args.params), args.variant, args.seed, Path.cwd(), args.out)
+    from cac.ablation.variants import VARIANTS
+    from cac.cli.outputs import JSON, check_file
+    from cac.io.aside import write_text
+    from cac.params import load_params
+    from cac.training.required_inputs import check_dataset
+
+    check_file("--out", args.out, JSON)
+    params = load_params(args.params)
+    if args.variant not in VARIANTS:
+        raise CacError(f"no variant {args.variant!r}; there are: {', '.join(VARIANTS)}.")
+    check_dataset(Path.cwd(), "train", "val")
+    with TemporaryDirectory(prefix="cac-ablate-") as scratch:
+        result = Path(scratch) / "result.json"
+        import_module("cac.ablation.run").run_variant(params, args.variant, args.seed, Path.cwd(), result)
+        write_text(args.out, result.read_text(encoding="utf-8"))
     return 0
 
 
 def _ablate_table(args: argparse.Namespace) -> int:
+    from cac.cli.outputs import check_place
+
+    check_place("--out", args.out / "table.md")
     import_module("cac.ablation.table").write_table(args.results, args.out)
     return 0
 
@@ -176,6 +192,7 @@ def _train(args: argparse.Namespace) -> int:
     from cac.params import load_params
 
     params = load_params(args.params)
+    import_module("cac.training.required_inputs").check_inputs(Path.cwd(), args.stage)
     launcher = import_module("cac.training.launch")
     if params.compute.accelerate and not launcher.is_launched():
         result: int = launcher.launch(
@@ -197,10 +214,8 @@ def _evaluate(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    if args.overlay and len(args.videos) != 1:
-        raise CacError(f"--overlay draws one video, but {len(args.videos)} were given. Score one video at a time.")
-    if args.overlay and args.overlay.resolve() == args.videos[0].resolve():
-        raise CacError(f"--overlay {args.overlay} would overwrite the video itself. Choose another file.")
+    if args.overlay:
+        _check_overlay(args.overlay, args.videos)
     from cac.batch.score_files import Scored, draw_overlay, score_files
     from cac.cli.scores import print_scores
     from cac.registry.model_uri import default_model_uri
@@ -213,6 +228,20 @@ def _score(args: argparse.Namespace) -> int:
     if args.overlay and scored:
         draw_overlay(scored[0], args.overlay)
     return 0 if len(scored) == len(results) else EXIT_MISTAKE
+
+
+def _check_overlay(overlay: Path, videos: Sequence[Path]) -> None:
+    """Refuse an overlay that could not be written, or that would replace a video, before anything is scored."""
+    from cac.cli.outputs import check_file
+    from cac.video.overlay import VIDEO_SUFFIXES
+
+    if len(videos) != 1:
+        raise CacError(f"--overlay draws one video, but {len(videos)} were given. Score one video at a time.")
+    check_file("--overlay", overlay, VIDEO_SUFFIXES)
+    if overlay.resolve() == videos[0].resolve():
+        raise CacError(f"--overlay {overlay} would overwrite the video itself. Choose another file.")
+    if overlay.exists():
+        raise CacError(f"--overlay {overlay} exists, and could be a video that you need. Choose another file.")
 
 
 def _summary(args: argparse.Namespace) -> int:

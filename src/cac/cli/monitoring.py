@@ -30,10 +30,13 @@ def add_drift_verbs(add: AddVerb) -> None:
 
 def _check(args: argparse.Namespace) -> int:
     from cac.cli.console import write_json
+    from cac.cli.outputs import JSON, PNG, check_file
     from cac.monitoring.check import check_drift
     from cac.params import load_params
     from cac.paths import SCRATCH
 
+    check_file("--out", args.out, JSON)
+    check_file("--picture", args.picture, PNG)
     found = check_drift(Path.cwd(), load_params(args.params), args.source, SCRATCH / "monitoring")
     if args.out:
         write_json(args.out, found)
@@ -56,14 +59,15 @@ def _copy_picture(run_id: str, path: Path) -> None:
     import shutil
     from tempfile import TemporaryDirectory
 
+    from cac.io.aside import new_file
     from cac.monitoring.records import fetch_picture
     from cac.tracking.mlflow_runs import connect
 
     with TemporaryDirectory(prefix="cac-drift-") as scratch:
         found = fetch_picture(connect(), run_id, Path(scratch))
         if found:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(found, path)
+            with new_file(path) as picture:
+                shutil.copy(found, picture)
 
 
 def _print(found: "DriftCheck") -> None:

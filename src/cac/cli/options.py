@@ -27,6 +27,11 @@ class RenamedOption(argparse.Action):
         parser.error(f"{option_string} was renamed. Use {self.new_name} instead.")
 
 
+def add_overwrite_option(parser: argparse.ArgumentParser) -> None:
+    """Add `--overwrite`, without which a dataset at `--out` is an error."""
+    parser.add_argument("--overwrite", action="store_true", help="replace the dataset at --out, if there is one")
+
+
 def add_ratio_options(
     parser: argparse.ArgumentParser,
     summary: str,

@@ -52,9 +52,11 @@ def add_registry_verbs(add: AddVerb) -> None:
 
 def _register(args: argparse.Namespace) -> int:
     from cac.cli.console import write_json
+    from cac.cli.outputs import JSON, check_file
     from cac.params import load_params
     from cac.registry.register import register
 
+    check_file("--out", args.out, JSON)
     registered = register(Path.cwd(), load_params(args.params))
     if args.out:
         write_json(args.out, registered)
@@ -64,10 +66,12 @@ def _register(args: argparse.Namespace) -> int:
 
 def _promote(args: argparse.Namespace) -> int:
     from cac.cli.console import write_json
+    from cac.cli.outputs import JSON, check_file
     from cac.cli.registry_tables import print_decision
     from cac.params import load_params
     from cac.registry.promote import promote
 
+    check_file("--out", args.out, JSON)
     decision = promote(
         load_params(args.params),
         args.version,
@@ -119,11 +123,14 @@ def _registry(args: argparse.Namespace) -> int:
 
 
 def _model_card(args: argparse.Namespace) -> int:
+    from cac.cli.outputs import check_place
     from cac.params import load_params
     from cac.paths import DATASET
     from cac.registry.candidate import read_card_data
-    from cac.registry.card.card_files import PAGE, write_card
+    from cac.registry.card.card_files import PAGE, check_new_card, write_card
 
+    check_place("--out", args.out)
+    check_new_card(args.out)
     write_card(read_card_data(Path.cwd(), load_params(args.params)), Path.cwd() / DATASET, args.out)
     print(f"wrote {args.out / PAGE}, and the same as Markdown")
     return 0

@@ -119,7 +119,9 @@ def _serve(args: argparse.Namespace) -> int:
 def _score_batch(args: argparse.Namespace) -> int:
     from cac.batch.ray_engine import ray_engine
     from cac.batch.run import BatchSettings, one_process, score_batch
+    from cac.cli.outputs import check_file
 
+    check_file("--out", args.out, (".parquet",))
     engine = ray_engine(args.actors) if args.engine == "ray" else one_process
     settings = BatchSettings(args.batch_size, round(args.max_mb * _MEGA), _limits(args), args.device)
     summary = score_batch(args.source, args.out, args.model, settings, args.restart, engine=engine)

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cac.cli.console import format_number, make_table, wide_console
 from cac.errors import CacError
@@ -29,8 +29,16 @@ def print_summary(root: Path) -> None:
     path = root / EVALUATION_METRICS
     if not path.is_file():
         raise CacError(f"no metrics at {path}. Run the pipeline first: `make run`, or `dvc repro`.")
-    wide_console().print(_metrics_table(json.loads(path.read_text(encoding="utf-8"))["test"]))
-    print(next_steps(_last_decision(root)))
+    metrics, decision = _read_json(path), _last_decision(root)
+    wide_console().print(_metrics_table(metrics["test"]))
+    print(next_steps(decision))
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise CacError(f"{path} is not valid JSON: {error}. Make it again: `dvc repro`, or `cac promote`.") from error
 
 
 def _metrics_table(metrics: Mapping[str, Mapping[str, Mapping[str, float | None]]]) -> "Table":
@@ -62,7 +70,7 @@ def _last_decision(root: Path) -> "Decision | None":
     from cac.registry.gate import Decision
 
     path = root / DECISION
-    return Decision.from_dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+    return Decision.from_dict(_read_json(path)) if path.is_file() else None
 
 
 def next_steps(decision: "Decision | None") -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cac.cli.options import add_ratio_options
+from cac.cli.options import add_overwrite_option, add_ratio_options
 from cac.errors import CacError
 
 if TYPE_CHECKING:
@@ -32,11 +32,13 @@ def add_version_verbs(add: AddVerb) -> None:
     merge.add_argument("first", type=Path, metavar="DATASET")
     merge.add_argument("others", type=Path, nargs="+", metavar="DATASET")
     merge.add_argument("--out", type=Path, required=True, metavar="DIR", help="may be one of the datasets")
+    add_overwrite_option(merge)
     add_ratio_options(merge, "split all clips again; give both or neither")
     split = add("split", _split, "assign every group of clips the split that follows from its name")
     split.add_argument("dataset", type=Path, metavar="DATASET")
     add_ratio_options(split, "ratio of the groups", required=True)
     split.add_argument("--out", type=Path, metavar="DIR", help="a new dataset (default: split in place)")
+    add_overwrite_option(split)
     stats = add("stats", _stats, "count a dataset, as JSON and as a picture")
     stats.add_argument("dataset", type=Path, metavar="DATASET")
     stats.add_argument("--out", type=Path, required=True, metavar="DIR")
@@ -62,7 +64,7 @@ def _merge(args: argparse.Namespace) -> int:
 
     from cac.data.versions.merge import REPORT_NAME, merge_datasets
 
-    report = merge_datasets([args.first, *args.others], args.out, _ratios(args))
+    report = merge_datasets([args.first, *args.others], args.out, _ratios(args), overwrite=args.overwrite)
     table = _table("dataset", "clips", "kept", "duplicates")
     for one in report.sources:
         table.add_row(Text(one.source), str(one.received), str(one.kept), str(one.duplicates))
@@ -81,7 +83,7 @@ def _split(args: argparse.Namespace) -> int:
     ratios = _ratios(args)
     if ratios is None:
         raise TypeError("the parser requires ratios")
-    report = split_dataset(args.dataset, ratios, args.out)
+    report = split_dataset(args.dataset, ratios, args.out, overwrite=args.overwrite)
     _print(_split_table(report))
     moved = ", ".join(f"{count} from {a} to {b}" for (a, b), count in report.moved.items())
     print(f"wrote {args.out or args.dataset}; clips that moved: {moved or 'none'}")
@@ -99,9 +101,11 @@ def _split_table(report: "SplitReport") -> "Table":
 
 
 def _stats(args: argparse.Namespace) -> int:
+    from cac.cli.outputs import check_place
     from cac.data.versions.stats import PICTURE_NAME, STATS_NAME
     from cac.data.versions.stats_report import write_stats
 
+    check_place("--out", args.out / STATS_NAME)
     stats = write_stats(args.dataset, args.out)
     print(f"{stats.clips} clips in {stats.groups} groups; wrote {args.out / STATS_NAME} and {args.out / PICTURE_NAME}")
     return 0

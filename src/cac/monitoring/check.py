@@ -69,9 +69,9 @@ def check_drift(root: Path, params: Params, source: str, scratch: Path) -> Drift
     """
     from cac.registry.model_uri import champion_uri, resolve_version
 
+    opened = open_source(source)
     client, name = connect(), params.registry.model_name
     model = resolve_version(champion_uri(name))
-    opened = open_source(source)
     listed = sample(opened.videos(), params.monitoring.max_clips)
     if not listed:
         raise CacError(f"no videos below {source}. Give a folder of videos, or s3://bucket/prefix.")

@@ -37,6 +37,19 @@ def default_model_uri(params_file: Path) -> str:
     return champion_uri(name if isinstance(name, str) else DEFAULT_MODEL_NAME)
 
 
+def parse_model_uri(uri: str) -> tuple[str, str | None, str | None]:
+    """Return name, number and alias of a registered model's URI; one of the latter two is None.
+
+    Raises:
+        CacError: it is not of this form.
+    """
+    match = _REGISTERED.fullmatch(uri)
+    if match is None:
+        raise CacError(f"{uri!r} can't be pinned to a version. Give models:/NAME@ALIAS or models:/NAME/NUMBER.")
+    name, number, alias = match.groups()
+    return name, number, alias
+
+
 def resolve_version(uri: str) -> str:
     """Return `models:/NAME/NUMBER` for a URI with a number or an alias.
 
@@ -46,10 +59,7 @@ def resolve_version(uri: str) -> str:
     from cac.registry.versions import get_aliases, get_complete_version
     from cac.tracking.mlflow_runs import connect
 
-    match = _REGISTERED.fullmatch(uri)
-    if match is None:
-        raise CacError(f"{uri!r} can't be pinned to a version. Give models:/NAME@ALIAS or models:/NAME/NUMBER.")
-    name, number, alias = match.groups()
+    name, number, alias = parse_model_uri(uri)
     client = connect()
     if alias:
         known = get_aliases(client, name)

@@ -60,10 +60,10 @@ def register(root: Path, params: Params) -> RegisteredVersion:
     Raises:
         CacError: an input is missing, incomplete or out of date, or MLflow's store cannot be used.
     """
-    client = connect()
-    end_orphaned_runs(client, experiment_id(client, params.registry.experiment))
     with TemporaryDirectory(prefix="cac-register-") as scratch:
-        candidate = build_candidate(root, params, Path(scratch))
+        candidate = build_candidate(root, params, Path(scratch))  # first: a folder without one gets no store
+        client = connect(create=True)
+        end_orphaned_runs(client, experiment_id(client, params.registry.experiment))
         known = _known_version(client, candidate)
         if known is not None:
             return known

@@ -3,18 +3,16 @@
 import os
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cac.errors import CacError
 from cac.io.urls import connection_error, without_password
 from cac.params import Params
-from cac.tracking.mlflow_runs import tracking_uri
+from cac.tracking.mlflow_runs import store_file, tracking_uri
 
 if TYPE_CHECKING:
     from cac.registry.listing import VersionSummary
 
-_SQLITE = "sqlite:///"
 _SECONDS = 3.0
 # MLflow retries for minutes by default. Values that the user has set are kept.
 _RETRY_SETTINGS = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
@@ -45,9 +43,10 @@ def store_exists() -> bool:
     Raises:
         CacError: the store's machine does not answer, or MLFLOW_TRACKING_URI names no store.
     """
+    database = store_file()
+    if database is not None:
+        return database.is_file()
     uri = tracking_uri()
-    if uri.startswith(_SQLITE):
-        return Path(uri.removeprefix(_SQLITE)).is_file()
     for name, value in _RETRY_SETTINGS.items():
         os.environ.setdefault(name, value)
     if silence := connection_error(uri, _SECONDS):

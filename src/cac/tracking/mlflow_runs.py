@@ -7,8 +7,9 @@ trainer callbacks are not used, because they log hundreds of settings that nobod
 
 import logging
 import os
+import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SQLITE = "sqlite:///"
+_SQLITE_SECONDS = 60  # to wait for another process's write
 
 
 @dataclass(frozen=True)
@@ -80,17 +82,43 @@ def tracking_uri() -> str:
     return uri
 
 
-def connect() -> "MlflowClient":
-    """Point MLflow at the store, create it if it is a SQLite file, and return a client.
+def store_file() -> Path | None:
+    """Return the store's SQLite file, which need not exist; None if the store is a server.
+
+    Raises:
+        CacError: as `tracking_uri`.
+    """
+    uri = tracking_uri()
+    return Path(uri.removeprefix(_SQLITE)) if uri.startswith(_SQLITE) else None
+
+
+def require_store() -> None:
+    """Check that the store exists, if it is a SQLite file; nothing is created, and MLflow is not imported.
+
+    Raises:
+        CacError: there is no such file, or it is not MLflow's database.
+    """
+    database = store_file()
+    if database is not None:
+        _require_database(database)
+
+
+def connect(*, create: bool = False) -> "MlflowClient":
+    """Point MLflow at the store and return a client.
 
     MLflow also writes the address to MLFLOW_TRACKING_URI of this process, so that child processes use the same store.
 
+    Args:
+        create: make the store if it is a SQLite file that does not exist. Only what trains or registers may, so that
+            reading in a wrong folder leaves nothing there.
+
     Raises:
-        CacError: the address is not supported, or its folder cannot be written.
+        CacError: the address is not supported, there is no store, it is not MLflow's, or it cannot be written.
     """
     uri = tracking_uri()
-    if uri.startswith(_SQLITE):
-        _make_writable(_artifacts_beside(uri))
+    database = store_file()
+    if database is not None:
+        _check_store(database, create)
     # Set before MLflow is imported: a pipeline without a network must not wait for telemetry.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
@@ -98,10 +126,45 @@ def connect() -> "MlflowClient":
 
     for noisy in ("mlflow.store.db.utils", "mlflow.pyfunc"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if uri.startswith(_SQLITE):
-        _create_atomically(Path(uri.removeprefix(_SQLITE)))
+    if database is not None:
+        _create_atomically(database)
     mlflow.set_tracking_uri(uri)
     return mlflow.MlflowClient()
+
+
+def _check_store(database: Path, create: bool) -> None:
+    if create:
+        _make_writable(database.absolute().parent / "artifacts")
+    if database.exists() or not create:
+        _require_database(database)
+    if not os.access(database.absolute().parent, os.W_OK):
+        raise CacError(f"cannot write to {database.absolute().parent}, where MLflow stores its data. {_WRITABLE_HINT}")
+
+
+def _require_database(database: Path) -> None:
+    if not database.is_file():
+        raise CacError(
+            f"there is no MLflow store at {database}. Run in the project's folder, name a store with "
+            "MLFLOW_TRACKING_URI, or train and register a model first: `make run`."
+        )
+    if reason := _why_not_mlflow(database):
+        raise CacError(
+            f"{database} is not an MLflow store: {reason}. Restore it from a backup, or name another store with "
+            "MLFLOW_TRACKING_URI."
+        )
+
+
+def _why_not_mlflow(database: Path) -> str | None:
+    """Return why a file is not MLflow's database; None if it is. MLflow would fill an empty file with its tables."""
+    address = f"{database.absolute().as_uri()}?mode=ro"
+    try:
+        with closing(sqlite3.connect(address, uri=True, timeout=_SQLITE_SECONDS)) as connection:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+    except sqlite3.OperationalError:  # locked, or unreadable here: not a matter of what it holds
+        return None
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return None if found else "it has no tables of MLflow"
 
 
 def _create_atomically(database: Path) -> None:
@@ -180,7 +243,7 @@ def stage_run(stage: str, params: Params) -> Iterator[StageRun]:
     Raises:
         CacError: the store cannot be used, or the stage's inputs changed during the run.
     """
-    client, root = connect(), Path.cwd()
+    client, root = connect(create=True), Path.cwd()
     state = read_run_state(root, params)
     experiment = experiment_id(client, params.registry.experiment)
     end_orphaned_runs(client, experiment)

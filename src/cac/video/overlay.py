@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from cac.errors import CacError
+from cac.io.aside import new_file
 from cac.schema.judgement import Judgement
 from cac.video.decode import AnyVideo, Video
 from cac.video.drawing import (
@@ -28,7 +29,7 @@ from cac.video.encode import encode
 OVERLAY_FRAME = 384  # minimum length of the longer side, pixels
 OVERLAY_SIDE = 1280  # a video of at least twice this length is drawn smaller
 _PANEL = 320  # minimum width of the verdict panel, pixels
-_VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
 def overlay_video(video: AnyVideo, judgement: Judgement, score: float, threshold: float | None, out: Path) -> None:
@@ -44,16 +45,16 @@ def overlay_video(video: AnyVideo, judgement: Judgement, score: float, threshold
     Raises:
         CacError: `out` has another suffix or cannot be written.
     """
-    if out.suffix.lower() not in _VIDEO_SUFFIXES:
-        raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(_VIDEO_SUFFIXES)}.")
+    if out.suffix.lower() not in VIDEO_SUFFIXES:
+        raise CacError(f"cannot write a video to {out}: use one of the suffixes {', '.join(VIDEO_SUFFIXES)}.")
     factor = max(1, -(-OVERLAY_FRAME // max(video.size)))
     text = f"{judgement.verdict}   score {score:.2f}" + ("" if threshold is None else f"   clean from {threshold:.2f}")
     numbered = zip(video.frames_at(range(video.frame_count), OVERLAY_SIDE), video.times, strict=True)
     frames = (_with_even_sides(_overlay_frame(video, frame, time, judgement, text, factor)) for frame, time in numbered)
     try:
-        out.parent.mkdir(parents=True, exist_ok=True)
         own_times = None if isinstance(video, Video) and video.own_times is None else video.times
-        encode(out, frames, video.fps, pix_fmt="yuv420p", times=own_times)
+        with new_file(out) as partial:
+            encode(partial, frames, video.fps, pix_fmt="yuv420p", times=own_times)
     except OSError as error:
         raise CacError(f"cannot write {out}: {error.strerror}. Choose a writable folder.") from error
 

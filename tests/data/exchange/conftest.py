@@ -29,7 +29,13 @@ def take(videos: Path, tmp_path: Path) -> Importer:
     def import_it(name: str, source: Path, labels: str = LABELS, **others: object) -> Imported:
         label_file = tmp_path / "labels.yaml"
         label_file.write_text(labels, encoding="utf-8")
-        settings = {"videos": videos, "out": tmp_path / "out", "val_ratio": 0.15, "test_ratio": 0.2} | others
+        settings = {
+            "videos": videos,
+            "out": tmp_path / "out",
+            "val_ratio": 0.15,
+            "test_ratio": 0.2,
+            "overwrite": True,
+        } | others
         import_dataset(ImportRequest(name, source, labels=label_file, **settings))  # type: ignore[arg-type]
         out = settings["out"]
         assert isinstance(out, Path)

@@ -137,10 +137,13 @@ def test_another_seed_gives_another_dataset(dataset: Path, tmp_path: Path) -> No
     assert read_clips(tmp_path / "data")[0].sha256 not in {clip.sha256 for clip in read_clips(dataset)}
 
 
-def test_a_new_dataset_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+def test_a_new_dataset_takes_the_place_of_an_old_one_only_on_request(tmp_path: Path) -> None:
     out = tmp_path / "data"
     build_dataset(out, make_params(2))
-    build_dataset(out, make_params(1))
+    with pytest.raises(CacError, match="replace it with --overwrite"):
+        build_dataset(out, make_params(1))
+    assert len(list((out / "clips").iterdir())) == 4
+    build_dataset(out, make_params(1), overwrite=True)
 
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
     assert sorted(path.name for path in out.iterdir()) == [MANIFEST_NAME, "clips", CARD_NAME]
@@ -173,7 +176,7 @@ def test_an_interrupted_build_leaves_the_old_dataset_as_it_was(
     before = contents(tmp_path)
     monkeypatch.setattr(build, failing, ending)
     with pytest.raises(KeyboardInterrupt):
-        build_dataset(out, make_params(3))
+        build_dataset(out, make_params(3), overwrite=True)
 
     assert contents(tmp_path) == before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
@@ -194,7 +197,7 @@ def test_an_interruption_while_datasets_change_places_leaves_the_old_one(
 
     monkeypatch.setattr(Path, "rename", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        build_dataset(out, make_params(2))
+        build_dataset(out, make_params(2), overwrite=True)
 
     assert contents(tmp_path) == before
 

@@ -3,12 +3,12 @@
 Videos are not copied: the other tool reads them from the dataset's `clips/`. Out of scope: formats that are only read.
 """
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from cac.data.exchange.formats import coco_write, cvat_write, label_studio_write
 from cac.errors import CacError
+from cac.io.aside import new_file, new_folder
 from cac.schema.annotations import Clip, read_clips
 
 Writer = Callable[[Sequence[Clip], Path], None]
@@ -40,23 +40,12 @@ def export_dataset(name: str, dataset: Path, out: Path) -> int:
 def _write_file(write: Writer, clips: Sequence[Clip], out: Path) -> None:
     if out.is_dir():
         raise CacError(f"{out} is a folder. Name a file with --out.")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.parent / f".{out.name}.partial"
-    try:
+    with new_file(out) as scratch:
         write(clips, scratch)
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _write_folder(write: Writer, clips: Sequence[Clip], out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise CacError(f"{out} exists and is no empty folder. Name a new folder with --out.")
-    scratch = out.parent / f".{out.name}.partial"
-    shutil.rmtree(scratch, ignore_errors=True)
-    scratch.mkdir(parents=True)
-    try:
+    with new_folder(out) as scratch:
         write(clips, scratch)
-        scratch.replace(out)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)

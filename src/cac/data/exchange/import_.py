@@ -11,7 +11,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cac.data.atomic_dataset import check_ratios, new_dataset, split_of
+from cac.data.atomic_dataset import check_new_dataset, check_ratios, new_dataset, split_of
 from cac.data.exchange.convert import Conversion, convert
 from cac.data.exchange.interchange import CONTRADICTION, ImportedClip, merge_clips
 from cac.data.exchange.label_map import LabelMap, VideoFacts, load_label_map, require_all_mapped
@@ -42,6 +42,7 @@ class ImportRequest:
         strict: refuse the whole import if anything in it is refused.
         first_frame: the number of a video's first frame, 0 or 1, where the source leaves it open.
         frame_rate: frames per second of folders of frames that have no times.
+        overwrite: replace the dataset at `out`, if there is one.
     """
 
     format: str
@@ -55,6 +56,7 @@ class ImportRequest:
     strict: bool = False
     first_frame: int | None = None
     frame_rate: float | None = None
+    overwrite: bool = False
 
 
 def import_dataset(request: ImportRequest) -> Report:
@@ -64,6 +66,7 @@ def import_dataset(request: ImportRequest) -> Report:
         CacError: the source or the label map cannot be read, a label is not mapped, or `out` cannot be written.
         ImportRefusedError: no video can be used, or with `strict` something is refused.
     """
+    check_new_dataset(request.out, overwrite=request.overwrite)
     check_ratios(request.val_ratio, request.test_ratio)
     if request.frame_rate is not None and not 0 < request.frame_rate <= 1000:
         raise CacError(f"--frame-rate {request.frame_rate:g} is not above 0 and at most 1000 frames per second.")
@@ -74,7 +77,7 @@ def import_dataset(request: ImportRequest) -> Report:
     require_all_mapped(label_map, (annotation for clip in clips for annotation in clip.annotations), request.labels)
     report = Report(request.format)
     named = _resolve(clips, folder, report, request.rest_is_clean)
-    with new_dataset(request.out) as dataset:
+    with new_dataset(request.out, overwrite=request.overwrite) as dataset:
         kept = _import_clips(named, _ImportContext(folder, label_map, facts, request, dataset), report)
         _check_kept(kept, request, report)
         kept.sort(key=lambda clip: clip.clip_id)

@@ -190,6 +190,8 @@ def deliver(dataset: Path, bucket: Bucket, name: str) -> int:
     wrong = [path for path in paths if not is_clip_path(path)]
     if wrong:
         raise CacError(f"{dataset}: {wrong[0]!r} is not of the form clips/NAME.mp4, which a delivery needs. Rename it.")
+    if missing := [path for path in paths if not (dataset / path).is_file()]:
+        raise CacError(f"{dataset}: there is no file {missing[0]}, which its manifest names. Restore it, then deliver.")
     bucket.delete([f"{name}/{MARKER}"])  # an earlier delivery of this name is incomplete from now on
     files = (*paths, MANIFEST_NAME, CARD_NAME)
     sent = sum(_in_threads(files, lambda key: upload(bucket, dataset / key, f"{name}/{key}")))

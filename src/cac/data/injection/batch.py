@@ -62,16 +62,16 @@ class NoPairError(CacError):
         self.report = report
 
 
-def inject_folder(folder: Path, out: Path, settings: InjectionSettings) -> InjectionReport:
-    """Make pairs of every video of a folder and write them as a dataset to `out`, replacing one that is there.
+def inject_folder(folder: Path, out: Path, settings: InjectionSettings, *, overwrite: bool = False) -> InjectionReport:
+    """Make pairs of every video of a folder and write them as a dataset to `out`; `overwrite` replaces one there.
 
     Raises:
         NoPairError: no file could be used; `out` stays as it was.
-        CacError: there is no file in the folder, or `out` cannot be written or holds something other than a dataset.
+        CacError: there is no file in the folder, or `out` cannot be written or holds what may not be replaced.
     """
     files = list_files(folder, out)
     cv2.setNumThreads(1)  # the same order of sums on every machine
-    with new_dataset(out) as scratch:
+    with new_dataset(out, overwrite=overwrite) as scratch:
         batch = _Batch(scratch, settings)
         for path in track(files, "Injecting defects"):
             _inject_file(path, str(path.relative_to(folder)), batch)

@@ -63,13 +63,13 @@ class Pair:
     distractors: tuple[Distractor, ...] = ()
 
 
-def build_dataset(out: Path, params: Params) -> None:
-    """Render the dataset into `out`, replacing an earlier one.
+def build_dataset(out: Path, params: Params, *, overwrite: bool = False) -> None:
+    """Render the dataset into `out`; with `overwrite` it may replace a dataset.
 
     Raises:
-        CacError: `out` cannot be written, or holds something other than a dataset.
+        CacError: `out` cannot be written, or holds something that may not be replaced.
     """
-    with new_dataset(out) as folder:
+    with new_dataset(out, overwrite=overwrite) as folder:
         _render(folder, params)
 
 

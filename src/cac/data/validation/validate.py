@@ -8,8 +8,6 @@ does not grow with the dataset, except for the perceptual hashes. Out of scope: 
 
 import json
 import math
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from cac.data.validation.facts_table import FactsTable
 from cac.data.validation.near_duplicates import note_near_duplicates
 from cac.data.validation.summary import Summary
 from cac.errors import CacError
+from cac.io.aside import new_folder
 from cac.params import Validation
 
 RESULT_NAME = "result.json"
@@ -49,7 +48,7 @@ def validate(
     Args:
         dataset: the dataset's folder.
         params: the bounds; `params.reference` is only a name, `reference` is what it names.
-        out: the folder to write to; the output of an earlier run is deleted.
+        out: the folder to write to; it replaces that of an earlier run once everything is written.
         reference: an earlier version to measure drift from; None skips that check, and the result says so.
         files: whether the video files are opened; if not, the checks that need them are skipped and listed in the
             result.
@@ -58,21 +57,21 @@ def validate(
         CacError: the dataset or its manifest is missing, `out` cannot be written, or, after everything is written, a
             blocking check failed.
     """
-    _prepare(out)
-    with FactsTable() as table:
+    check_replaceable(out)
+    with FactsTable() as table, new_folder(out) as folder:
         gathered = _gather(dataset, params, table, reference, files)
         measures = tuple(one.measure for one in gathered.drifts if one.drift is not None)
         checks = list_checks(params, Scope(files, gathered.opinions is not None, measures))
-        outcomes = run_checks(table, checks, out / DOCS_NAME)
-        blocked_clips = _write_failures(_findings(outcomes, table), out / FAILURES_NAME)
-    result = {
-        "checks": [_report(outcome) for outcome in outcomes],
-        "not_checked": [] if files else sorted(FILE_CHECKS),
-        "dataset": gathered.summary.to_dict(),
-        "drift": _drift_report(reference, gathered.drifts),
-        "annotators": gathered.opinions,
-    }
-    (out / RESULT_NAME).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        outcomes = run_checks(table, checks, folder / DOCS_NAME)
+        blocked_clips = _write_failures(_findings(outcomes, table), folder / FAILURES_NAME)
+        result = {
+            "checks": [_report(outcome) for outcome in outcomes],
+            "not_checked": [] if files else sorted(FILE_CHECKS),
+            "dataset": gathered.summary.to_dict(),
+            "drift": _drift_report(reference, gathered.drifts),
+            "annotators": gathered.opinions,
+        }
+        (folder / RESULT_NAME).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     _raise_if_blocked(outcomes, blocked_clips, out)
 
 
@@ -97,18 +96,19 @@ def _gather(
     return _Gathered(summary, opinions, found)
 
 
-def _prepare(out: Path) -> None:
-    """Make the folder and delete the output of an earlier run, so that old findings are not taken for new ones."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        if not os.access(out, os.W_OK):
-            raise PermissionError(None, "permission denied")
-        (out / FAILURES_NAME).unlink(missing_ok=True)
-        (out / RESULT_NAME).unlink(missing_ok=True)
-        if (out / DOCS_NAME).exists():
-            shutil.rmtree(out / DOCS_NAME)
-    except OSError as error:
-        raise CacError(f"cannot write to {out}: {error.strerror}. Name a folder you may write to.") from error
+def check_replaceable(out: Path) -> None:
+    """Check that the findings may replace what `out` holds: nothing, or those of an earlier run.
+
+    Raises:
+        CacError: it is a file, or holds something else.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise CacError(f"cannot write to {out}: it is a file. Name a folder.")
+    others = sorted(path.name for path in out.iterdir() if path.name not in (RESULT_NAME, FAILURES_NAME, DOCS_NAME))
+    if others:
+        raise CacError(f"cannot write to {out}: it holds {others[0]}, which no validation wrote. Name a new folder.")
 
 
 def _findings(outcomes: Iterable[Outcome], table: FactsTable) -> Iterator[dict[str, object]]:

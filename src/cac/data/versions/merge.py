@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
+from cac.data.atomic_dataset import check_new_dataset, check_not_nested, new_dataset, restore
 from cac.data.versions.cards import Card, merge_cards, read_card, write_card
 from cac.data.versions.conflicts import SourcedClip, check_groups_intact, check_no_contradictions
 from cac.data.versions.groups import SplitRatios, assign_splits
@@ -81,15 +81,20 @@ class _Source:
     card: Card
 
 
-def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | None = None) -> MergeReport:
+def merge_datasets(
+    folders: Sequence[Path], out: Path, ratios: SplitRatios | None = None, *, overwrite: bool = False
+) -> MergeReport:
     """Merge datasets into `out`, which may be one of them; with `ratios` all are split again.
 
     Raises:
         CacError: a dataset cannot be read or a file differs from its manifest; clips or opinions contradict each
-            other; without `ratios`, a group of linked clips is in two splits; or `out` cannot be written.
+            other; without `ratios`, a group of linked clips is in two splits; `out` cannot be written; or, without
+            `overwrite`, it holds a dataset that is none of them.
     """
     for folder in folders:
         check_not_nested(folder, out)
+    overwrite = overwrite or out.resolve() in (folder.resolve() for folder in folders)
+    check_new_dataset(out, overwrite=overwrite)
     sources = [_read(folder) for folder in folders]
     found = [SourcedClip(source.name, clip) for source in sources for clip in source.clips]
     check_no_contradictions(found)
@@ -104,7 +109,7 @@ def merge_datasets(folders: Sequence[Path], out: Path, ratios: SplitRatios | Non
     if ratios is not None:
         clips = assign_splits(clips, ratios)
         card["splits"] = ratios.to_dict()
-    with new_dataset(out) as dataset:
+    with new_dataset(out, overwrite=overwrite) as dataset:
         _copy_files(kept, dataset)
         write_clips(dataset, sorted(clips, key=lambda clip: clip.clip_id))
         write_card(dataset, card)

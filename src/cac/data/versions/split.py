@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from cac.data.atomic_dataset import check_not_nested, new_dataset, restore
+from cac.data.atomic_dataset import check_new_dataset, check_not_nested, new_dataset, restore
 from cac.data.versions.cards import read_card, write_card
 from cac.data.versions.groups import SplitRatios, assign_splits
 from cac.errors import CacError
@@ -28,21 +28,28 @@ class SplitReport:
     moved: dict[tuple[str, str], int]
 
 
-def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None) -> SplitReport:
+def split_dataset(dataset: Path, ratios: SplitRatios, out: Path | None, *, overwrite: bool = False) -> SplitReport:
     """Split a dataset again, in place or into `out`, a copy of the dataset's folder.
 
     Raises:
-        CacError: the dataset cannot be read or written, a group is partly in `test_shifted`, or one folder is inside
-            the other.
+        CacError: the dataset cannot be read or written, a group is partly in `test_shifted`, one folder is inside
+            the other, or, without `overwrite`, `out` holds another dataset.
     """
+    in_place = out is None or out.resolve() == dataset.resolve()
+    if out is not None and not in_place:
+        check_not_nested(dataset, out)
+        check_new_dataset(out, overwrite=overwrite)
     restore(dataset)
     old = read_clips(dataset)
     new = assign_splits(old, ratios)
     card = read_card(dataset) | {"splits": ratios.to_dict()}
-    if out is None or out.resolve() == dataset.resolve():
+    if out is None or in_place:
         _replace(dataset, new, card)
     else:
-        _copy(dataset, out, new, card)
+        with new_dataset(out, overwrite=overwrite) as target:
+            shutil.copytree(dataset, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
+            write_clips(target, new)
+            write_card(target, card)
     return _report(old, new)
 
 
@@ -68,14 +75,6 @@ def _sync(path: Path) -> None:
     """Flush the file to disk before it is renamed, so that a power cut does not leave an empty one."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-
-def _copy(dataset: Path, out: Path, clips: list[Clip], card: dict[str, object]) -> None:
-    check_not_nested(dataset, out)
-    with new_dataset(out) as target:
-        shutil.copytree(dataset, target, copy_function=shutil.copyfile, dirs_exist_ok=True)
-        write_clips(target, clips)
-        write_card(target, card)
 
 
 def _report(old: list[Clip], new: list[Clip]) -> SplitReport:

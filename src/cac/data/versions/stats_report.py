@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, get_args
 
 from cac.data.versions.stats import PICTURE_NAME, STATS_NAME, Counts, Stats, gather_stats
 from cac.errors import CacError
+from cac.io.aside import new_file
 from cac.schema.annotations import Split, read_clips
 
 if TYPE_CHECKING:
@@ -131,10 +132,9 @@ def write_stats(dataset: Path, out: Path) -> Stats:
         raise CacError(f"{dataset} has no clips, so there is nothing to count.")
     stats = gather_stats(clips)
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        text = json.dumps(stats.to_dict(), indent=2, sort_keys=True) + "\n"
-        (out / STATS_NAME).write_text(text, encoding="utf-8")
-        draw_stats(stats, out / PICTURE_NAME)
+        with new_file(out / STATS_NAME) as numbers, new_file(out / PICTURE_NAME) as picture:
+            numbers.write_text(json.dumps(stats.to_dict(), indent=2, sort_keys=True) + "\n", encoding="utf-8")
+            draw_stats(stats, picture)
     except OSError as error:
         raise CacError(f"cannot write to {out}: {error.strerror}. Name another folder with --out.") from error
     return stats

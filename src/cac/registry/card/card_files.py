@@ -15,6 +15,7 @@ from cac.errors import CacError
 from cac.evaluation import curves
 from cac.evaluation.intervals import per_family
 from cac.evaluation.report import Example, ReportInputs, Table, choose_examples
+from cac.io.aside import new_folder
 from cac.model.calibration import reliability
 from cac.registry.card.card_data import CardData
 from cac.registry.card.model_card import Pictures, model_card
@@ -31,24 +32,34 @@ _LIGHT, _DARK = "-light.png", "-dark.png"
 
 
 def write_card(facts: CardData, dataset: Path, out: Path) -> None:
-    """Write the card to a new folder.
+    """Write the card to a new folder, completely or not at all.
 
     Raises:
         CacError: `out` exists or cannot be written, or a clip to show is missing or corrupt.
     """
+    check_new_card(out)
     measured, params = facts.measured, facts.params
     samples, seed = params.evaluation.bootstrap_samples, params.compute.seed
     families = per_family(measured.clips, measured.judgements, measured.scores, samples, seed)
     try:
-        (out / "images").mkdir(parents=True)
-        pictures = Pictures(_draw_charts(facts, families, out), _draw_examples(facts, families, dataset, out))
-        text = model_card(facts, families, pictures)
-        (out / MARKDOWN).write_text(text, encoding="utf-8")
-        (out / PAGE).write_text(page(text, facts.params.registry.model_name, out), encoding="utf-8")
-    except FileExistsError as error:
-        raise CacError(f"{out} already exists; a model card is never overwritten. Name a new folder.") from error
+        with new_folder(out) as card:
+            (card / "images").mkdir()
+            pictures = Pictures(_draw_charts(facts, families, card), _draw_examples(facts, families, dataset, card))
+            text = model_card(facts, families, pictures)
+            (card / MARKDOWN).write_text(text, encoding="utf-8")
+            (card / PAGE).write_text(page(text, facts.params.registry.model_name, card), encoding="utf-8")
     except OSError as error:
         raise CacError(f"cannot write the model card to {out}: {error}. Name a folder you may write to.") from error
+
+
+def check_new_card(out: Path) -> None:
+    """Check that a card may be written to `out`: a folder that does not exist, or is empty.
+
+    Raises:
+        CacError: there is something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise CacError(f"{out} already exists; a model card is never overwritten. Name a new folder.")
 
 
 def _draw_charts(facts: CardData, families: Table, out: Path) -> dict[str, str]:
