@@ -101,7 +101,7 @@ def test_naming_is_right_if_exactly_the_right_options_are_named(folder, tmp_path
 
 def test_an_option_without_a_line_in_the_label_map_stops_with_the_lines_to_add(folder, tmp_path):
     write_jsonl(folder / "task3_meta.jsonl", [naming(1, video("a"), {"Flicker": True, "vanishing": False})])
-    with pytest.raises(CacError, match='1 options are not in the label map(.|\n)*--label-map(.|\n)*"Flicker": ignore'):
+    with pytest.raises(CacError, match=r'1 options are not in the label map(.|\n)*--label-map(.|\n)*"Flicker": ignore'):
         evaluate("artifact-bench", folder)
 
 
