@@ -90,7 +90,7 @@ def evaluate(benchmark: str, folder: Path, labels: Path | None = None, **others:
     """Evaluate the judge that goes by brightness; the out folder is `out` beside the benchmark."""
     judge = others.pop("judge", None) or BrightIsClean()
     out = others.pop("out", folder.parent / "out")
-    return evaluate_on(EvaluationRequest(benchmark, folder, labels, out, **others), judge)
+    return evaluate_on(EvaluationRequest(benchmark, folder, labels, out, **others), lambda: judge)
 
 
 def values(report: BenchmarkReport, task: str, subset: str | None = None) -> dict[str, float | None]:

@@ -6,6 +6,7 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def _evaluate_on(args: argparse.Namespace) -> int:
 
     out = args.out or _OUT / args.benchmark
     request = EvaluationRequest(args.benchmark, args.folder, args.label_map, out, args.batch_size, args.strict)
-    report = evaluate_on(request, _load(args))
+    report = evaluate_on(request, partial(_load, args))
     _print_report(report)
     print(f"wrote {out}: metrics.json, predictions.jsonl, judged.jsonl")
     return 0
@@ -95,6 +96,8 @@ def _results_table(report: "BenchmarkReport") -> "Table":
 def _text_of(interval: "Interval") -> str:
     from cac.cli.console import format_number
 
+    if interval["value"] is None:
+        return "–"
     return f"{format_number(interval['value'])} [{format_number(interval['low'])}, {format_number(interval['high'])}]"
 
 

@@ -7,7 +7,7 @@ reader does not understand and videos that cannot be read are counted and named,
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -76,8 +76,12 @@ class BenchmarkReport:
     unlocated: Reasons
 
 
-def evaluate_on(request: EvaluationRequest, judge: Judge) -> BenchmarkReport:
+def evaluate_on(request: EvaluationRequest, load_judge: Callable[[], Judge]) -> BenchmarkReport:
     """Judge the benchmark's videos and write the results into the out folder; an interrupted run is resumed.
+
+    Args:
+        request: what to evaluate on.
+        load_judge: loads the model; called once the benchmark is read, so that its faults are named at once.
 
     Raises:
         CacError: the benchmark cannot be read, nothing of it can be measured, `out` belongs to another model or
@@ -88,6 +92,7 @@ def evaluate_on(request: EvaluationRequest, judge: Judge) -> BenchmarkReport:
     reading = _read(request, label_map)
     located = locate((name for question in reading.questions for name in question.videos), request.folder)
     _refuse(request, "video", located.missing)
+    judge = load_judge()
     with open_judged(request.out / JUDGED, request.benchmark, judge.source) as file:
         judged = _judge(request, judge, located, file)
         answers = answer(reading.questions, judged)
