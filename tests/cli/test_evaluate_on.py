@@ -53,10 +53,17 @@ def test_strict_makes_what_is_refused_an_error(folder, judge, capsys):
 def test_mistakes_are_named(folder, judge, capsys):
     assert cli.main(["evaluate-on", "artifact-bench", "nowhere"]) == EXIT_MISTAKE
     assert cli.main(["evaluate-on", "artifact-bench", str(folder), "--batch-size", "0"]) == EXIT_MISTAKE
+    assert cli.main(["evaluate-on", "artifact-bench", str(folder), "--out", "bench"]) == EXIT_MISTAKE
     assert cli.main(["evaluate-on", "artifact-bench", str(folder), "--label-map", "no.yaml"]) == EXIT_MISTAKE
     assert cli.main(["evaluate-on", "artifact-bench", str(folder), "--package", "nowhere"]) == EXIT_MISTAKE
     printed = capsys.readouterr().err
-    for message in ("no folder at nowhere", "--batch-size is 0", "no file at no.yaml", "no model package at nowhere"):
+    for message in (
+        "no folder at nowhere",
+        "--batch-size is 0",
+        "no file at no.yaml",
+        "no model package at nowhere",
+        "own folder",
+    ):
         assert message in printed
 
 

@@ -141,6 +141,8 @@ def _check(request: EvaluationRequest) -> None:
         raise CacError(f"--batch-size is {request.batch_size}. Give at least 1.")
     if not request.folder.is_dir():
         raise CacError(f"no folder at {request.folder}. Name the folder with the benchmark's files and videos.")
+    if request.out.resolve() == request.folder.resolve():
+        raise CacError(f"--out {request.out} is the benchmark's own folder, where results would be read as its rows.")
 
 
 def _refuse(request: EvaluationRequest, what: str, reasons: Reasons) -> None:
