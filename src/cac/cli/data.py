@@ -7,6 +7,7 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+from cac.cli.evaluate_on import BENCHMARKS
 from cac.cli.options import add_overwrite_option, add_ratio_options
 from cac.cli.versions import add_version_verbs
 from cac.errors import EXIT_REFUSED, CacError
@@ -51,7 +52,9 @@ def add_data_verbs(add: AddVerb) -> None:
 
 def _add_exchange_verbs(add: AddVerb) -> None:
     get = add("import", _data_import, "make a dataset of videos and another tool's annotations")
-    get.add_argument("format", choices=IMPORT_FORMATS, metavar="FORMAT", help=", ".join(IMPORT_FORMATS))
+    get.add_argument(
+        "format", type=_import_format, choices=IMPORT_FORMATS, metavar="FORMAT", help=", ".join(IMPORT_FORMATS)
+    )
     get.add_argument("source", type=Path, metavar="SOURCE", help="the exported file, or a folder of them")
     get.add_argument("--videos", type=Path, required=True, metavar="DIR", help="the folder of the videos")
     get.add_argument("--labels", type=Path, metavar="YAML", help="label map: the leaf of each of the tool's labels")
@@ -70,6 +73,15 @@ def _add_exchange_verbs(add: AddVerb) -> None:
     give.add_argument("format", choices=EXPORT_FORMATS, metavar="FORMAT", help=", ".join(EXPORT_FORMATS))
     give.add_argument("--data", type=Path, default=Path("data"), metavar="DIR", help="default: data")
     give.add_argument("--out", type=Path, required=True, metavar="PATH", help="a JSON file; for cvat a folder of XML")
+
+
+def _import_format(name: str) -> str:
+    """Return the name of a format; that of a benchmark is refused with the command that reads it."""
+    if name in BENCHMARKS:
+        raise argparse.ArgumentTypeError(
+            f"{name} is a benchmark, for evaluation only. Use `cac evaluate-on {name} FOLDER`."
+        )
+    return name
 
 
 def _add_injection_verbs(add: AddVerb) -> None:

@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from cac.cli.data import add_data_verbs
+from cac.cli.evaluate_on import add_benchmark_verb
 from cac.cli.monitoring import add_drift_verbs
 from cac.cli.registry import add_registry_verbs
 from cac.cli.scoring import DEFAULT_MODEL, add_serving_verbs
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     train = _add_verb(verbs, "train", _train, "train one stage", _RESUMES)
     train.add_argument("stage", choices=TRAINING_STAGES, metavar="STAGE", help=", ".join(TRAINING_STAGES))
     _add_verb(verbs, "evaluate", _evaluate, "evaluate every checkpoint and the baselines, and write the report")
+    add_benchmark_verb(partial(_add_verb, verbs))
     add_registry_verbs(partial(_add_verb, verbs))
     _add_score_verb(verbs)
     add_serving_verbs(partial(_add_verb, verbs))

@@ -4,6 +4,7 @@
 long or are resumed, `pinned.py` resolves an alias once and keeps the version.
 """
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,22 @@ def resolve_source(uri: str) -> str:
     client = connect()
     with _explained(client, uri):
         return resolve_alias(client, uri)
+
+
+def package_identity(folder: Path) -> str:
+    """Return a name for a package folder that depends on nothing but its files: `package sha256:…`.
+
+    Raises:
+        CacError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise CacError(f"no model package at {folder}. Name a folder with reward_model.json in it.")
+    whole = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        whole.update(f"{digest}  {path.relative_to(folder).as_posix()}\n".encode())
+    return f"package sha256:{whole.hexdigest()[:16]}"
 
 
 @contextmanager

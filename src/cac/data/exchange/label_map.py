@@ -99,8 +99,16 @@ def load_label_map(path: Path) -> LabelMap:
         raise CacError(f"{path}: {problems}. A line is `'Their label': our_leaf`, with the quotes.") from error
 
 
-def require_all_mapped(label_map: LabelMap, annotations: Iterable[ImportedAnnotation], path: Path | None) -> None:
+def require_all_mapped(
+    label_map: LabelMap, annotations: Iterable[ImportedAnnotation], path: Path | None, option: str = "--labels"
+) -> None:
     """Check that the map knows the label of every annotation.
+
+    Args:
+        label_map: the map.
+        annotations: of the source.
+        path: the map's file, if there is one.
+        option: the option of the command line that names the file.
 
     Raises:
         CacError: some are unknown; the message names them all with their counts and shows the lines to add.
@@ -108,7 +116,7 @@ def require_all_mapped(label_map: LabelMap, annotations: Iterable[ImportedAnnota
     unknown = Counter(one.label for one in annotations if label_map.leaf_of(one) is None and not one.is_remark)
     if not unknown:
         return
-    place = path or "a file of your own and name it with --labels"
+    place = path or f"a file of your own and name it with {option}"
     if None in unknown:
         raise CacError(f"{unknown[None]} annotations have no label of their own. Add `default: LEAF` to {place}.")
     counted = [(label, number) for label, number in unknown.most_common() if label is not None]

@@ -9,7 +9,7 @@ import hashlib
 import re
 import shutil
 import unicodedata
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
@@ -98,6 +98,11 @@ class VideoFolder:
         self._files = {_composed(path.relative_to(folder).as_posix()): path for path in files}
         for path in frame_folders(files):
             self._files[_composed(folder_key(PurePosixPath(path.relative_to(folder).as_posix())))] = path
+        # The last part of a video's name → its paths: a benchmark has thousands of names to look up.
+        self._by_last_part: dict[str, list[str]] = defaultdict(list)
+        for key in self.videos():
+            for last in {PurePosixPath(name).name for name in _names_of(key)}:
+                self._by_last_part[last].append(key)
 
     def resolve(self, name: str) -> tuple[str, bool]:
         """Return the relative path of the video called `name`, and whether it has exactly this name.
@@ -128,7 +133,8 @@ class VideoFolder:
         """Return the videos whose path ends as a name does, or the other way round; a colon is no part of a path."""
         if ":" in wanted:
             return []
-        return [key for key in self.videos() if any(_one_ends_the_other(wanted, name) for name in _names_of(key))]
+        candidates = self._by_last_part.get(PurePosixPath(wanted).name, [])
+        return [key for key in candidates if any(_one_ends_the_other(wanted, name) for name in _names_of(key))]
 
     def path(self, key: str) -> Path:
         """Return the file or folder of a path that `resolve` returned."""

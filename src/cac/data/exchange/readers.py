@@ -8,6 +8,8 @@ from cac.data.exchange.formats import coco, cvat, darwin, label_studio, labelu, 
 from cac.data.exchange.interchange import ImportedClip
 from cac.data.exchange.locations import with_first_frame
 from cac.data.exchange.parse import source_files
+from cac.data.exchange.preferences import refuse_preference_files
+from cac.errors import CacError
 
 
 @dataclass(frozen=True)
@@ -39,12 +41,16 @@ def read_source(name: str, source: Path, first_frame: int | None = None) -> list
         first_frame: the number of a video's first frame, where the source leaves it open.
 
     Raises:
-        CacError: a file is missing or not of the format.
+        CacError: a file is missing or not of the format, or has preference pairs.
     """
     reader = READERS[name]
     files = source_files(source, *reader.suffixes) if reader.suffixes else iter([source])
-    clips = _read_files(reader, files)
-    return list(clips) if first_frame is None else [_counted_from(clip, first_frame) for clip in clips]
+    try:
+        clips = list(_read_files(reader, files))
+    except CacError:
+        refuse_preference_files(source)
+        raise
+    return clips if first_frame is None else [_counted_from(clip, first_frame) for clip in clips]
 
 
 def _read_files(reader: Reader, files: Iterator[Path]) -> Iterator[ImportedClip]:

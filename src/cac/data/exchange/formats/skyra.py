@@ -24,6 +24,7 @@ from typing import Any
 from cac.data.exchange.interchange import CONTRADICTION, ImportedAnnotation, ImportedClip, Verdict
 from cac.data.exchange.locations import WHOLE_FRAME, TimedBox
 from cac.data.exchange.parse import as_box, as_number, as_text, read_records
+from cac.data.exchange.preferences import refuse_preferences
 from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
 
@@ -47,6 +48,7 @@ def read(path: Path) -> list[ImportedClip]:
         CacError: it is no such JSON, or a record has no video or text.
     """
     records = read_records(path)
+    refuse_preferences(records, path)
     if len(records) == 1 and _is_index(records[0]):
         return [clip for name, folders in records[0].items() for clip in _read_index(name, folders)]
     return [_read_record(record, f"{path}, record {number}") for number, record in enumerate(records, start=1)]

@@ -14,6 +14,7 @@ from typing import Any
 from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
 from cac.data.exchange.locations import TimedBox
 from cac.data.exchange.parse import as_number, as_text, plain_name, read_records, read_text
+from cac.data.exchange.preferences import refuse_preferences
 from cac.data.exchange.unusable import UnusableError
 from cac.errors import CacError, printable
 
@@ -29,6 +30,7 @@ def read(path: Path) -> list[ImportedClip]:
         CacError: it is no such file, or a row names no video.
     """
     rows = _csv_rows(path) if plain_name(path).suffix.lower() == ".csv" else read_records(path)
+    refuse_preferences(rows, path)
     return [_read_row(row, f"{path}, row {number}", number) for number, row in enumerate(rows, start=1)]
 
 

@@ -1,0 +1,1 @@
+"""Others' benchmarks: reading their questions, judging their videos, and measuring in their terms."""
