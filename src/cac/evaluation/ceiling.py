@@ -1,10 +1,12 @@
 """The ceiling: what perfectly right answers would reach, given the frames that are shown.
 
 Frames of a clip are looked at, not all of them, and answers give whole percents. So even right answers miss a part of
-a window or of a box, with one look more than with two. Each method is best read against its own ceiling.
+a window or of a box, with one look more than with two. Each method is best read against its own ceiling. Where nobody
+annotated boxes, a right answer has windows and none of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cac.params import Frames
 from cac.schema.annotations import Clip
@@ -37,7 +39,7 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
     text = write_look(true_look(clip, view))
     look = parse_look(text)
     assert look is not None, "the true answer is in the grammar"
-    return combine_turns(
+    judgement = combine_turns(
         scan,
         look,
         shown=ShownFrames(tuple(view.times), 1 / clip.fps, clip.duration),
@@ -45,6 +47,8 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         frames_seen=len({*coarse, *indices}),
         texts=("", text),
     )
+    pairs = zip(judgement.findings, indices, strict=True)
+    return replace(judgement, findings=tuple(one if clip.boxes_at(i) else replace(one, box=None) for one, i in pairs))
 
 
 def _view(clip: Clip, indices: list[int]) -> View:
