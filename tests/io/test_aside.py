@@ -30,7 +30,7 @@ def test_an_error_leaves_neither_the_output_nor_folders_made_for_it(tmp_path: Pa
 
 
 def test_a_folder_above_that_somebody_else_uses_stays(tmp_path: Path) -> None:
-    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "shared" / "out.json"):
+    with pytest.raises(ZeroDivisionError), new_file(tmp_path / "shared" / "out.json"):  # noqa: PT012
         (tmp_path / "shared" / "other.json").touch()
         raise ZeroDivisionError
     assert below(tmp_path) == ["shared", "shared/other.json"]
@@ -39,7 +39,7 @@ def test_a_folder_above_that_somebody_else_uses_stays(tmp_path: Path) -> None:
 def test_an_error_leaves_the_old_folder_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").touch()
-    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out") as partial:
+    with pytest.raises(ZeroDivisionError), new_folder(tmp_path / "out") as partial:  # noqa: PT012
         (partial / "new").touch()
         raise ZeroDivisionError
     assert below(tmp_path) == ["out", "out/old"]

@@ -1,10 +1,12 @@
 """The ceiling: what perfectly right answers would reach, given the frames that are shown.
 
 Frames of a clip are looked at, not all of them, and answers give whole percents. So even right answers miss a part of
-a window or of a box, with one look more than with two. Each method is best read against its own ceiling.
+a window or of a box, with one look more than with two. Each method is best read against its own ceiling. Where nobody
+annotated boxes, a right answer has windows and none of them.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cac.params import Frames
 from cac.schema.annotations import Clip
@@ -43,7 +45,7 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         indices = dense_indices(scan.windows, even_times(clip.frame_count, clip.fps), clip.duration, frames.dense_count)
     view = _view(clip, indices)
     look, text = _perfect_answer(clip, view, frames)
-    return combine_turns(
+    judgement = combine_turns(
         scan,
         look,
         shown=ShownFrames(tuple(view.times), 1 / clip.fps, clip.duration),
@@ -51,6 +53,10 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
         frames_seen=len({*coarse, *indices}),
         texts=("", text),
     )
+    if not judgement.findings:  # a yes or a no says nothing of frames
+        return judgement
+    pairs = zip(judgement.findings, indices, strict=True)
+    return replace(judgement, findings=tuple(one if clip.boxes_at(i) else replace(one, box=None) for one, i in pairs))
 
 
 def _perfect_answer(clip: Clip, view: View, frames: Frames) -> tuple[Look, str]:

@@ -6,6 +6,7 @@ agree with the video files is not checked here but in `data/validation/validate.
 """
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, Self
@@ -25,6 +26,8 @@ REQUIRED_SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # Further test splits, which a dataset need not have: clips unlike those of training, and clips that are hard to judge.
 # A clip gets such a split where it is made; nothing moves it to another.
 EXTRA_SPLITS: tuple[Split, ...] = ("test_shifted", "test_hard")
+
+_TOLERANCE = 1e-6  # seconds; windows are written with rounded decimals. The frame samplers allow the same.
 
 
 class _Record(BaseModel):
@@ -46,7 +49,8 @@ class FrameBox(_Record):
 class Anomaly(_Record):
     """One anomaly of a clip: what it is, when (seconds, end exclusive), and where in each of its frames.
 
-    `boxes` is empty where the source says only when.
+    `boxes` is empty where the source says only when. A source that says only what has no place here: the window is
+    required, because every answer says when, frame by frame, before it says what.
     `saliency` in (0, 1] says how visible it is, 1 being obvious.
     """
 
@@ -55,6 +59,13 @@ class Anomaly(_Record):
     window: tuple[float, float]
     boxes: tuple[FrameBox, ...]
     saliency: float = Field(gt=0, le=1)
+
+    @field_validator("window", mode="before")
+    @classmethod
+    def _has_window(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("an anomaly needs [start, end] in seconds: that a clip has it says not when")
+        return value
 
     @field_validator("window", "boxes", mode="before")
     @classmethod
@@ -131,6 +142,25 @@ class Clip(_Record):
     def boxes_at(self, frame: int) -> list[tuple[str, Box]]:
         """Return (leaf, box) of every anomaly that has a box in this frame."""
         return [(a.leaf, b.box) for a in self.anomalies for b in a.boxes if b.frame == frame]
+
+    def frames_of(self, anomaly: Anomaly) -> list[int]:
+        """Return the frames that show an anomaly of this clip: those with a box, or without boxes all of its window."""
+        if anomaly.boxes:
+            return [box.frame for box in anomaly.boxes]
+        return list(window_frames(anomaly, self.fps, self.frame_count))
+
+    def shown_at(self, frame: int) -> list[tuple[str, Box | None]]:
+        """Return (leaf, box) of every anomaly that this frame shows: those with a box, then those without boxes."""
+        unplaced = [a.leaf for a in self.anomalies if not a.boxes and frame in self.frames_of(a)]
+        return [*self.boxes_at(frame), *((leaf, None) for leaf in unplaced)]
+
+
+def window_frames(anomaly: Anomaly, fps: float, frame_count: int) -> range:
+    """Return the indices of the frames inside an anomaly's window; frame i is at i / fps seconds, end exclusive."""
+    start, end = anomaly.window
+    frames = range(frame_count)
+    first, stop = (bisect_left(frames, time - _TOLERANCE, key=lambda i: i / fps) for time in (start, end))
+    return frames[first:stop]
 
 
 def parse_clip(line: str | bytes, where: str) -> Clip:

@@ -29,6 +29,7 @@ from cac.schema.taxonomy import LEAVES, Family, family_of
 DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", one line closes
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
 SHORTEST_WINDOW = 0.1  # seconds: the step of the times in answers
+ANYWHERE: Box = (0.0, 0.0, 1.0, 1.0)  # stands in a true answer for a box that nobody annotated; it has no labels
 
 SCAN_REQUEST = (
     "Scan the whole clip for anomalies. Say of each frame whether it is clear or odd, "
@@ -42,6 +43,7 @@ LOOK_REQUEST = (
 YES_NO_REQUEST = "is the verdict anomalous, yes, no\nwhat changes"
 
 Verdict = Literal["clean", "anomalous"]
+Span = tuple[int, int]  # of characters, end exclusive
 Message = dict[str, Any]
 
 CONCENTRATE_TOOL: dict[str, Any] = {
@@ -227,6 +229,17 @@ def _parse_finding(line: str) -> Finding | None:
     if max(x1, y1, x2, y2) > 1:
         return None
     return Finding(float(match[1]), (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
+
+
+def coordinate_spans(text: str) -> list[Span | None]:
+    """Return for each line of turn 2's answer where its four numbers are in the text; None for a line without any."""
+    spans: list[Span | None] = []
+    start = 0
+    for line in text.split("\n"):
+        match = _FINDING.fullmatch(line)
+        spans.append((start + match.start(2), start + match.end(5)) if match and match[2] else None)
+        start += len(line) + 1
+    return spans
 
 
 def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | None:

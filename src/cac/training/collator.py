@@ -7,9 +7,10 @@ assistant's tokens only.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
-from cac.schema.dialogue import CONCENTRATE_TOOL, Message
+from cac.schema.dialogue import CONCENTRATE_TOOL, Message, Span
 from cac.training.dense_token_loss import ImageLabel, dense_token_labels
 
 IGNORE_INDEX = -100  # the label that the loss skips
@@ -24,12 +25,14 @@ class Dialogue:
         has_tool: whether the `concentrate` tool is offered.
         learn_from_turn: the first assistant message with labels; earlier ones are context only.
         image_labels: the label of each image, in order; None without a dense token loss.
+        unlabelled: the parts of the last answer's text that have no labels: numbers that nobody annotated.
     """
 
     messages: list[Message]
     has_tool: bool
     learn_from_turn: int = 0
     image_labels: tuple[ImageLabel, ...] | None = None
+    unlabelled: tuple[Span, ...] = ()
 
 
 def training_template(processor: Any) -> str:
@@ -47,11 +50,12 @@ def training_template(processor: Any) -> str:
 def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dict[str, Any]:
     """Tokenise dialogues into one right-padded batch.
 
-    `labels` are `IGNORE_INDEX` outside the assistant's tokens. If every dialogue has image labels, `dense_labels` holds
-    a label for each image token.
+    `labels` are `IGNORE_INDEX` outside the assistant's tokens and on what a dialogue leaves `unlabelled`. If every
+    dialogue has image labels, `dense_labels` holds a label for each image token.
 
     Raises:
-        ValueError: some dialogues offer the tool and some do not, or an image placeholder has no features.
+        ValueError: some dialogues offer the tool and some do not, an image placeholder has no features, or the tokens
+            of an answer with unlabelled parts do not spell it.
     """
     tools = {dialogue.has_tool for dialogue in dialogues}
     if len(tools) != 1:
@@ -67,8 +71,10 @@ def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dic
         processor_kwargs={"padding": True, "padding_side": "right"},
     ).convert_to_tensors("pt")
     mask = batch.pop("assistant_masks").bool()
-    for row, dialogue in zip(mask, dialogues, strict=True):
-        _drop_first_spans(row, dialogue.learn_from_turn)
+    for row, ids, dialogue in zip(mask, batch["input_ids"], dialogues, strict=True):
+        _drop_first_runs(row, dialogue.learn_from_turn)
+        if dialogue.unlabelled:
+            _drop_characters(row, ids.tolist(), processor.tokenizer, dialogue)
     assert_images_complete(processor, batch)
     labels = {"labels": batch["input_ids"].masked_fill(~mask, IGNORE_INDEX)}
     if all(dialogue.image_labels is not None for dialogue in dialogues):
@@ -77,12 +83,34 @@ def collate(processor: Any, template: str, dialogues: Sequence[Dialogue]) -> dic
     return {**batch, **labels}
 
 
-def _drop_first_spans(mask: Any, count: int) -> None:
+def _drop_first_runs(mask: Any, count: int) -> None:
     """Set the first `count` runs of true values of a boolean vector to false, in place."""
     for _ in range(count):
         start = int(mask.int().argmax())
         length = int((~mask[start:]).int().argmax())
         mask[start : start + length] = False
+
+
+def _drop_characters(mask: Any, ids: Sequence[int], tokenizer: Any, dialogue: Dialogue) -> None:
+    """Set a boolean vector to false at every token that holds an unlabelled character of the last answer, in place.
+
+    The last run of true values is that answer. Tokens are matched to characters by what the first few of them spell, so
+    it does not matter how a tokeniser cuts numbers and spaces.
+
+    Raises:
+        ValueError: the tokens do not spell the answer.
+    """
+    stop = int(mask.nonzero()[-1]) + 1
+    start = stop - int(mask[:stop].flip(0).int().cumprod(0).sum())
+    spelled = [tokenizer.decode(ids[start:end], clean_up_tokenization_spaces=False) for end in range(start, stop + 1)]
+    answer = dialogue.messages[-1]["content"][0]["text"]
+    offset = spelled[-1].find(answer)
+    if offset < 0:
+        raise ValueError(f"the tokens {spelled[-1]!r} do not spell the answer {answer!r}")
+    for position, (before, after) in enumerate(pairwise(spelled), start=start):
+        first, last = len(before) - offset, len(after) - offset
+        if any(first < end and begin < last for begin, end in dialogue.unlabelled):
+            mask[position] = False
 
 
 def assert_images_complete(processor: Any, batch: Any) -> None:

@@ -16,14 +16,18 @@ from cac.schema.taxonomy import LEAVES
 if TYPE_CHECKING:
     from torch import Tensor
 
-ImageLabel = tuple[str, Box] | None  # the leaf and box of one image; None for an image without an anomaly
+# The leaf and box of one image; None for an image without an anomaly. An unknown box is None: no token has a label.
+ImageLabel = tuple[str, Box | None] | None
 LABEL_WORDS = ("none", *LEAVES)
 MIN_COVERAGE = 0.25  # share of a token's cell that a box must cover
 PROBED_LAYER = -2  # the last layer but one
+UNLABELLED = -1  # the label of a token that may or may not show the anomaly
 
 
 def dense_token_labels(processor: Any, image_labels: Sequence[ImageLabel], grids: "Tensor") -> "Tensor":
     """Return for each image token of a batch the index of its word in `LABEL_WORDS`: (image tokens,).
+
+    Every token of an image whose box is unknown is `UNLABELLED`.
 
     Args:
         processor: its image processor defines how many patches are merged into one token.
@@ -38,8 +42,11 @@ def dense_token_labels(processor: Any, image_labels: Sequence[ImageLabel], grids
         grid = torch.zeros(rows // merge, columns // merge, dtype=torch.long)
         if label is not None:
             leaf, box = label
-            covered = torch.from_numpy(cell_shares(box, *grid.shape))
-            grid[covered >= min(MIN_COVERAGE, float(covered.max()))] = LABEL_WORDS.index(leaf)
+            if box is None:
+                grid.fill_(UNLABELLED)
+            else:
+                covered = torch.from_numpy(cell_shares(box, *grid.shape))
+                grid[covered >= min(MIN_COVERAGE, float(covered.max()))] = LABEL_WORDS.index(leaf)
         labels.append(grid.flatten())
     return torch.cat(labels)
 
@@ -53,10 +60,12 @@ def dense_token_loss(
 ) -> "Tensor":
     """Return the cross-entropy of the image tokens' words; anomalous and clear tokens each weigh one half.
 
+    Tokens without a label do not count; if none has one, the loss is 0.
+
     Args:
         model: the model with its output matrix, without an adapter's wrapper.
         states: the image tokens after `PROBED_LAYER`: (image tokens, width).
-        labels: as `dense_token_labels` returns them.
+        labels: (image tokens,), as `dense_token_labels` returns them.
         word_ids: the first token of each of `LABEL_WORDS`; words with the same first token count as one.
         denominator: from the number of tokens in this process to what their sum is divided by.
     """
@@ -64,6 +73,7 @@ def dense_token_loss(
 
     ids, class_of_word = torch.tensor(word_ids, device=states.device).unique(return_inverse=True)
     scores = model.model.language_model.norm(states) @ model.lm_head.weight[ids].T
-    losses = torch.nn.functional.cross_entropy(scores, class_of_word[labels], reduction="none")
+    losses = torch.nn.functional.cross_entropy(scores, class_of_word[labels.clamp(min=0)], reduction="none")
     groups = [(losses[chosen].sum(), denominator(chosen.sum())) for chosen in (labels == 0, labels > 0)]
-    return torch.stack([total / number for total, number in groups if number > 0]).mean()
+    means = [total / number for total, number in groups if number > 0]
+    return torch.stack(means).mean() if means else scores.sum() * 0

@@ -1,6 +1,7 @@
 """Stage 2, temporal anchoring: the whole two-turn dialogue, mixed with batches of single frames.
 
-Only the assistant's tokens have labels. Starts from the adapter of stage 1.
+Only the assistant's tokens have labels, and of those no coordinate that nobody annotated (`samples.py`). Starts from
+the adapter of stage 1.
 """
 
 from pathlib import Path

@@ -1,12 +1,12 @@
 """The rewards of two-turn GRPO: pure functions of a rollout and the truth, each in a stated range.
 
 A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips, where there is nothing
-to localise (TRL skips None in its statistics). `params.yaml` has the weights. All but one reward the final answer; that
-one rewards the scan for what it is for: to show the anomaly to the second look. The shapes prevent the published ways
-of reward hacking: a scan that covers more than it needs earns less (a plain recall rewards wide windows), boxes are
-averaged over all true boxes (not only those at frames the model answered), false alarms cost more than misses, because
-only anomalous clips have boxes and leaves to be rewarded for, and an answer that cannot be parsed never earns more than
-one that can.
+to localise (TRL skips None in its statistics), and the spatial one on clips whose anomalies have no boxes.
+`params.yaml` has the weights. All but one reward the final answer; that one rewards the scan for what it is for: to
+show the anomaly to the second look. The shapes prevent the published ways of reward hacking: a scan that covers more
+than it needs earns less (a plain recall rewards wide windows), boxes are averaged over all true boxes (not only those
+at frames the model answered), false alarms cost more than misses, because only anomalous clips have boxes and leaves to
+be rewarded for, and an answer that cannot be parsed never earns more than one that can.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,11 +56,9 @@ def scan_reward(scan_windows: Sequence[Window], clip: Clip) -> float | None:
 
 
 def spatial_reward(judgement: Judgement, clip: Clip) -> float | None:
-    """Mean box IoU over all true boxes, in [0, 1]; 0 for a clip without boxes, None on a clean clip."""
-    if clip.is_clean:
-        return None
+    """Mean box IoU over all true boxes, in [0, 1]; None for a clip without boxes: nobody knows where to look."""
     ious = spatial_ious(judgement, clip)
-    return sum(ious) / len(ious) if ious else 0.0
+    return sum(ious) / len(ious) if ious else None
 
 
 def attribution_reward(judgement: Judgement, clip: Clip) -> float | None:
@@ -80,7 +78,9 @@ def format_reward(judgement: Judgement, clip: Clip) -> float:
 def total_reward(judgement: Judgement, clip: Clip, settings: Grpo) -> float:
     """Return the weighted sum of the rewards of the final answer; a reward that is None counts 0.
 
-    The scan's own reward is not part of it, so methods with one look and with two can be compared.
+    The scan's own reward is not part of it, so methods with one look and with two can be compared. Which rewards are
+    None depends on the clip alone, so answers about one clip are ranked by what is known of it; totals of clips with
+    and without boxes have other maxima.
     """
     weights = settings.reward_weights.model_dump()
     values = {name: reward(judgement, clip) for name, reward in reward_functions(settings).items() if name != SCAN}

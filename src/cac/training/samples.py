@@ -4,6 +4,10 @@ A `SampleSpec` names a sample and is cheap to draw; `build_dialogue` decodes the
 batch has the same ratio of anomalous samples. Some two-turn samples have a wrong scan: a window on a clean clip (at a
 distractor if one is annotated), or no window or a displaced one on an anomalous clip. Their first turn has no labels,
 their second has, so the verdict depends on what the second look shows and not on whether a window was chosen.
+
+Where the source says only when, every frame of the window counts as showing the anomaly: scan, "seen" and "none",
+attribution and verdict are taught, but no coordinate. The box in such an answer (`ANYWHERE`) keeps it in the grammar
+and has no labels, nor do the image tokens of such a frame.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,15 +19,19 @@ from cac.errors import CacError
 from cac.params import Frames, Sft
 from cac.schema.annotations import Clip
 from cac.schema.dialogue import (
+    ANYWHERE,
     Finding,
     Look,
     Scan,
+    Span,
+    coordinate_spans,
     look_content,
     look_prompt,
     look_reply,
     scan_prompt,
     scan_reply,
     tool_reply,
+    write_look,
     written_windows,
     yes_no_prompt,
     yes_no_reply,
@@ -75,17 +83,6 @@ def draw_specs(clips: Sequence[Clip], settings: Sft, seed: int) -> list[SampleSp
     return specs
 
 
-def with_boxes(clips: Sequence[Clip]) -> list[Clip]:
-    """Return the clips without those that have an anomaly without boxes, and say how many these are.
-
-    A true look at such a clip cannot be written: the look says where. Without this, it would be taught as clean.
-    """
-    chosen = [clip for clip in clips if all(anomaly.boxes for anomaly in clip.anomalies)]
-    if len(chosen) < len(clips):
-        print(f"skips {len(clips) - len(chosen)} clips whose anomaly has no boxes: supervision needs them", flush=True)
-    return chosen
-
-
 def _require_kinds(clips: Sequence[Clip], settings: Sft) -> None:
     anomalous = round(settings.anomalous_ratio * settings.batch_size)
     singles, turns = settings.single_frame_ratio > 0, settings.single_frame_ratio < 1
@@ -133,11 +130,11 @@ def _choose(rng: np.random.Generator, clips: Sequence[Clip], fits: Callable[[Cli
 
 
 def _visible_frames(clip: Clip) -> list[int]:
-    return [box.frame for a in clip.anomalies if LEAVES[a.leaf].visible_in_frame for box in a.boxes]
+    return [frame for a in clip.anomalies if LEAVES[a.leaf].visible_in_frame for frame in clip.frames_of(a)]
 
 
 def _clear_frames(clip: Clip) -> list[int]:
-    return [t for t in range(clip.frame_count) if not clip.boxes_at(t)]
+    return [t for t in range(clip.frame_count) if not clip.shown_at(t)]
 
 
 def _wrong_window(rng: np.random.Generator, clip: Clip) -> Window:
@@ -170,8 +167,13 @@ def build_dialogue(spec: SampleSpec, clips: Sequence[Clip], store: ClipStore, fr
 
 
 def _one_look_dialogue(clip: Clip, view: View) -> Dialogue:
-    messages = [*look_prompt(view.images, view.times), look_reply(true_look(clip, view))]
-    return Dialogue(messages, has_tool=False, image_labels=_image_labels(clip, view))
+    look = true_look(clip, view)
+    return Dialogue(
+        [*look_prompt(view.images, view.times), look_reply(look)],
+        has_tool=False,
+        image_labels=_image_labels(clip, view),
+        unlabelled=unknown_coordinates(write_look(look), clip, view.indices),
+    )
 
 
 def _yes_no_dialogue(clip: Clip, view: View, anomalous: bool) -> Dialogue:
@@ -183,23 +185,36 @@ def _two_turn_dialogue(clip: Clip, video: AnyVideo, spec: SampleSpec, frames: Fr
     coarse = coarse_view(video, frames)
     scan = true_scan(clip, coarse) if spec.wrong_windows is None else _wrong_scan(coarse, spec.wrong_windows)
     dense = dense_view(video, written_windows(scan), frames)
+    look = true_look(clip, dense)
     messages = [
         *scan_prompt(coarse.images, coarse.times),
         scan_reply(scan),
         tool_reply(look_content(dense.images, dense.times)),
-        look_reply(true_look(clip, dense)),
+        look_reply(look),
     ]
     return Dialogue(
         messages,
         has_tool=True,
         learn_from_turn=0 if spec.wrong_windows is None else 1,
         image_labels=(*_image_labels(clip, coarse), *_image_labels(clip, dense)),
+        unlabelled=unknown_coordinates(write_look(look), clip, dense.indices),
     )
 
 
 def _image_labels(clip: Clip, view: View) -> tuple[ImageLabel, ...]:
     """Return the leaf and box of the first anomaly in each frame of a view, or None."""
-    return tuple(next(iter(clip.boxes_at(index)), None) for index in view.indices)
+    return tuple(next(iter(clip.shown_at(index)), None) for index in view.indices)
+
+
+def unknown_coordinates(look_text: str, clip: Clip, indices: Sequence[int]) -> tuple[Span, ...]:
+    """Return where an answer about these frames gives coordinates that the annotation cannot confirm or deny.
+
+    If an anomaly of the clip has no boxes, these are all that are not of a frame with a true box.
+    """
+    if all(anomaly.boxes for anomaly in clip.anomalies):
+        return ()
+    lines = zip(coordinate_spans(look_text)[:-1], indices, strict=True)  # the last line is the attribution
+    return tuple(span for span, index in lines if span and not clip.boxes_at(index))
 
 
 def true_scan(clip: Clip, view: View) -> Scan:
@@ -207,7 +222,7 @@ def true_scan(clip: Clip, view: View) -> Scan:
 
     To ask for a window that no frame shows would teach guessing.
     """
-    odd = tuple((time, bool(clip.boxes_at(i))) for i, time in zip(view.indices, view.times, strict=True))
+    odd = tuple((time, bool(clip.shown_at(i))) for i, time in zip(view.indices, view.times, strict=True))
     shown = [window for window in clip.windows if any(_lies_in(time, window) for time in view.times)]
     return Scan(odd, tuple(shown))
 
@@ -222,12 +237,15 @@ def _wrong_scan(view: View, windows: tuple[Window, ...]) -> Scan:
 
 
 def true_look(clip: Clip, view: View) -> Look:
-    """Return the correct look for frames of a clip: anomalous if one of them shows an anomaly."""
+    """Return the correct look for frames of a clip: anomalous if one of them shows an anomaly.
+
+    A frame that shows one without a box gets the box `ANYWHERE`.
+    """
     findings, leaves = [], []
     for index, time in zip(view.indices, view.times, strict=True):
-        boxes = clip.boxes_at(index)
-        findings.append(Finding(time, boxes[0][1] if boxes else None))
-        leaves += [leaf for leaf, _ in boxes[:1]]
+        shown = clip.shown_at(index)[:1]
+        findings.append(Finding(time, next((box or ANYWHERE for _, box in shown), None)))
+        leaves += [leaf for leaf, _ in shown]
     leaf = leaves[0] if leaves else None
     family = family_of(leaf) if leaf else None
     return Look(tuple(findings), family, leaf, "anomalous" if leaf else "clean")

@@ -17,7 +17,7 @@ from cac.paths import DATASET, HISTORIES, MODELS
 from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
-from cac.training.samples import build_dialogue, draw_specs, with_boxes
+from cac.training.samples import build_dialogue, draw_specs
 from cac.training.train_partition import sft_clips
 from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
@@ -83,7 +83,7 @@ def _checkpoint_key(stage: SftStage, params: Params, root: Path) -> checkpoints.
 
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
     """Draw the samples of a stage and return a function for each that makes its dialogue."""
-    clips = with_boxes(sft_clips(read_clips(root / DATASET, "train"), params.train_partition))
+    clips = sft_clips(read_clips(root / DATASET, "train"), params.train_partition)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

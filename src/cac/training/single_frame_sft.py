@@ -1,7 +1,9 @@
 """Stage 1, spatial anchoring: one frame in; the box and leaf of its anomaly out, or "none".
 
 Only anomalies that are visible in a single frame are used. The answers follow the grammar of the second turn, so what
-is learned here transfers to it.
+is learned here transfers to it. An anomaly without boxes gives frames of its window, with "seen", leaf and verdict but
+no coordinate to learn, so a dataset that says only when trains through all stages; its frames outside the window are
+frames without an anomaly.
 """
 
 from pathlib import Path

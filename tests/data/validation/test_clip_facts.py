@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cac.data.validation.clip_facts import window_frames
 from cac.data.validation.facts_table import gather_facts
 from cac.errors import CacError
-from cac.schema.annotations import MANIFEST_NAME, Anomaly, FrameBox
+from cac.schema.annotations import MANIFEST_NAME, Anomaly, FrameBox, window_frames
 from cac.schema.taxonomy import Family
 
 

@@ -195,8 +195,11 @@ class TimedBox:
 
 @dataclass(frozen=True)
 class WholeClip:
-    """All frames, of an annotation that says neither when nor where."""
+    """The clip, of an annotation that says neither when nor where; no anomaly can be made of it.
+
+    A window over all frames would be invented: training would teach it, and metrics would hold models to it.
+    """
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
-        """Return frame → the whole frame."""
-        return dict.fromkeys(range(info.frame_count), WHOLE_FRAME)
+        """Raise `UnusableError`."""
+        raise UnusableError("a label of the whole clip says what is wrong, but not when; mark its range of time")

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from cac.data.exchange.locations import WHOLE_FRAME
-from cac.data.validation.clip_facts import window_frames
-from cac.schema.annotations import Anomaly, Clip
+from cac.schema.annotations import Anomaly, Clip, window_frames
 from cac.schema.geometry import Box
 
 SALIENCY = "saliency"  # the attribute that carries it

@@ -7,7 +7,6 @@ decode) finds nothing. Lines are processed one at a time. Out of scope: facts th
 """
 
 import json
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
@@ -16,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from cac.data.validation.probe import TooLarge, Undecodable, VideoProbe, open_clip, probe_video, sha256_of
 from cac.errors import CacError
 from cac.io.jsonl import MAX_BYTES, iter_lines
-from cac.schema.annotations import MANIFEST_NAME, Anomaly, Clip, parse_clip
+from cac.schema.annotations import MANIFEST_NAME, Clip, parse_clip, window_frames
 from cac.schema.taxonomy import Family
 
 # Check → what is expected; a clip's `problems` are keyed by these names.
@@ -48,8 +47,7 @@ FILE_CHECKS = frozenset(
     ("file", "resolution", "decodable", "sha256", "fps", "constant_rate", "frame_count", "size", "upright", "mp4")
 ) | {"near_duplicate"}
 
-# Seconds; windows are written with rounded decimals. The frame samplers allow the same.
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-6  # seconds; windows are written with rounded decimals
 _FPS_TOLERANCE = 1e-6
 _SHOWN = 3
 _LONGEST = 1000  # characters of a sentence or a name
@@ -112,14 +110,6 @@ def iter_facts(dataset: Path, max_side: int | None) -> Iterator[ClipFacts]:
         yield facts
     if facts is None:
         raise CacError(f"{manifest} is empty. It needs one clip a line.")
-
-
-def window_frames(anomaly: Anomaly, fps: float, frame_count: int) -> range:
-    """Return the indices of the frames inside an anomaly's window; frame i is at i / fps seconds, end exclusive."""
-    start, end = anomaly.window
-    frames = range(frame_count)
-    first, stop = (bisect_left(frames, time - _TOLERANCE, key=lambda i: i / fps) for time in (start, end))
-    return frames[first:stop]
 
 
 def _read_line(line: bytes | None, number: int) -> ClipFacts:

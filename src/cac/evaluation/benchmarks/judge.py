@@ -16,9 +16,10 @@ from cac.errors import CacError, printable
 from cac.evaluation.benchmarks.judged_file import Judged, JudgedFile
 from cac.io.progress import track
 from cac.schema.judgement import Judgement
-from cac.video.decode import Limits, Video, VideoInfo, decode
+from cac.video.decode import AnyVideo, Video, VideoInfo, open_video
+from cac.video.stream import Limits
 
-_LIMITS = Limits(seconds=300, pixels=700_000_000)  # 2 GiB of frames
+_LIMITS = Limits(seconds=300, frames=300 * 60)
 _BATCH_BYTES = 2**30  # of frames in memory before they are judged
 
 
@@ -29,17 +30,17 @@ class Judge(Protocol):
     def source(self) -> str:
         """The model's version."""
 
-    def judge(self, videos: Sequence[Video], batch_size: int) -> list[tuple[float, Judgement]]:
+    def judge(self, videos: Sequence[AnyVideo], batch_size: int) -> list[tuple[float, Judgement]]:
         """Return the score in [0, 1] and the judgement of each video, in their order."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A decoded video, its path below the folder, and the hash of its content."""
+    """An opened video, its path below the folder, and the hash of its content."""
 
     key: str
     sha256: str
-    video: Video
+    video: AnyVideo
 
 
 @dataclass
@@ -74,12 +75,16 @@ def judge_videos(judge: Judge, paths: Mapping[str, Path], file: JudgedFile, batc
     return outcome
 
 
-def _load(path: Path) -> Video:
-    return read_frames(path) if path.is_dir() else decode(path, _LIMITS, name=path.name)
+def _load(path: Path) -> AnyVideo:
+    return read_frames(path) if path.is_dir() else open_video(path, _LIMITS, name=path.name)
 
 
 def _is_full(waiting: Sequence[_Loaded], batch_size: int) -> bool:
-    return len(waiting) >= batch_size or sum(one.video.frames.nbytes for one in waiting) >= _BATCH_BYTES
+    return len(waiting) >= batch_size or sum(_held_bytes(one.video) for one in waiting) >= _BATCH_BYTES
+
+
+def _held_bytes(video: AnyVideo) -> int:
+    return video.frames.nbytes if isinstance(video, Video) else 0
 
 
 def _judge_batch(judge: Judge, batch: Sequence[_Loaded], file: JudgedFile) -> dict[str, str]:
@@ -98,6 +103,5 @@ def _judge_batch(judge: Judge, batch: Sequence[_Loaded], file: JudgedFile) -> di
 
 
 def _judged(loaded: _Loaded, answer: tuple[float, Judgement]) -> Judged:
-    frames = loaded.video.frames
-    info = VideoInfo(loaded.video.fps, len(frames), frames.shape[2], frames.shape[1])
+    info = VideoInfo(loaded.video.fps, loaded.video.frame_count, *loaded.video.size)
     return Judged(loaded.key, loaded.sha256, info, *answer)

@@ -26,6 +26,7 @@ from cac.schema.judgement import Judgement
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.grpo.rollouts import ClipRollouts, rollout_clips, sample_all_rollouts
+from cac.training.samples import unknown_coordinates
 from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
 from cac.video.views import coarse_view, dense_view
@@ -98,7 +99,10 @@ def publish_history(root: Path) -> None:
 
 
 def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames: Frames) -> Dialogue:
-    """Return the training dialogue of a rollout that could be parsed: the frames it was shown and its answers."""
+    """Return the training dialogue of a rollout that could be parsed: the frames it was shown and its answers.
+
+    Coordinates that no reward has judged, because the clip's anomaly has no boxes, have no labels.
+    """
     video = store.video(clip)
     coarse, dense = coarse_view(video, frames), dense_view(video, rollout.scan_windows, frames)
     messages = [
@@ -107,7 +111,8 @@ def rollout_to_dialogue(rollout: Judgement, clip: Clip, store: ClipStore, frames
         tool_reply(look_content(dense.images, dense.times)),
         verbatim_reply(rollout.look_text),
     ]
-    return Dialogue(messages, has_tool=True)
+    unlabelled = unknown_coordinates(rollout.look_text, clip, dense.indices)
+    return Dialogue(messages, has_tool=True, unlabelled=unlabelled)
 
 
 def _summary(rollouts: Sequence[ClipRollouts], kept: int) -> dict[str, float]:

@@ -5,7 +5,8 @@ Read are `videorectangle` results (boxes), `timelinelabels` (ranges of frames) a
 frames count from 1, and a keyframe that is not `enabled` is the last one shown before a gap. The tool counts frames by
 the rate its labelling config sets, whatever the video's is; where a region says how many it counted, its frames are
 rescaled to the file's. Choices, taxonomies, texts, ratings and numbers of a region become attributes, named by their
-`from_name`; those of a whole clip are remarks, which the label map translates. Out of scope: predictions, JSON-MIN.
+`from_name`; those of a whole clip are remarks, which the label map can only ignore: they do not say when. Out of scope:
+predictions, JSON-MIN.
 """
 
 import re
@@ -169,7 +170,7 @@ def _said(result: Mapping[str, Any]) -> list[str]:
 
 
 def _read_remark(result: Mapping[str, Any]) -> list[ImportedAnnotation]:
-    """Return what was chosen or typed for the whole clip, each an annotation of all its frames without a box."""
+    """Return what was chosen or typed for the whole clip, each an annotation that says neither when nor where."""
     kind, name = result.get("type"), str(result.get("from_name"))
     return [
         ImportedAnnotation(

@@ -58,6 +58,8 @@ def _read_row(row: Any, where: str, number: int) -> ImportedClip:
 
 
 def _window(row: Mapping[str, Any], name: tuple[str, int]) -> ImportedAnnotation:
+    if row.get("start") is None and row.get("end") is None:
+        raise UnusableError("a label without `start` and `end` says what is wrong, but not when")
     start, end, label = as_number(row.get("start")), as_number(row.get("end")), row.get("label")
     if end < start:
         raise UnusableError("a window ends before it starts")
