@@ -30,7 +30,7 @@ from cac.schema.annotations import read_clips
 from cac.schema.dialogue import Message
 from cac.schema.judgement import Judgement
 from cac.video.clip_store import ClipStore
-from cac.video.decode import Video
+from cac.video.decode import AnyVideo
 
 LARGEST_DIFFERENCE = 1e-3
 
@@ -127,7 +127,7 @@ def _reward_model(params: Params, *, plain: bool) -> RewardModel:
     return judge
 
 
-def _judge(model: RewardModel, videos: Sequence[Video], batch_size: int) -> tuple[list[Judgement], float]:
+def _judge(model: RewardModel, videos: Sequence[AnyVideo], batch_size: int) -> tuple[list[Judgement], float]:
     """Return the judgements and the seconds per clip, after a warm-up of two clips."""
     model.judge(videos[:2], batch_size)
     start = time.perf_counter()

@@ -16,7 +16,7 @@ from cac.model.nano import ANSWER_WORDS, GENERIC_WORDS
 from cac.schema.dialogue import COORDINATE_SCALE, Scan, format_time, frame_blocks, scan_reply, tool_reply
 from cac.schema.geometry import Window
 from cac.training.collator import Dialogue
-from cac.video.sampling import dense_indices, spread_indices
+from cac.video.sampling import dense_indices, even_times, spread_indices
 from scripts.dense_clips import ClipLabels, joined, label_clip
 from scripts.generic_scenes import (
     CLIP_SIZE,
@@ -257,7 +257,7 @@ def _two_turns(
     scene = clip.scene
     windows = _runs(happens) if wrong is None else wrong
     coarse = spread_indices(scene.frame_count, COARSE_COUNT)
-    dense = dense_indices(windows, scene.frame_count, FPS, DENSE_COUNT)
+    dense = dense_indices(windows, even_times(scene.frame_count, FPS), scene.frame_count / FPS, DENSE_COUNT)
     first = frame_blocks(_images(scene, coarse, COARSE_SIZE), [t / FPS for t in coarse])
     second = frame_blocks(_images(scene, dense, DENSE_SIZE), [t / FPS for t in dense])
     flags = [happens[t] if wrong is None else any(a <= t / FPS < b for a, b in wrong) for t in coarse]

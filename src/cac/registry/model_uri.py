@@ -69,7 +69,7 @@ def resolve_version(uri: str) -> str:
                 f"{name} has no alias {alias!r} (it has: {present}). Promote a version first, or name a number."
             )
         number = known[alias]
-    return f"models:/{name}/{get_complete_version(client, name, number).version}"
+    return f"models:/{name}/{get_complete_version(client, name, str(number)).version}"
 
 
 def resolve_alias(client: "MlflowClient", uri: str) -> str:

@@ -42,8 +42,8 @@ def copy_or_encode(
 
     try:
         if source.is_dir():
-            frames = read_frames(source, seconds, rate)
-            encode(target, frames.frames, frames.fps)
+            folder = read_frames(source, seconds, rate)
+            encode(target, folder.frames, folder.fps)
             return probe(target), False
         video = open_video(source)
         frames = video.frames_at(range(video.frame_count))
