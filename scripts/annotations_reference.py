@@ -40,8 +40,8 @@ MEANING = {
     "Distractor.window": "start and end in seconds",
     "Anomaly.family": "one of the families below",
     "Anomaly.leaf": "one of the leaves of this family, below",
-    "Anomaly.window": "start and end in seconds; the frame at the end is not included",
-    "Anomaly.boxes": "one for every frame in the window",
+    "Anomaly.window": "start and end in seconds; the frame at the end is not included. `null` if nobody knows",
+    "Anomaly.boxes": "one for every frame in the window; empty if nobody knows where",
     "Anomaly.saliency": "how visible the defect is; 1 is obvious",
     "FrameBox.frame": "the frame, counted from 0",
     "FrameBox.box": "x1, y1, x2, y2 relative to width and height, from the top left corner",
@@ -117,7 +117,7 @@ In the file this is one line.
 {_fields(Opinion)}
 
 Training uses the manifest. Opinions are the annotations of single annotators from which the manifest was made; only
-`cac data validate` reads them. An anomaly has the keys above; its boxes may be empty.
+`cac data validate` reads them. An anomaly has the keys above, and needs a window.
 
 ## Families and leaves
 
@@ -145,6 +145,9 @@ def _shape(one: dict[str, Any], known: dict[str, Any]) -> str:
     """Return a JSON schema's type and bounds in words."""
     if "$ref" in one:
         return _shape(known[one["$ref"].rsplit("/", 1)[1]], known)
+    if "anyOf" in one:
+        kinds = (_shape(kind, known) for kind in one["anyOf"] if kind.get("type") != "null")
+        return " or ".join([*kinds, "null"])
     if "enum" in one:
         return "text: " + _list(one["enum"])
     if one["type"] == "array" and "prefixItems" in one:

@@ -94,9 +94,8 @@ class Validation(_Section):
 class Frames(_Section):
     """The frames that the model sees. Sizes are the longer side in pixels.
 
-    With `looks: 1` the model sees the whole clip once, with as many frames as two looks have together, and answers
-    immediately. This is the ablation of the two-turn dialogue. With `looks: 0` it sees the same frames and only answers
-    yes or no, a baseline. Neither has a GRPO stage.
+    With `looks: 1`, an ablation, the model sees the whole clip once, with as many frames as two looks have together.
+    With `looks: 0`, a baseline, it sees the same frames and only answers yes or no. Neither has a GRPO stage.
     """
 
     looks: Literal[0, 1, 2]

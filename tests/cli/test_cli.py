@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,7 +268,15 @@ def test_a_missing_package_is_a_clear_error(videos, tmp_path, capsys):
     assert "no model package" in capsys.readouterr().err
 
 
-def test_an_unregistered_model_is_a_clear_error(tmp_path, monkeypatch):
+def test_a_store_that_is_not_there_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(CacError, match="no MLflow store at"):
+        loading.load_model(default_model_uri(tmp_path / "params.yaml"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_unregistered_model_is_a_clear_error(migrated_store, tmp_path, monkeypatch):
+    shutil.copy(migrated_store, tmp_path / "mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     with pytest.raises(CacError, match="no model at models:/cac-reward-model@champion"):
         loading.load_model(default_model_uri(tmp_path / "params.yaml"))

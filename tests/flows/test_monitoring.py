@@ -130,7 +130,7 @@ def _videos(folder: Path) -> Path:
 @pytest.mark.timeout(1800)
 def test_the_same_clips_are_one_alarm(watched: Watched, tmp_path: Path, project_params: Params) -> None:
     failed = watched.start(tmp_path / "nowhere")
-    assert failed.returncode == 1
+    assert failed.returncode == 2
     assert "error: no folder at" in failed.stderr.splitlines()[-1]
     place = _videos(tmp_path / "production")
     assert "drift in" in watched.monitor(place)

@@ -111,7 +111,7 @@ def _judgement(clip: Clip, missed: bool) -> Judgement:
     if clip.is_clean or missed:
         return Judgement(2.0, "clean", (), (), None, None, True, 8, "", "")
     (anomaly,) = clip.anomalies
-    return Judgement(-2.0, "anomalous", (anomaly.window,), (), anomaly.family, anomaly.leaf, True, 8, "", "")
+    return Judgement(-2.0, "anomalous", tuple(clip.windows), (), anomaly.family, anomaly.leaf, True, 8, "", "")
 
 
 def write_evaluation(root: Path, measured: Predictions, calibration: Calibration) -> None:

@@ -3,6 +3,7 @@
 `{clip}` in a command is the id of a clip of `data/`. `spoil` names what is done to the folder before, see `SPOILED`.
 """
 
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from cac.batch.table import join_parts, write_part
 from cac.schema.annotations import CARD_NAME, MANIFEST_NAME
 
 ROOT = Path(__file__).parents[2]
+QUESTION = {"task_type": 1, "sample_id": 1, "video_path": ["clip.mp4"], "answer": "yes", "level": "easy"}
 MODEL = "models:/cac-reward-model/1"
 NO_STORE = "there is no MLflow store at"
 
@@ -50,6 +52,8 @@ def make_project(folder: Path, dataset: Path, store: Path) -> None:
         "models/single_frame_sft/adapter_config.json": b"{}",
         "models/single_frame_sft/adapter_model.safetensors": b"cut",
         "package/reward_model.json": b'{"cut',
+        "bench/task1_meta.jsonl": json.dumps(QUESTION).encode(),
+        "bench/clip.mp4": clip,
     }
     for name, content in files.items():
         _write(folder / name, content)
@@ -99,6 +103,7 @@ SPOILED: dict[str, Callable[[Path], None]] = {
     "no adapters": _remove("models", ".mlflow"),
     "no project": _remove("params.yaml", "dvc.yaml", "data.dvc", ".mlflow"),
     "no dvc.yaml": _remove("dvc.yaml"),
+    "no benchmark videos": _remove("bench/clip.mp4"),
     "no data.dvc": _remove("data.dvc"),
     "own table": _write_table,
     "cut metrics": _cut("metrics/evaluation.json"),
@@ -209,6 +214,21 @@ MODELS = {
     "evaluate": [
         Wrong("", "no adapter at", "no adapters"),
         Wrong("", "no settings at", "no project"),
+    ],
+    "evaluate-on": [
+        Wrong("artefact-bench bench", "invalid choice"),
+        Wrong("artifact-bench nowhere --out new", "no folder at nowhere"),
+        Wrong("artifact-bench notes --out new", "notes"),
+        Wrong("artifact-bench bench --out new --package nowhere", "no model package at nowhere"),
+        Wrong("artifact-bench bench --out new --package package", "package"),
+        Wrong(f"artifact-bench bench --out new --model {MODEL}", NO_STORE, "no store"),
+        Wrong(f"artifact-bench bench --out new --model {MODEL}", "No such artifact"),
+        Wrong("artifact-bench bench --out new --label-map nowhere.yaml", "nowhere.yaml"),
+        Wrong("artifact-bench bench --out new --batch-size 0", "--batch-size"),
+        Wrong("artifact-bench bench --out bench", "is the benchmark's own folder"),
+        Wrong("artifact-bench bench --out data", "is inside the dataset"),
+        Wrong("artifact-bench bench --out params.yaml", "params.yaml is a file"),
+        Wrong("artifact-bench bench --out new --strict", "cannot be used", "no benchmark videos"),
     ],
     "register": [
         Wrong("", "no adapter in", "no adapters"),

@@ -28,7 +28,12 @@ def rivals(project, on_base, checkpoint, small_dataset):
         update={"min_balanced_accuracy": 0.0, "min_specificity": 0.0, "min_parse_rate": 0.0}
     )
     gate = gate.model_copy(update={"max_expected_calibration_error": 1.0})
-    params = on_base.model_copy(update={"registry": on_base.registry.model_copy(update={"gate": gate})})
+    params = on_base.model_copy(
+        update={
+            "registry": on_base.registry.model_copy(update={"gate": gate}),
+            "adapter": on_base.adapter.model_copy(update={"r": 2}),  # the checkpoint's
+        }
+    )
     write_evaluation(project, evaluated(project, params), FITTED)
     name, client = params.registry.model_name, connect()
     champion = client.get_model_version(name, register(project, params).version)

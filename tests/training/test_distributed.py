@@ -17,6 +17,7 @@ from cac.cli import main as cli
 from cac.errors import CacError
 from cac.io import distributed
 from cac.params import Params
+from cac.training import two_turn_grpo
 
 pytestmark = pytest.mark.slow
 
@@ -146,11 +147,7 @@ def test_a_config_that_is_not_there_is_named(
     assert "compute.accelerate: no file at" in capsys.readouterr().err
 
 
-def test_stage_three_refuses_a_divided_model(
-    monkeypatch, capsys, tmp_path, small_dataset: Path, settings: dict
-) -> None:
-    root = write_project(tmp_path / "root", small_dataset, settings, None)
-    monkeypatch.chdir(root)
+def test_stage_three_refuses_a_divided_model(monkeypatch, tmp_path, project_params: Params) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    assert cli.main(["train", "two_turn_grpo"]) == 2
-    assert "needs the whole model in every process" in capsys.readouterr().err
+    with pytest.raises(CacError, match="needs the whole model in every process"):
+        two_turn_grpo.train(project_params, tmp_path)

@@ -7,7 +7,7 @@ from cac.params import Params
 from cac.schema.annotations import Distractor, read_clips
 from cac.schema.dialogue import parse_look, parse_scan, split_tool_call, write_look
 from cac.schema.taxonomy import LEAVES
-from cac.training.samples import build_dialogue, draw_specs, with_boxes
+from cac.training.samples import build_dialogue, draw_specs
 from cac.video.clip_store import ClipStore
 
 
@@ -142,12 +142,3 @@ def test_an_anomaly_in_every_frame_gives_no_frame_without_one(clips, project_par
     specs = draw_specs([whole, *clips], project_params.single_frame_sft, seed=3)
     shown = [bool([whole, *clips][spec.clip].boxes_at(spec.frame)) for spec in specs]
     assert sum(shown) == len(specs) * project_params.single_frame_sft.anomalous_ratio
-
-
-def test_a_clip_whose_anomaly_has_no_boxes_is_not_taught_as_clean(clips, capsys) -> None:
-    anomalous = next(clip for clip in clips if not clip.is_clean)
-    boxless = anomalous.model_copy(update={"anomalies": (anomalous.anomalies[0].model_copy(update={"boxes": ()}),)})
-    clean = next(clip for clip in clips if clip.is_clean)
-    assert with_boxes([anomalous, boxless, clean]) == [anomalous, clean]
-    assert "skips 1 clips whose anomaly has no boxes" in capsys.readouterr().out
-    assert with_boxes(clips) == clips

@@ -146,7 +146,8 @@ def test_grpo_sees_the_second_turns_images_and_moves_the_adapter(
     root = project(tmp_path / "root", trained / "data", monkeypatch)
     shutil.copytree(trained / "models", root / "models")
     base, processor = load_base(params.model)
-    model = load_adapter(base, root / "models" / "multi_frame_sft", base_identity(params.model), trainable=True)
+    adapter = root / "models" / "multi_frame_sft"
+    model = load_adapter(base, adapter, base_identity(params.model), params.adapter, trainable=True)
     trainer = two_turn_grpo.build_trainer(params, root, TrainerInputs(model, processor, tmp_path / "checkpoints"))
     before = {name: value.detach().clone() for name, value in model.named_parameters() if value.requires_grad}
     seen = script_rollouts(trainer, processor.tokenizer)

@@ -196,7 +196,7 @@ def test_overlay_equal_bytes_and_bad_paths(video, judgement, tmp_path) -> None:
     with pytest.raises(CacError, match="cannot write"):
         overlay_video(video, judgement, 0.5, 0.5, tmp_path / "file" / "d.mp4")
     (tmp_path / "folder.mp4").mkdir()
-    with pytest.raises(CacError, match="cannot write"):
+    with pytest.raises(CacError, match="Name another place"):
         overlay_video(video, judgement, 0.5, 0.5, tmp_path / "folder.mp4")
 
 

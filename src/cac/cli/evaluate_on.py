@@ -44,9 +44,11 @@ def add_benchmark_verb(add: AddVerb) -> None:
 
 
 def _evaluate_on(args: argparse.Namespace) -> int:
-    from cac.evaluation.benchmarks.evaluate_on import EvaluationRequest, evaluate_on
+    from cac.cli.outputs import check_place
+    from cac.evaluation.benchmarks.evaluate_on import METRICS_FILE, EvaluationRequest, evaluate_on
 
     out = args.out or _OUT / args.benchmark
+    check_place("--out", out / METRICS_FILE)
     request = EvaluationRequest(args.benchmark, args.folder, args.label_map, out, args.batch_size, args.strict)
     report = evaluate_on(request, partial(_load, args))
     _print_report(report)

@@ -163,7 +163,7 @@ class FrameDifference:
         return sum(
             temporal_iou([_window(_surprise(change, self.noise_floor), fraction, clip.fps)], clip.windows)
             for change, clip in zip(changes, clips, strict=True)
-            if not clip.is_clean
+            if not clip.is_clean and clip.has_all_windows
         )
 
     def judge(self, videos: Iterable[AnyVideo]) -> list[Judgement]:

@@ -2,7 +2,7 @@
 
 Frames of a clip are looked at, not all of them, and answers give whole percents. So even right answers miss a part of
 a window or of a box, with one look more than with two. Each method is best read against its own ceiling. Where nobody
-annotated boxes, a right answer has windows and none of them.
+annotated boxes, a right answer has windows and none of them; where nobody annotated a window, any is right.
 """
 
 from collections.abc import Sequence
@@ -30,7 +30,16 @@ _CERTAIN = 10.0  # log odds
 
 def perfect_judgements(clips: Sequence[Clip], frames: Frames) -> list[Judgement]:
     """Return the judgement that right answers in both turns give of each clip; no clip is decoded."""
-    return [_perfect_judgement(clip, frames) for clip in clips]
+    return [_perfect_judgement(_with_windows(clip), frames) for clip in clips]
+
+
+def _with_windows(clip: Clip) -> Clip:
+    """Return the clip with the whole of it in place of windows that nobody annotated."""
+    if clip.has_all_windows:
+        return clip
+    whole = (0.0, clip.duration)
+    known = tuple(one.model_copy(update={"window": one.window or whole}) for one in clip.anomalies)
+    return clip.model_copy(update={"anomalies": known})
 
 
 def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:

@@ -29,7 +29,7 @@ class Facts:
     score: np.ndarray  # calibrated probability of clean
     score_bin: np.ndarray  # calibration bin of the score
     twin: np.ndarray  # anomalous clips: share of its clean twins that score above it, ties 0.5
-    temporal_iou: np.ndarray  # anomalous clips
+    temporal_iou: np.ndarray  # anomalous clips whose windows are all known
     spatial_iou: np.ndarray  # anomalous clips with boxes: mean over all their truth boxes
     family_hit: np.ndarray  # anomalous clips, 0 or 1
     leaf_hit: np.ndarray  # anomalous clips, 0 or 1
@@ -113,7 +113,7 @@ _ANOMALOUS_FACTS = ("temporal_iou", "spatial_iou", "family_hit", "leaf_hit", "ab
 def _anomalous_row(clip: Clip, judgement: Judgement) -> dict[str, float]:
     flagged = judgement.verdict == "anomalous"
     return {
-        "temporal_iou": temporal_iou(judgement.windows, clip.windows),
+        "temporal_iou": temporal_iou(judgement.windows, clip.windows) if clip.has_all_windows else np.nan,
         "spatial_iou": spatial_iou(clip, judgement),
         "family_hit": float(flagged and judgement.family in {anomaly.family for anomaly in clip.anomalies}),
         "leaf_hit": float(flagged and judgement.leaf in {anomaly.leaf for anomaly in clip.anomalies}),

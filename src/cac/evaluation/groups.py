@@ -22,7 +22,8 @@ def evaluate_groups(
 ) -> Groups:
     """Return `GROUP_METRICS` of the anomalous clips by the length of their windows and by the size of their boxes.
 
-    Groups without a clip are missing. Clips without boxes have no size. Arguments as in `evaluate_judgements`.
+    Groups without a clip are missing. Clips without boxes have no size, those without windows no length. Arguments as
+    in `evaluate_judgements`.
     """
 
     def by(measure: Callable[[Clip], float | None], bounds: dict[str, float]) -> dict[str, dict[str, Interval]]:
@@ -46,9 +47,9 @@ def _group_of(value: float, bounds: dict[str, float]) -> str:
     return next(name for name, bound in bounds.items() if value <= bound * (1 + _ROUNDING))
 
 
-def _seconds(clip: Clip) -> float:
-    """Return how long the clip is anomalous."""
-    return total_length(clip.windows)
+def _seconds(clip: Clip) -> float | None:
+    """Return how long the clip is anomalous; None if not all of its windows are known."""
+    return total_length(clip.windows) if clip.has_all_windows else None
 
 
 def _area(clip: Clip) -> float | None:

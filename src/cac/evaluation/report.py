@@ -99,8 +99,10 @@ class Example:
 
     @property
     def overlap(self) -> float | None:
-        """Temporal IoU of an anomalous clip."""
-        return None if self.clip.is_clean else temporal_iou(self.judgement.windows, self.clip.windows)
+        """Temporal IoU of an anomalous clip whose windows are all known."""
+        if self.clip.is_clean or not self.clip.has_all_windows:
+            return None
+        return temporal_iou(self.judgement.windows, self.clip.windows)
 
 
 OUTCOMES = ("found", "missed", "false alarm", "rightly passed")
@@ -180,7 +182,11 @@ def _write_charts(inputs: ReportInputs, images: Path) -> None:
     is_clean = [clip.is_clean for clip in inputs.clips]
     bins = reliability(inputs.scores, is_clean, inputs.bins)
     pairs = zip(inputs.clips, inputs.judgements, strict=True)
-    overlaps = [temporal_iou(judgement.windows, clip.windows) for clip, judgement in pairs if not clip.is_clean]
+    overlaps = [
+        temporal_iou(judgement.windows, clip.windows)
+        for clip, judgement in pairs
+        if not clip.is_clean and clip.has_all_windows
+    ]
     curves.save_themed(partial(curves.reliability_chart, bins), images, "reliability")
     curves.save_themed(partial(curves.score_chart, inputs.scores, is_clean), images, "scores")
     curves.save_themed(partial(curves.iou_chart, overlaps), images, "temporal-iou")

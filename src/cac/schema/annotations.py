@@ -49,23 +49,15 @@ class FrameBox(_Record):
 class Anomaly(_Record):
     """One anomaly of a clip: what it is, when (seconds, end exclusive), and where in each of its frames.
 
-    `boxes` is empty where the source says only when. A source that says only what has no place here: the window is
-    required, because every answer says when, frame by frame, before it says what.
+    `boxes` is empty where the source says only when, and `window` is None as well where it says only what.
     `saliency` in (0, 1] says how visible it is, 1 being obvious.
     """
 
     family: Family
     leaf: str
-    window: tuple[float, float]
+    window: tuple[float, float] | None
     boxes: tuple[FrameBox, ...]
     saliency: float = Field(gt=0, le=1)
-
-    @field_validator("window", mode="before")
-    @classmethod
-    def _has_window(cls, value: object) -> object:
-        if value is None:
-            raise ValueError("an anomaly needs [start, end] in seconds: that a clip has it says not when")
-        return value
 
     @field_validator("window", "boxes", mode="before")
     @classmethod
@@ -76,6 +68,12 @@ class Anomaly(_Record):
     @classmethod
     def _as_family(cls, value: object) -> object:
         return Family(value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _boxes_have_a_window(self) -> Self:
+        if self.boxes and self.window is None:
+            raise ValueError("an anomaly with boxes needs a window [start, end] in seconds")
+        return self
 
     @model_validator(mode="after")
     def _leaf_belongs_to_family(self) -> Self:
@@ -136,15 +134,23 @@ class Clip(_Record):
 
     @property
     def windows(self) -> list[Window]:
-        """The union of the anomalies' windows, in seconds, sorted."""
-        return merge_windows([anomaly.window for anomaly in self.anomalies])
+        """The union of the windows that are known, in seconds, sorted."""
+        return merge_windows([anomaly.window for anomaly in self.anomalies if anomaly.window is not None])
+
+    @property
+    def has_all_windows(self) -> bool:
+        """Whether it is known of each anomaly when it is; so of a clean clip."""
+        return all(anomaly.window is not None for anomaly in self.anomalies)
 
     def boxes_at(self, frame: int) -> list[tuple[str, Box]]:
         """Return (leaf, box) of every anomaly that has a box in this frame."""
         return [(a.leaf, b.box) for a in self.anomalies for b in a.boxes if b.frame == frame]
 
     def frames_of(self, anomaly: Anomaly) -> list[int]:
-        """Return the frames that show an anomaly of this clip: those with a box, or without boxes all of its window."""
+        """Return the frames that show an anomaly of this clip: those with a box, or without boxes all of its window.
+
+        An anomaly without a window has none: nobody knows which.
+        """
         if anomaly.boxes:
             return [box.frame for box in anomaly.boxes]
         return list(window_frames(anomaly, self.fps, self.frame_count))
@@ -156,7 +162,12 @@ class Clip(_Record):
 
 
 def window_frames(anomaly: Anomaly, fps: float, frame_count: int) -> range:
-    """Return the indices of the frames inside an anomaly's window; frame i is at i / fps seconds, end exclusive."""
+    """Return the indices of the frames inside an anomaly's window; frame i is at i / fps seconds, end exclusive.
+
+    Empty if the anomaly has no window.
+    """
+    if anomaly.window is None:
+        return range(0)
     start, end = anomaly.window
     frames = range(frame_count)
     first, stop = (bisect_left(frames, time - _TOLERANCE, key=lambda i: i / fps) for time in (start, end))

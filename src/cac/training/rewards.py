@@ -1,7 +1,8 @@
 """The rewards of two-turn GRPO: pure functions of a rollout and the truth, each in a stated range.
 
 A rollout is a `Judgement`; the truth is a `Clip`. Localisation rewards are None on clean clips, where there is nothing
-to localise (TRL skips None in its statistics), and the spatial one on clips whose anomalies have no boxes.
+to localise (TRL skips None in its statistics), and wherever nobody knows the truth: the spatial one on clips without
+boxes, those of time on clips with an anomaly without a window.
 `params.yaml` has the weights. All but one reward the final answer; that one rewards the scan for what it is for: to
 show the anomaly to the second look. The shapes prevent the published ways of reward hacking: a scan that covers more
 than it needs earns less (a plain recall rewards wide windows), boxes are averaged over all true boxes (not only those
@@ -35,19 +36,19 @@ def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> flo
 
 
 def temporal_reward(judgement: Judgement, clip: Clip) -> float | None:
-    """Temporal IoU of the final windows and the true windows, in [0, 1]; None on a clean clip."""
-    if clip.is_clean:
+    """Temporal IoU of the final and the true windows, in [0, 1]; None if there are none, or not all are known."""
+    if clip.is_clean or not clip.has_all_windows:
         return None
     return temporal_iou(judgement.windows, clip.windows)
 
 
 def scan_reward(scan_windows: Sequence[Window], clip: Clip) -> float | None:
-    """Share of the true windows that the scan's windows cover, in [0, 1]; None on a clean clip.
+    """Share of the true windows that the scan's windows cover, in [0, 1]; None if there are none, or not all known.
 
     Windows up to `FREE_WIDTH` times as long as the true ones cost nothing: the second look narrows them. Beyond that
     the share shrinks in proportion, so the whole clip earns no more than a small part.
     """
-    if clip.is_clean:
+    if clip.is_clean or not clip.has_all_windows:
         return None
     needed, width = total_length(clip.windows), total_length(scan_windows)
     if not width:

@@ -4,7 +4,7 @@ The stages differ in the adapter they start from and in their samples; see `sing
 `multi_frame_sft.py`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from cac.model.adapters import freeze_vision, load_adapter, new_adapter, save_ad
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.params import Params, Sft
 from cac.paths import DATASET, HISTORIES, MODELS
-from cac.schema.annotations import MANIFEST_NAME, read_clips
+from cac.schema.annotations import MANIFEST_NAME, Clip, read_clips
 from cac.training import checkpoints
 from cac.training.collator import Dialogue
 from cac.training.samples import build_dialogue, draw_specs
@@ -84,6 +84,19 @@ def _checkpoint_key(stage: SftStage, params: Params, root: Path) -> checkpoints.
 def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], Dialogue]]:
     """Draw the samples of a stage and return a function for each that makes its dialogue."""
     clips = sft_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    if params.frames.looks:
+        clips = _with_windows(clips)
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]
+
+
+def _with_windows(clips: Sequence[Clip]) -> list[Clip]:
+    """Return the clips of which it is known when they are anomalous, and say how many are not.
+
+    Answers say of each frame whether it shows the anomaly, so a true one about the others cannot be written.
+    """
+    chosen = [clip for clip in clips if clip.has_all_windows]
+    if len(chosen) < len(clips):
+        print(f"skips {len(clips) - len(chosen)} clips with an anomaly without a window", flush=True)
+    return chosen

@@ -106,12 +106,13 @@ def dataset_sheet(dataset: Path, clips: Sequence[Clip], out: Path) -> None:
 
 
 def _describe(clip: Clip) -> str:
-    anomalies = [
-        f"{a.family} / {a.leaf}, {a.window[0]:.2f}-{a.window[1]:.2f}s, saliency {a.saliency:.2f}"
-        for a in clip.anomalies
-    ]
+    anomalies = [f"{a.family} / {a.leaf}, {_seconds(a.window)}, saliency {a.saliency:.2f}" for a in clip.anomalies]
     distractors = "".join(f"; {d.name} {d.window[0]:.2f}-{d.window[1]:.2f}s is normal" for d in clip.distractors)
     return f"{clip.clip_id} ({clip.split}): {'; '.join(anomalies) or 'clean'}{distractors}"
+
+
+def _seconds(window: Window | None) -> str:
+    return "at an unknown time" if window is None else f"{window[0]:.2f}-{window[1]:.2f}s"
 
 
 def _caption(text: str, width: int) -> Image.Image:

@@ -71,7 +71,7 @@ def test_label_studio_a_choice_alone_is_refused_unless_the_map_has_a_line_for_it
     mapped = take_case("label-studio", "ls_choice_only.json", "labels: {anomalous: melted_body}").clips["plain"]
     ignored = take_case("label-studio", "ls_choice_only.json", "labels: {anomalous: ignore}").clips["plain"]
 
-    assert [(one.leaf, one.window, one.boxes) for one in mapped.anomalies] == [("melted_body", (0, 3), ())]
+    assert [(one.leaf, one.window, one.boxes) for one in mapped.anomalies] == [("melted_body", None, ())]
     assert ignored.is_clean, "the map says that this choice means nothing is wrong"
 
 
@@ -91,7 +91,7 @@ def test_label_studio_other_remarks_alone_are_refused_or_mapped(take_case: Impor
 
     refused_as_unclean(take_case, "label-studio", source, "chosen or typed, is not in the label map")
     (clip,) = take_case("label-studio", source, f"labels: {{{json.dumps(label)}: melted_body}}").clips.values()
-    assert [one.leaf for one in clip.anomalies] == ["melted_body"]
+    assert [(one.leaf, one.window) for one in clip.anomalies] == [("melted_body", None)]
 
 
 def test_label_studio_a_kind_of_result_that_is_not_known_is_refused_by_name(

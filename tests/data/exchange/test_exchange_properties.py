@@ -190,13 +190,15 @@ def test_no_clip_is_clean_that_the_source_does_not_call_so(form: str, videos: Pa
 
 
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "labelu"])
-def test_what_the_source_calls_clean_is(form: str, videos: Path, tmp_path: Path) -> None:
+def test_what_the_source_calls_clean_is(form: str, videos: Path) -> None:
     name = "source.xml" if form == "cvat" else "source.json"
 
     @settings(max_examples=3, deadline=None)
     @given(FORMATS[form](spoiled=False))
     def clean(content: object) -> None:
-        assert clean_clips(form, in_file(content, tmp_path, name), videos, tmp_path) == {"a"}
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            assert clean_clips(form, in_file(content, folder, name), videos, folder) == {"a"}
 
     clean()
 

@@ -36,8 +36,8 @@ def boxes(draw: st.DrawFn) -> Box:
 
 
 @st.composite
-def anomalies(draw: st.DrawFn) -> Anomaly:
-    """One run of frames, some without boxes; boxes stay for a while, so that exports have something to leave out."""
+def anomalies(draw: st.DrawFn, windowless: bool = True) -> Anomaly:
+    """One run of frames, some without boxes or even a window; boxes stay, so that exports have something to skip."""
     first = draw(st.integers(0, FRAMES - 1))
     last = draw(st.integers(first, FRAMES - 1))
     pool = draw(st.lists(boxes(), min_size=1, max_size=3))
@@ -45,13 +45,19 @@ def anomalies(draw: st.DrawFn) -> Anomaly:
     leaf = draw(st.sampled_from(list(LEAVES)))
     found = tuple(FrameBox(frame=first + index, box=box) for index, box in enumerate(chosen))
     window = (first / 8, (last + 1) / 8)
-    boxed = found if draw(st.booleans()) else ()
-    return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxed, saliency=draw(saliencies))
+    known = draw(st.sampled_from(["boxes", "window", "nothing"] if windowless else ["boxes", "window"]))
+    return Anomaly(
+        family=family_of(leaf),
+        leaf=leaf,
+        window=None if known == "nothing" else window,
+        boxes=found if known == "boxes" else (),
+        saliency=draw(saliencies),
+    )
 
 
 def in_order(found: list[Anomaly]) -> tuple[Anomaly, ...]:
     return tuple(
-        sorted(found, key=lambda one: (one.window, one.leaf, one.saliency, [box.box for box in one.boxes[:1]]))
+        sorted(found, key=lambda one: (one.window or (), one.leaf, one.saliency, [box.box for box in one.boxes[:1]]))
     )
 
 
@@ -95,7 +101,7 @@ def there_and_back(name: str, clips: list[Clip], videos: Path, folder: Path) -> 
 @st.composite
 def evidence(draw: st.DrawFn) -> Anomaly:
     """What Skyra can say: one box for the whole window."""
-    one = draw(anomalies())
+    one = draw(anomalies(windowless=False))
     still = tuple(FrameBox(frame=each.frame, box=one.boxes[0].box) for each in one.boxes)
     return one.model_copy(update={"boxes": still, "saliency": 1.0})
 

@@ -134,11 +134,17 @@ def test_rows_of_windows_are_anomalies_without_boxes(take: Importer, tmp_path: P
     assert (clips["b"].is_clean, clips["b"].pair_id) == (True, "p")
 
 
+def test_a_row_without_times_is_an_anomaly_without_a_window(take: Importer, tmp_path: Path) -> None:
+    clips = take("windows", write(tmp_path, [{"video": "a.mp4", "label": "Flicker"}])).clips
+
+    assert [(one.leaf, one.window, one.boxes) for one in clips["a"].anomalies] == [("colour_swap", None, ())]
+
+
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
         ({"label": "clean", "start": 1, "end": 2}, "a window that is called clean"),
-        ({"label": "Flicker"}, "no number"),
+        ({"label": "Flicker", "start": 2}, "no number"),
         ({"label": "Flicker", "start": 2, "end": 1}, "ends before it starts"),
         ({"label": "Flicker", "start": 7, "end": 8}, "outside the clip"),
         ({"label": "clean", "comment": "the hand melts"}, "`comment` is not known"),

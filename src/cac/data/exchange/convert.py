@@ -1,8 +1,8 @@
 """Convert the annotations of an imported clip to anomalies: labels mapped, boxes cut to the frame, frames to the clip.
 
 An anomaly is one run of consecutive frames; its window is those frames, and it has a box in each, or in none if its
-source says only when. An annotation that does not fit is refused with a reason, and each change is reported; nothing is
-dropped silently. Out of scope: counts (`report.py`).
+source says only when. If its source says only what, it has no window either. An annotation that does not fit is refused
+with a reason, and each change is reported; nothing is dropped silently. Out of scope: counts (`report.py`).
 """
 
 import math
@@ -13,13 +13,13 @@ from typing import NamedTuple
 
 from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
 from cac.data.exchange.label_map import IGNORE, LabelMap
-from cac.data.exchange.locations import Track
+from cac.data.exchange.locations import Track, WholeClip
 from cac.data.exchange.parse import as_number
-from cac.data.exchange.runs import BOXLESS, SALIENCY, split_runs
+from cac.data.exchange.runs import BOXLESS, SALIENCY, WINDOWLESS, split_runs
 from cac.data.exchange.unusable import UnusableError
 from cac.errors import printable
 from cac.schema.annotations import Anomaly, FrameBox
-from cac.schema.geometry import Box, rounded_box
+from cac.schema.geometry import Box, Window, rounded_box
 from cac.schema.taxonomy import family_of
 from cac.video.decode import VideoInfo
 
@@ -45,6 +45,7 @@ class _Track(NamedTuple):
     leaf: str
     saliency: float
     is_boxless: bool
+    is_windowless: bool
 
 
 def convert(clip: ImportedClip, info: VideoInfo, label_map: LabelMap) -> Conversion:
@@ -85,9 +86,10 @@ def _placed(
     if leaf is None:  # only of a remark; another label without a line stopped the import before
         raise UnusableError(f"{printable(annotation.label or '')!r}, chosen or typed, is not in the label map")
     boxes, changes = _fit(annotation, info)
-    boxless = annotation.has_no_box or annotation.attributes.get(BOXLESS) == "true"
+    windowless = isinstance(annotation.location, WholeClip) or annotation.attributes.get(WINDOWLESS) == "true"
+    boxless = windowless or annotation.has_no_box or annotation.attributes.get(BOXLESS) == "true"
     name = number if annotation.track is None else annotation.track
-    return _Track(name, leaf, _saliency(annotation), boxless), boxes, [*changes, *annotation.changes]
+    return _Track(name, leaf, _saliency(annotation), boxless, windowless), boxes, [*changes, *annotation.changes]
 
 
 def _fit(annotation: ImportedAnnotation, info: VideoInfo) -> tuple[dict[int, Box], list[str]]:
@@ -136,11 +138,15 @@ def _saliency(annotation: ImportedAnnotation) -> float:
 
 
 def _anomaly(track: _Track, run: dict[int, Box], fps: float) -> Anomaly:
-    window = (round(min(run) / fps, DIGITS), round((max(run) + 1) / fps, DIGITS))
+    window = None if track.is_windowless else _window(run, fps)
     boxes = () if track.is_boxless else tuple(FrameBox(frame=frame, box=box) for frame, box in sorted(run.items()))
     leaf = track.leaf
     return Anomaly(family=family_of(leaf), leaf=leaf, window=window, boxes=boxes, saliency=track.saliency)
 
 
+def _window(run: dict[int, Box], fps: float) -> Window:
+    return (round(min(run) / fps, DIGITS), round((max(run) + 1) / fps, DIGITS))
+
+
 def _order(anomaly: Anomaly) -> tuple[object, ...]:
-    return (anomaly.window, anomaly.leaf, anomaly.saliency, [box.box for box in anomaly.boxes[:1]])
+    return (anomaly.window or (), anomaly.leaf, anomaly.saliency, [box.box for box in anomaly.boxes[:1]])

@@ -195,11 +195,11 @@ class TimedBox:
 
 @dataclass(frozen=True)
 class WholeClip:
-    """The clip, of an annotation that says neither when nor where; no anomaly can be made of it.
+    """The clip, of an annotation that says neither when nor where; its anomaly has no window.
 
     A window over all frames would be invented: training would teach it, and metrics would hold models to it.
     """
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
-        """Raise `UnusableError`."""
-        raise UnusableError("a label of the whole clip says what is wrong, but not when; mark its range of time")
+        """Return frame → the whole frame, of all frames."""
+        return dict.fromkeys(range(info.frame_count), WHOLE_FRAME)

@@ -13,27 +13,33 @@ from cac.schema.geometry import Box
 
 SALIENCY = "saliency"  # the attribute that carries it
 BOXLESS = "boxless"  # the attribute of a track whose anomaly has a window and no boxes; its box is the whole frame
+WINDOWLESS = "windowless"  # the attribute of a track whose anomaly has no window either; it lasts the whole clip
 
 
 @dataclass(frozen=True)
 class FrameRun:
-    """One anomaly in one or more consecutive frames; without boxes of its own it has the whole frame in each."""
+    """One anomaly in one or more consecutive frames.
+
+    Without boxes of its own it has the whole frame in each, and without a window it has all frames.
+    """
 
     leaf: str
     saliency: float
     boxes: dict[int, Box]
     has_boxes: bool = True
+    has_window: bool = True
 
 
 def attributes_of(run: FrameRun) -> dict[str, float | bool]:
     """Return the attributes that carry what a track of boxes cannot."""
-    return {SALIENCY: run.saliency} | ({} if run.has_boxes else {BOXLESS: True})
+    lacks = {BOXLESS: not run.has_boxes, WINDOWLESS: not run.has_window}
+    return {SALIENCY: run.saliency} | {name: True for name, lacking in lacks.items() if lacking}
 
 
 def frame_runs(clip: Clip) -> list[FrameRun]:
     """Return the clip's anomalies, each as one run of frames, or as several where boxes are missing in between."""
     return [
-        FrameRun(anomaly.leaf, anomaly.saliency, run, bool(anomaly.boxes))
+        FrameRun(anomaly.leaf, anomaly.saliency, run, bool(anomaly.boxes), anomaly.window is not None)
         for anomaly in clip.anomalies
         for run in split_runs(_boxes_of(anomaly, clip))
     ]
@@ -42,7 +48,8 @@ def frame_runs(clip: Clip) -> list[FrameRun]:
 def _boxes_of(anomaly: Anomaly, clip: Clip) -> dict[int, Box]:
     if anomaly.boxes:
         return {box.frame: box.box for box in anomaly.boxes}
-    return dict.fromkeys(window_frames(anomaly, clip.fps, clip.frame_count), WHOLE_FRAME)
+    shown = range(clip.frame_count) if anomaly.window is None else window_frames(anomaly, clip.fps, clip.frame_count)
+    return dict.fromkeys(shown, WHOLE_FRAME)
 
 
 def split_runs(boxes: Mapping[int, Box]) -> Iterator[dict[int, Box]]:

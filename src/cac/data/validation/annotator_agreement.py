@@ -48,6 +48,13 @@ class Opinion(BaseModel):
     def _as_tuple(cls, value: object) -> object:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("anomalies")
+    @classmethod
+    def _have_windows(cls, value: tuple[Anomaly, ...]) -> tuple[Anomaly, ...]:
+        if any(anomaly.window is None for anomaly in value):
+            raise ValueError("an opinion needs a window [start, end] of each anomaly, to be compared with others")
+        return value
+
 
 def record_agreement(dataset: Path, table: FactsTable, min_agreement: float) -> dict[str, object] | None:
     """Read the opinions into the table and note clips on which two annotators agree less than `min_agreement`.
@@ -102,7 +109,7 @@ def _read(line: bytes | None, number: int) -> tuple[str | None, str | None, str 
         return None, None, None, truncate(f"line {number}: {problems}")
     except (ValueError, OverflowError, RecursionError) as error:
         return None, None, None, truncate(f"line {number}: not valid JSON ({error})")
-    said = json.dumps([[anomaly.family.value, anomaly.leaf, *anomaly.window] for anomaly in opinion.anomalies])
+    said = json.dumps([[one.family.value, one.leaf, *(one.window or ())] for one in opinion.anomalies])
     return opinion.clip_id, opinion.annotator, said, None
 
 

@@ -149,7 +149,7 @@ def _read_names(line: bytes) -> dict[str, str | None]:
 
 
 def _check_clip(facts: ClipFacts, clip: Clip, dataset: Path, max_side: int | None) -> None:
-    named = [(anomaly.leaf, anomaly.window) for anomaly in clip.anomalies]
+    named = [(anomaly.leaf, anomaly.window) for anomaly in clip.anomalies if anomaly.window is not None]
     named += [(distractor.name, distractor.window) for distractor in clip.distractors]
     _note(facts, "windows", (_window_problem(name, window, clip.duration) for name, window in named))
     _note(facts, "boxes_in_frame", (_box_problem(box.frame, box.box) for a in clip.anomalies for box in a.boxes))
@@ -246,5 +246,9 @@ def _check_box_frames(facts: ClipFacts, clip: Clip) -> None:
     _note(
         facts,
         "windows",
-        (f"{a.leaf}: no frame from {a.window[0]:g} to {a.window[1]:g} s" for a, frames, _ in together if not frames),
+        (
+            f"{a.leaf}: no frame from {a.window[0]:g} to {a.window[1]:g} s"
+            for a, frames, _ in together
+            if a.window is not None and not frames
+        ),
     )

@@ -81,7 +81,8 @@ class DatasetProfile:
         self.counts.update({family.value for family in {a.family for a in clip.anomalies}} or {"clean"})
         self.histograms["duration"].add(clip.duration)
         for anomaly in clip.anomalies:
-            self.histograms["window_seconds"].add(anomaly.window[1] - anomaly.window[0])
+            if anomaly.window is not None:
+                self.histograms["window_seconds"].add(anomaly.window[1] - anomaly.window[0])
             for box in anomaly.boxes:
                 self.histograms["box_area"].add(box_area(box.box))
 

@@ -133,7 +133,7 @@ def _leaves(clip: Clip) -> list[str]:
 
 
 def _windows(clip: Clip) -> list[list[float]]:
-    return sorted(list(anomaly.window) for anomaly in clip.anomalies)
+    return sorted(list(anomaly.window or ()) for anomaly in clip.anomalies)
 
 
 def _saliencies(clip: Clip) -> list[float]:

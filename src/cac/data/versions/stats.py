@@ -56,7 +56,7 @@ class Stats:
 def gather_stats(clips: Sequence[Clip]) -> Stats:
     """Count clips."""
     anomalies = [(clip, anomaly) for clip in clips for anomaly in clip.anomalies]
-    lengths = [anomaly.window[1] - anomaly.window[0] for _, anomaly in anomalies]
+    windows = [(anomaly.window, clip.duration) for clip, anomaly in anomalies if anomaly.window is not None]
     return Stats(
         clips=len(clips),
         groups=len(group_clips(clips)),
@@ -66,8 +66,8 @@ def gather_stats(clips: Sequence[Clip]) -> Stats:
         generators=_by_split(((clip.generator, clip) for clip in clips), ()),
         sources=_by_split(((clip.source, clip) for clip in clips), ()),
         durations=tuple(clip.duration for clip in clips),
-        window_seconds=tuple(lengths),
-        window_shares=tuple(length / clip.duration for (clip, _), length in zip(anomalies, lengths, strict=True)),
+        window_seconds=tuple(end - start for (start, end), _ in windows),
+        window_shares=tuple((end - start) / duration for (start, end), duration in windows),
         box_areas=tuple(box_area(box.box) for _, anomaly in anomalies for box in anomaly.boxes),
     )
 

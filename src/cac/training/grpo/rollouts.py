@@ -154,8 +154,12 @@ class _Job:
 
 
 def rollout_clips(params: Params, root: Path) -> list[Clip]:
-    """Return the clips to sample rollouts of: the GRPO clips in an order shuffled by the seed."""
+    """Return the clips to sample rollouts of: the GRPO clips in an order shuffled by the seed.
+
+    Skips clips with an anomaly without a window: no reward says which of its rollouts look at the right time.
+    """
     clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    clips = [clip for clip in clips if clip.has_all_windows]
     random.Random(params.compute.seed).shuffle(clips)
     return clips[: params.two_turn_grpo.rejection_sampling.clips]
 

@@ -4,11 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from cac.data.exchange.runs import BOXLESS, SALIENCY, FrameRun, attributes_of, frame_runs, keyframes, video_name
+from cac.data.exchange.runs import (
+    BOXLESS,
+    SALIENCY,
+    WINDOWLESS,
+    FrameRun,
+    attributes_of,
+    frame_runs,
+    keyframes,
+    video_name,
+)
 from cac.schema.annotations import Clip
 from cac.schema.taxonomy import LEAVES
 
-_ATTRIBUTES = ((SALIENCY, "text", "1.0"), (BOXLESS, "checkbox", "false"))
+_ATTRIBUTES = ((SALIENCY, "text", "1.0"), (BOXLESS, "checkbox", "false"), (WINDOWLESS, "checkbox", "false"))
 
 
 def write(clips: Sequence[Clip], folder: Path) -> None:

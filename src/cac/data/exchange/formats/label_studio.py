@@ -5,8 +5,8 @@ Read are `videorectangle` results (boxes), `timelinelabels` (ranges of frames) a
 frames count from 1, and a keyframe that is not `enabled` is the last one shown before a gap. The tool counts frames by
 the rate its labelling config sets, whatever the video's is; where a region says how many it counted, its frames are
 rescaled to the file's. Choices, taxonomies, texts, ratings and numbers of a region become attributes, named by their
-`from_name`; those of a whole clip are remarks, which the label map can only ignore: they do not say when. Out of scope:
-predictions, JSON-MIN.
+`from_name`; those of a whole clip are remarks, which the label map translates: anomalies without a window. Out of
+scope: predictions, JSON-MIN.
 """
 
 import re

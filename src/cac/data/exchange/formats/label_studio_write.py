@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from cac.data.exchange.runs import SALIENCY, FrameRun, frame_runs, keyframes, video_name
+from cac.data.exchange.runs import SALIENCY, WINDOWLESS, FrameRun, frame_runs, keyframes, video_name
 from cac.schema.annotations import Clip
 
 
@@ -37,7 +37,8 @@ def _region(clip: Clip, region: str, run: FrameRun) -> list[dict[str, Any]]:
         value = counted | {"ranges": ranges, "timelinelabels": [run.leaf]}
         drawn = common | {"type": "timelinelabels", "from_name": "span", "value": value}
     saliency = {"type": "number", "from_name": SALIENCY, "value": counted | {"number": run.saliency}}
-    return [drawn, common | saliency]
+    windowless = {"type": "choices", "from_name": WINDOWLESS, "value": counted | {"choices": ["true"]}}
+    return [drawn, common | saliency, *([] if run.has_window else [common | windowless])]
 
 
 def _sequence(clip: Clip, run: FrameRun) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 Read are its JSON export, a list of `{"fileName", "result"}` whose `result` is JSON again, and its JSON lines of
 `{"sample_name", "annotations"}`. Fields as in the tool's documentation of both. A tag or a text is a remark, which the
-label map can only ignore: it does not say when. An export does not say whether anybody looked at a video without
+label map translates: an anomaly without a window. An export does not say whether anybody looked at a video without
 annotations, so that such a video is refused. Out of scope: images and audio.
 """
 

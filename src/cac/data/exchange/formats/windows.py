@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cac.data.exchange.interchange import ImportedAnnotation, ImportedClip
-from cac.data.exchange.locations import TimedBox
+from cac.data.exchange.locations import TimedBox, WholeClip
 from cac.data.exchange.parse import as_number, as_text, plain_name, read_records, read_text
 from cac.data.exchange.preferences import refuse_preferences
 from cac.data.exchange.unusable import UnusableError
@@ -58,13 +58,19 @@ def _read_row(row: Any, where: str, number: int) -> ImportedClip:
 
 
 def _window(row: Mapping[str, Any], name: tuple[str, int]) -> ImportedAnnotation:
-    if row.get("start") is None and row.get("end") is None:
-        raise UnusableError("a label without `start` and `end` says what is wrong, but not when")
-    start, end, label = as_number(row.get("start")), as_number(row.get("end")), row.get("label")
-    if end < start:
-        raise UnusableError("a window ends before it starts")
+    label = row.get("label")
     if label is not None and as_text(label) is None:
         raise UnusableError("a label that is no text")
-    if label == CLEAN:
+    return ImportedAnnotation(as_text(label), _location(row), track=name, has_no_box=True)
+
+
+def _location(row: Mapping[str, Any]) -> TimedBox | WholeClip:
+    """Return the window of a row, or the whole clip if it names what is wrong and no time."""
+    if row.get("start") is None and row.get("end") is None and row.get("label") is not None:
+        return WholeClip()
+    start, end = as_number(row.get("start")), as_number(row.get("end"))
+    if end < start:
+        raise UnusableError("a window ends before it starts")
+    if row.get("label") == CLEAN:
         raise UnusableError("a window that is called clean")
-    return ImportedAnnotation(as_text(label), TimedBox((start, end)), track=name, has_no_box=True)
+    return TimedBox((start, end))
