@@ -11,12 +11,10 @@ def without_boxes(clip: Clip) -> Clip:
     return clip.model_copy(update={"anomalies": bare})
 
 
-def write_all_kinds(dataset: Path, out: Path) -> list[Clip]:
-    """Write a dataset of the same videos in which every second anomaly has no boxes; return its clips."""
+def write_boxless(dataset: Path, out: Path) -> list[Clip]:
+    """Write a dataset of the same videos in which no anomaly has boxes; return its clips."""
     out.mkdir()
     (out / "clips").symlink_to(dataset / "clips")
-    anomalous = [clip.clip_id for clip in read_clips(dataset) if not clip.is_clean]
-    bare = set(anomalous[::2])
-    clips = [without_boxes(clip) if clip.clip_id in bare else clip for clip in read_clips(dataset)]
+    clips = [without_boxes(clip) for clip in read_clips(dataset)]
     write_clips(out, clips)
     return clips

@@ -179,7 +179,7 @@ def test_a_folder_of_which_nothing_can_be_used_is_a_mistake_that_leaves_the_data
     before = (tmp_path / "out" / "annotations.jsonl").read_bytes()
     (tmp_path / "in" / "good.mp4").write_text("no")
     capsys.readouterr()
-    assert cli.main(inject) == 2
+    assert cli.main([*inject, "--overwrite"]) == 2
     said = capsys.readouterr()
     assert "no pair could be made" in said.err
     assert "refused" in said.out
