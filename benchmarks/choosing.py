@@ -14,10 +14,10 @@ from pathlib import Path
 
 from benchmarks.other_clips import cell, judge, render
 from cac.errors import CacError
+from cac.evaluation.calibrate import calibrate
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
 from cac.model.adapter_files import require_adapter
-from cac.model.calibration import fit_calibration
 from cac.params import Grpo, Params, load_params
 from cac.schema.annotations import read_clips
 from cac.training.rewards import total_reward
@@ -68,9 +68,9 @@ def judged_facts(dataset: Path, adapter: Path, params: Params, rewards: Grpo, *,
     Scores are calibrated on the same clips, which preserves their order.
     """
     clips, judgements = read_clips(dataset), judge(dataset, adapter, params, frame_by_frame=frame_by_frame)
-    calibration = fit_calibration([one.margin for one in judgements], [clip.is_clean for clip in clips])
+    calibration = calibrate(judgements, clips, params.frames)
     totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
-    scores = [calibration.score(one.margin) for one in judgements]
+    scores = [calibration.probability(one) for one in judgements]
     return clip_facts(clips, judgements, scores, params.evaluation.calibration_bins, totals)
 
 

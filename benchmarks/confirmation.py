@@ -154,7 +154,7 @@ def _facts(
     return clip_facts(
         [clip for clip, _ in pairs],
         [calibration.decide(one) for _, one in pairs],
-        [calibration.score(one.margin) for _, one in pairs],
+        [calibration.probability(one) for _, one in pairs],
         params.evaluation.calibration_bins,
         [total_reward(one, clip, params.two_turn_grpo) for clip, one in pairs],
     )

@@ -22,6 +22,8 @@ ABLATION_ENTRY_POINTS = {"run": "cac.ablation.run", "table": "cac.ablation.table
 # Not results: error texts and what is logged to MLflow. Settings are listed as params instead.
 NOT_TRACKED = (
     "src/cac/params.py",
+    "src/cac/frames.py",
+    "src/cac/setting_types.py",
     "src/cac/params_errors.py",
     "src/cac/errors.py",
     "src/cac/paths.py",

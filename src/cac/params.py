@@ -12,11 +12,13 @@ from operator import getitem
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from cac.errors import CacError
+from cac.frames import Frames
 from cac.params_errors import explain
 from cac.paths import MULTI_FRAME_SFT, SINGLE_FRAME_SFT, TWO_TURN_GRPO
+from cac.setting_types import Count, Fraction, NotNegative, Positive, Section
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -33,17 +35,8 @@ STAGE_SECTIONS: Mapping[str, tuple[str, ...]] = {
     "register": ("frames", "model", "registry"),
 }
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(gt=0)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class Compute(_Section):
+class Compute(Section):
     """Seed and hardware use: what results depend on besides the inputs and the other settings."""
 
     seed: Annotated[int, Field(ge=0)]
@@ -52,7 +45,7 @@ class Compute(_Section):
     gradient_checkpointing: bool  # recompute activations to save memory; for large bases
 
 
-class ProceduralData(_Section):
+class ProceduralData(Section):
     """The embedded sample dataset; a change needs a new `data.dvc`."""
 
     pairs: Count  # scenes; each gives an anomalous clip and its clean twin
@@ -76,7 +69,7 @@ class ProceduralData(_Section):
         return self
 
 
-class Validation(_Section):
+class Validation(Section):
     """Bounds of the data checks. DVC sees the name in `reference` only, so use a tag or commit that never changes."""
 
     min_clips_per_split: Count
@@ -91,22 +84,7 @@ class Validation(_Section):
     reference: str | None  # dataset version to measure drift from: a folder, tag or commit; null: skip
 
 
-class Frames(_Section):
-    """The frames that the model sees. Sizes are the longer side in pixels.
-
-    With `looks: 1`, an ablation, the model sees the whole clip once, with as many frames as two looks have together.
-    With `looks: 0`, a baseline, it sees the same frames and only answers yes or no. Neither has a GRPO stage.
-    """
-
-    looks: Literal[0, 1, 2]
-    coarse_count: Count
-    coarse_size: Count
-    dense_count: Count
-    dense_size: Count
-    one_look_size: Count  # only with `looks` below 2
-
-
-class Model(_Section):
+class Model(Section):
     """The base model: `nano`, which ships with the package, a local folder, or a Hub id with its revision."""
 
     base: str
@@ -114,13 +92,13 @@ class Model(_Section):
     dtype: Literal["float32", "bfloat16"]
 
 
-class TrainPartition(_Section):
+class TrainPartition(Section):
     """Which clips of the train split each stage trains on."""
 
     reinforcement_ratio: Fraction  # of the pairs, reserved for GRPO; 0: all stages train on all pairs
 
 
-class Adapter(_Section):
+class Adapter(Section):
     """The LoRA adapter that all three stages train; names as in `peft.LoraConfig`."""
 
     r: Count
@@ -147,7 +125,7 @@ class Adapter(_Section):
         return value
 
 
-class TrainerSettings(_Section):
+class TrainerSettings(Section):
     """What every trainer needs; names as in `transformers.TrainingArguments`. The schedule is cosine."""
 
     max_steps: Count
@@ -169,7 +147,7 @@ class SftOptimisation(TrainerSettings):
     dense_token_loss_weight: NotNegative  # weight of the loss on image tokens; 0 switches it off
 
 
-class SftSampling(_Section):
+class SftSampling(Section):
     """The samples of a supervised stage."""
 
     anomalous_ratio: Fraction  # of each batch: samples whose frame or clip has an anomaly
@@ -181,7 +159,7 @@ class Sft(SftOptimisation, SftSampling):
     """A supervised stage."""
 
 
-class RewardWeights(_Section):
+class RewardWeights(Section):
     """Weights of the reward components; 0 switches one off (it is still logged)."""
 
     accuracy: NotNegative
@@ -192,7 +170,7 @@ class RewardWeights(_Section):
     format: NotNegative
 
 
-class RejectionSampling(_Section):
+class RejectionSampling(Section):
     """The first part of the GRPO stage: SFT on the best of the policy's own rollouts."""
 
     clips: Annotated[int, Field(ge=0)]  # maximum number of clips to sample rollouts of; 0 skips this part
@@ -241,7 +219,7 @@ class Grpo(TrainerSettings):
         return self
 
 
-class Evaluation(_Section):
+class Evaluation(Section):
     """How checkpoints are evaluated."""
 
     batch_size: Count
@@ -251,7 +229,7 @@ class Evaluation(_Section):
     report_clips: Count  # clips shown in the report
 
 
-class MaxWorsening(_Section):
+class MaxWorsening(Section):
     """How much worse than a reference each measured metric may be, in the metric's own unit; 1 allows everything."""
 
     balanced_accuracy: Fraction
@@ -261,7 +239,7 @@ class MaxWorsening(_Section):
     expected_calibration_error: Fraction
 
 
-class Gate(_Section):
+class Gate(Section):
     """What a version must reach on the test split to become champion; bounds apply to measured values."""
 
     min_balanced_accuracy: Fraction
@@ -273,7 +251,7 @@ class Gate(_Section):
     max_family_accuracy_drop: Fraction  # likewise, for the accuracy on any family of anomalies
 
 
-class Registry(_Section):
+class Registry(Section):
     """Where models are registered, and the promotion gate."""
 
     model_name: str
@@ -281,7 +259,7 @@ class Registry(_Section):
     gate: Gate
 
 
-class Monitoring(_Section):
+class Monitoring(Section):
     """When recent clips from production count as drifted. No stage reads it."""
 
     source: str | None  # a folder or s3:// prefix; "{date}" in it is the day before, such as 2026-11-23
@@ -297,7 +275,7 @@ class Monitoring(_Section):
         return self
 
 
-class Params(_Section):
+class Params(Section):
     """All of `params.yaml`."""
 
     compute: Compute

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from cac.ablation.frame_judge import FrameJudge
+from cac.frames import Frames
 from cac.model.loading import load_base
 from cac.model.reward_model import Answer, RewardModel
-from cac.params import Frames, Params
+from cac.params import Params
 from cac.schema.dialogue import format_time, parse_look
 from cac.schema.judgement import Judgement
 from cac.video.decode import Video

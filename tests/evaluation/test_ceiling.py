@@ -9,7 +9,8 @@ from cac.evaluation.ceiling import perfect_judgements
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
 from cac.evaluation.relative import relative_to_ceiling
-from cac.params import Frames, Params
+from cac.frames import Frames
+from cac.params import Params
 from cac.schema.annotations import read_clips
 
 

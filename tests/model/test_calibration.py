@@ -97,7 +97,8 @@ def _balanced_accuracy(calibration: Calibration, margins: list[float], clean: li
 @given(st.lists(st.tuples(st.integers(-20, 20), st.booleans()), min_size=2, max_size=30))
 def test_no_other_threshold_has_a_better_balanced_accuracy(clips: list[tuple[int, bool]]) -> None:
     margins, clean = [margin / 4 for margin, _ in clips], [one for _, one in clips]
-    fitted = fit_threshold(Calibration(2.0, 0.3), margins, clean)
+    calibration = Calibration(2.0, 0.3)
+    fitted = fit_threshold(calibration, [calibration.score(margin) for margin in margins], clean)
     if len(set(clean)) < 2:
         assert fitted.threshold == 0.5
         return
@@ -107,7 +108,8 @@ def test_no_other_threshold_has_a_better_balanced_accuracy(clips: list[tuple[int
 
 
 def test_the_threshold_between_two_scores_is_their_middle() -> None:
-    fitted = fit_threshold(Calibration(), [-3.0, -2.0, -1.0, 1.0], [False, False, True, True])
+    scores = [Calibration().score(margin) for margin in (-3.0, -2.0, -1.0, 1.0)]
+    fitted = fit_threshold(Calibration(), scores, [False, False, True, True])
     assert fitted.threshold == pytest.approx((Calibration().score(-2.0) + Calibration().score(-1.0)) / 2)
 
 

@@ -12,7 +12,15 @@ from cac.model.generation import Turn, TurnGenerator, _align_with_cache
 from cac.model.loading import load_base
 from cac.model.reward_model import none_token_id
 from cac.params import Model
-from cac.schema.dialogue import CONCENTRATE_TOOL, look_content, parse_scan, scan_prompt, split_tool_call, tool_reply
+from cac.schema.dialogue import (
+    CONCENTRATE_TOOL,
+    format_times,
+    look_content,
+    parse_scan,
+    scan_prompt,
+    split_tool_call,
+    tool_reply,
+)
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
 
 TOOLS = (CONCENTRATE_TOOL,)
@@ -42,7 +50,7 @@ def seen_times(count: int) -> list[float]:
 def scan(generator: TurnGenerator, counts: list[int]) -> tuple[list, Turn]:
     """Return prompts to scan clips of so many frames, and what the model says."""
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate(counts)]
-    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in counts]
+    grammars = [scan_grammar(format_times(seen_times(count)), generator.decoder.tag) for count in counts]
     return prompts, generator.first_turn(prompts, grammars, TOOLS)
 
 
@@ -77,7 +85,7 @@ def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
     scans = scanned(turn, generator)
     assert len({len(answer) for answer in turn.answers}) > 1, "rows must end at different lengths"
     dialogues = [looked(prompts[row], scans[row], row) for row in rows]
-    grammars = [look_grammar(seen_times(2 + row), generator.decoder.tag) for row in rows]
+    grammars = [look_grammar(format_times(seen_times(2 + row)), generator.decoder.tag) for row in rows]
     whole = generator.first_turn(dialogues, grammars, TOOLS)
     on_the_cache = generator.next_turn(turn, rows, dialogues, grammars, TOOLS)
     agree(on_the_cache, whole)
@@ -86,7 +94,7 @@ def test_a_turn_on_the_cache_says_what_it_says_after_reading_everything(
 
 def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, monkeypatch: pytest.MonkeyPatch) -> None:
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((2, 8, 3, 3))]
-    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in (2, 8, 3, 3)]
+    grammars = [scan_grammar(format_times(seen_times(count)), generator.decoder.tag) for count in (2, 8, 3, 3)]
     batch_sizes: list[int] = []
     forward = generator._forward
 
@@ -109,7 +117,7 @@ def test_rows_leave_a_last_turn_when_they_are_done(generator: TurnGenerator, mon
 @pytest.mark.parametrize("last", [False, True])
 def test_answers_of_one_reading_are_those_of_as_many_readings(generator: TurnGenerator, last: bool) -> None:
     prompts = [scan_prompt(*frames(count, 64, seed)) for seed, count in enumerate((3, 8))]
-    grammars = [scan_grammar(seen_times(count), generator.decoder.tag) for count in (3, 8)]
+    grammars = [scan_grammar(format_times(seen_times(count)), generator.decoder.tag) for count in (3, 8)]
     read_once = generator.first_turn(prompts, grammars, TOOLS, last=last, copies=3)
     each = [i for i in (0, 1) for _ in range(3)]
     agree(read_once, generator.first_turn([prompts[i] for i in each], [grammars[i] for i in each], TOOLS))
@@ -119,10 +127,10 @@ def test_a_third_turn_goes_on_from_the_second(generator: TurnGenerator) -> None:
     (prompt,), first = scan(generator, [4])
     second_dialogue = looked(prompt, scanned(first, generator)[0], 1)
     second = generator.next_turn(
-        first, [0], [second_dialogue], [look_grammar(seen_times(3), generator.decoder.tag)], TOOLS
+        first, [0], [second_dialogue], [look_grammar(format_times(seen_times(3)), generator.decoder.tag)], TOOLS
     )
     third = looked(second_dialogue, scanned(second, generator)[0], 2)
-    grammars = [look_grammar(seen_times(4), generator.decoder.tag)]
+    grammars = [look_grammar(format_times(seen_times(4)), generator.decoder.tag)]
     agree(generator.next_turn(second, [0], [third], grammars, TOOLS), generator.first_turn([third], grammars, TOOLS))
 
 
@@ -130,7 +138,7 @@ def test_the_cache_is_good_up_to_where_the_dialogue_differs(generator: TurnGener
     prompts, turn = scan(generator, [4, 6])
     assert SCAN not in scanned(turn, generator)
     dialogues = [looked(prompt, SCAN, row) for row, prompt in enumerate(prompts)]
-    grammars = [look_grammar(seen_times(2 + row), generator.decoder.tag) for row in range(2)]
+    grammars = [look_grammar(format_times(seen_times(2 + row)), generator.decoder.tag) for row in range(2)]
     agree(
         generator.next_turn(turn, [0, 1], dialogues, grammars, TOOLS), generator.first_turn(dialogues, grammars, TOOLS)
     )
@@ -160,7 +168,7 @@ def test_it_says_what_transformers_says_token_by_token(generator: TurnGenerator)
     counts, end = [5, 8, 2], tokenizer_of(generator).eos_token_id
     prompts, turn = scan(generator, counts)
     for row, (prompt, count) in enumerate(zip(prompts, counts, strict=True)):
-        grammar = scan_grammar(seen_times(count), generator.decoder.tag)
+        grammar = scan_grammar(format_times(seen_times(count)), generator.decoder.tag)
         assert by_transformers(generator, prompt, grammar) == [*turn.answers[row], end]
         free = by_transformers(generator, prompt, None)
         assert turn.unaided[row] == (free == [*turn.answers[row], end])
@@ -183,7 +191,10 @@ def test_fresh_weights_write_in_the_grammar(fresh_base: Path) -> None:
     assert turn.unaided == [False]
     dialogue = looked(prompt, text, 1)
     (answer,) = scanned(
-        untaught.next_turn(turn, [0], [dialogue], [look_grammar(seen_times(3), untaught.decoder.tag)], TOOLS), untaught
+        untaught.next_turn(
+            turn, [0], [dialogue], [look_grammar(format_times(seen_times(3)), untaught.decoder.tag)], TOOLS
+        ),
+        untaught,
     )
     assert [line.split()[0] for line in answer.split("\n")] == ["0.0", "0.1", "0.2", "attribution"]
 

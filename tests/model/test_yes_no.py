@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from cac.frames import Frames
 from cac.model.loading import load_base
 from cac.model.reward_model import RewardModel, no_token_id
-from cac.params import Frames, Params
+from cac.params import Params
 from cac.schema.annotations import read_clips
 from cac.schema.dialogue import parse_yes_no, yes_no_prompt, yes_no_reply
 from cac.schema.dialogue_grammar import yes_no_grammar

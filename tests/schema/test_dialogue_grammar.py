@@ -13,6 +13,7 @@ from cac.schema.dialogue import (
     Finding,
     Look,
     Scan,
+    format_times,
     parse_look,
     parse_scan,
     scan_reply,
@@ -58,7 +59,7 @@ def test_a_look_as_the_dialogue_writes_it_is_allowed(times: list[float], data: s
     leaf = data.draw(st.sampled_from(sorted(LEAVES))) if any(boxes) else None
     look = Look(found, family_of(leaf) if leaf else None, leaf, "anomalous" if leaf else "clean")
     text = write_look(look)
-    assert allows(look_grammar(times, DECODER.tag), text)
+    assert allows(look_grammar(format_times(times), DECODER.tag), text)
     assert parse_look(text) == look
 
 
@@ -72,15 +73,15 @@ def test_a_scan_as_the_dialogue_writes_it_is_allowed(times: list[float], data: s
     messages = [{"role": "user", "content": [{"type": "text", "text": "?"}]}, reply]
     text = PROCESSOR.apply_chat_template(messages, tokenize=False)
     text = text.split("<|im_start|>assistant\n")[1].split("<|im_end|>")[0]
-    assert allows(scan_grammar(times, DECODER.tag), text)
+    assert allows(scan_grammar(format_times(times), DECODER.tag), text)
 
 
 @pytest.mark.parametrize("seed", range(30))
 def test_what_is_allowed_can_be_read(seed: int) -> None:
     times = [0.1, 0.4, 1.2]
-    look = written(look_grammar(times, DECODER.tag), seed)
+    look = written(look_grammar(format_times(times), DECODER.tag), seed)
     assert parse_look(look) is not None
-    scan = written(scan_grammar(times, DECODER.tag), seed)
+    scan = written(scan_grammar(format_times(times), DECODER.tag), seed)
     content, calls = split_tool_call(scan)
     assert parse_scan(content, calls) is not None
 
@@ -99,11 +100,11 @@ def test_what_is_allowed_can_be_read(seed: int) -> None:
     ],
 )
 def test_what_contradicts_itself_or_the_frames_is_not_allowed(text: str) -> None:
-    assert not allows(look_grammar([0.1, 0.4], DECODER.tag), text)
+    assert not allows(look_grammar(format_times([0.1, 0.4]), DECODER.tag), text)
 
 
 def test_only_what_was_overruled_counts_as_aided() -> None:
-    grammar, text = look_grammar([0.1], DECODER.tag), "0.1 none\nattribution none verdict clean"
+    grammar, text = look_grammar(format_times([0.1]), DECODER.tag), "0.1 none\nattribution none verdict clean"
     tokens = [*TOKENIZER(text, add_special_tokens=False)["input_ids"], TOKENIZER.eos_token_id]
     for wrong in (None, 0, 1, 4, len(tokens) - 1):
         meant = [token if place != wrong else 5 for place, token in enumerate(tokens)]

@@ -3,11 +3,21 @@
 import numpy as np
 import pytest
 
-from cac.params import Frames
+from cac.frames import Frames
 from cac.video.decode import Video
 from cac.video.views import coarse_view, dense_view, make_view, resize
 
-FRAMES = Frames(looks=2, one_look_size=80, coarse_count=4, coarse_size=32, dense_count=3, dense_size=40)
+FRAMES = Frames(
+    looks=2,
+    coarse_count=4,
+    coarse_rate=None,
+    coarse_size=32,
+    dense_count=3,
+    dense_rate=None,
+    dense_size=40,
+    one_look_size=80,
+    overlap=0.0,
+)
 
 
 def counting_video(frames: int = 16, height: int = 60, width: int = 80) -> Video:

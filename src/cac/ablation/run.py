@@ -13,13 +13,14 @@ from pathlib import Path
 from cac.ablation.frame_judge import FrameJudge
 from cac.ablation.variants import VARIANTS, Variant, variant_params
 from cac.errors import CacError
+from cac.evaluation.calibrate import calibrate
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
 from cac.evaluation.relative import ceiling, relative_to_ceiling
-from cac.model.calibration import fit_calibration, fit_threshold
+from cac.frames import Frames
 from cac.model.loading import make_deterministic
 from cac.model.reward_model import load_reward_model
-from cac.params import Frames, Grpo, Params
+from cac.params import Grpo, Params
 from cac.paths import DATASET, MODELS, MULTI_FRAME_SFT, SCRATCH, SINGLE_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, read_clips
 from cac.schema.judgement import Judgement
@@ -125,11 +126,10 @@ def _metrics(judgements: Sequence[Judgement], params: Params, root: Path, reward
     An answer of yes or no leaves all but the verdict undefined.
     """
     clips = read_clips(root / DATASET, "val")
-    margins, is_clean = [one.margin for one in judgements], [clip.is_clean for clip in clips]
-    calibration = fit_threshold(fit_calibration(margins, is_clean), margins, is_clean)
+    calibration = calibrate(judgements, clips, params.frames)
     decided = [calibration.decide(one) for one in judgements]
     totals = [total_reward(one, clip, rewards) for one, clip in zip(judgements, clips, strict=True)]
-    scores = [calibration.score(margin) for margin in margins]
+    scores = [calibration.probability(one) for one in judgements]
     values = point_values(clip_facts(clips, decided, scores, params.evaluation.calibration_bins, totals))
     asked = VERDICT_METRICS if params.frames.looks == 0 else tuple(values)
     return {name: value if name in asked else None for name, value in values.items()}

@@ -8,8 +8,9 @@ annotated boxes, a right answer has windows and none of them; where nobody annot
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cac.params import Frames
+from cac.frames import Frames
 from cac.schema.annotations import Clip
+from cac.schema.clip_segment import ClipSegment
 from cac.schema.dialogue import (
     Look,
     Scan,
@@ -20,8 +21,10 @@ from cac.schema.dialogue import (
     yes_no_reply,
 )
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
+from cac.schema.merge import merge_judgements
 from cac.training.samples import true_look, true_scan
-from cac.video.sampling import dense_indices, even_times, spread_indices
+from cac.video.sampling import coarse_indices, even_times, look_indices, only_indices
+from cac.video.segments import clip_segments
 from cac.video.views import View
 
 PERFECT_ANSWERS = "perfect_answers"  # the row of the ceiling
@@ -30,7 +33,13 @@ _CERTAIN = 10.0  # log odds
 
 def perfect_judgements(clips: Sequence[Clip], frames: Frames) -> list[Judgement]:
     """Return the judgement that right answers in both turns give of each clip; no clip is decoded."""
-    return [_perfect_judgement(_with_windows(clip), frames) for clip in clips]
+    return [_perfect_whole(_with_windows(clip), frames) for clip in clips]
+
+
+def _perfect_whole(clip: Clip, frames: Frames) -> Judgement:
+    segments = clip_segments(clip, frames)
+    starts = [one.first_frame / one.fps if isinstance(one, ClipSegment) else 0.0 for one in segments]
+    return merge_judgements([_perfect_judgement(one, frames) for one in segments], starts)
 
 
 def _with_windows(clip: Clip) -> Clip:
@@ -46,12 +55,12 @@ def _perfect_judgement(clip: Clip, frames: Frames) -> Judgement:
     if frames.looks < 2:
         scan = Scan((), ())
         coarse: list[int] = []
-        indices = spread_indices(clip.frame_count, frames.coarse_count + frames.dense_count)
+        indices = only_indices(clip.frame_count, clip.duration, frames)
     else:
-        coarse = spread_indices(clip.frame_count, frames.coarse_count)
+        coarse = coarse_indices(clip.frame_count, clip.duration, frames)
         scan = true_scan(clip, _view(clip, coarse))
         scan = Scan(scan.odd, tuple(written_windows(scan)))
-        indices = dense_indices(scan.windows, even_times(clip.frame_count, clip.fps), clip.duration, frames.dense_count)
+        indices = look_indices(scan.windows, even_times(clip.frame_count, clip.fps), clip.duration, frames)
     view = _view(clip, indices)
     look, text = _perfect_answer(clip, view, frames)
     judgement = combine_turns(

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from itertools import pairwise
 from pathlib import Path
 
+from cac.evaluation.calibrate import calibrate
 from cac.evaluation.ceiling import PERFECT_ANSWERS, perfect_judgements
 from cac.evaluation.facts import Facts, clip_facts
 from cac.evaluation.familiar_clips import write_familiarity
@@ -19,7 +20,7 @@ from cac.evaluation.intervals import Interval, evaluate_facts, paired_difference
 from cac.evaluation.judging import CONSTRAINED_BASE, Judgements, judge_all
 from cac.evaluation.report import ReportInputs, write_report
 from cac.model.adapter_files import require_adapter
-from cac.model.calibration import Calibration, fit_calibration, fit_threshold
+from cac.model.calibration import Calibration
 from cac.model.loading import make_deterministic
 from cac.params import Params
 from cac.paths import (
@@ -61,7 +62,7 @@ def evaluate(params: Params, root: Path) -> None:
     parts = _read_parts(root / DATASET)
     judgements = judge_all(params, root, list(parts))
     judgements[PERFECT_ANSWERS] = {split: perfect_judgements(clips, params.frames) for split, clips in parts.items()}
-    calibrations = {name: _calibration(rows["val"], parts["val"]) for name, rows in judgements.items()}
+    calibrations = {name: calibrate(rows["val"], parts["val"], params.frames) for name, rows in judgements.items()}
     rewards = _rewards(judgements, parts, params)
     judgements = _decided(judgements, calibrations)
     facts = _facts(judgements, calibrations, rewards, parts, params)
@@ -78,11 +79,6 @@ def _read_parts(dataset: Path) -> Parts:
     """Read the splits to judge; skip an optional split without clips."""
     clips = {split: read_clips(dataset, split) for split in SPLITS}
     return {split: rows for split, rows in clips.items() if rows or split in REQUIRED_SPLITS}
-
-
-def _calibration(judgements: Sequence[Judgement], clips: Sequence[Clip]) -> Calibration:
-    margins, is_clean = [judgement.margin for judgement in judgements], [clip.is_clean for clip in clips]
-    return fit_threshold(fit_calibration(margins, is_clean), margins, is_clean)
 
 
 def _rewards(judgements: Judgements, parts: Parts, params: Params) -> AllRewards:
@@ -105,7 +101,7 @@ def _decided(judgements: Judgements, calibrations: Mapping[str, Calibration]) ->
 
 
 def _scores(judgements: Sequence[Judgement], calibration: Calibration) -> list[float]:
-    return [calibration.score(judgement.margin) for judgement in judgements]
+    return [calibration.probability(judgement) for judgement in judgements]
 
 
 def _facts(
@@ -170,7 +166,7 @@ def _write_predictions(root: Path, judgements: Judgements, calibrations: dict[st
         for name, rows in judgements.items():
             for split, clips in parts.items():
                 for clip, judgement in zip(clips, rows[split], strict=True):
-                    score = calibrations[name].score(judgement.margin)
+                    score = calibrations[name].probability(judgement)
                     line = {"row": name, "split": split, "clip_id": clip.clip_id, "score": round(score, 6)}
                     file.write(json.dumps({**line, "judgement": judgement.to_dict()}, sort_keys=True) + "\n")
 

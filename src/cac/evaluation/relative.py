@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from cac.evaluation.ceiling import perfect_judgements
 from cac.evaluation.facts import clip_facts
 from cac.evaluation.metrics import point_values
-from cac.params import Frames
+from cac.frames import Frames
 from cac.schema.annotations import Clip
 
 LIMITED_BY_FRAMES = ("temporal_iou", "spatial_iou")

@@ -6,6 +6,7 @@ order of the scores. The verdict follows from the score: it is clean from a thre
 scope: isotonic regression, which would give many clips the same score.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -35,11 +36,19 @@ class Calibration:
         """Return the probability, in [0, 1], that the video is clean."""
         return float(np.exp(-np.logaddexp(0, -(margin / self.temperature + self.bias))))
 
+    def probability(self, judgement: Judgement) -> float:
+        """Return the probability, in [0, 1], that the video of a judgement is clean.
+
+        A clip judged in segments is clean if each of them is: the product of their probabilities. The calibration is
+        fitted on segments, so it holds for clips of any length, as far as segments err independently of each other.
+        """
+        return math.prod(self.score(margin) for margin in judgement.margins)
+
     def decide(self, judgement: Judgement) -> Judgement:
         """Return the judgement with the verdict of its score; one that was not parsed stays as it is."""
         if self.threshold is None or not judgement.parsed:
             return judgement
-        return judgement.with_verdict("clean" if self.score(judgement.margin) >= self.threshold else "anomalous")
+        return judgement.with_verdict("clean" if self.probability(judgement) >= self.threshold else "anomalous")
 
 
 @dataclass(frozen=True)
@@ -75,20 +84,19 @@ def fit_calibration(margins: Sequence[float], is_clean: Sequence[bool]) -> Calib
     return Calibration(float(np.exp(found.x[0])), float(found.x[1]))
 
 
-def fit_threshold(calibration: Calibration, margins: Sequence[float], is_clean: Sequence[bool]) -> Calibration:
+def fit_threshold(calibration: Calibration, scores: Sequence[float], is_clean: Sequence[bool]) -> Calibration:
     """Return the calibration with the threshold of the best balanced accuracy on these clips.
 
     Candidates are 0, 0.5, 1 and the middle between any two neighbouring scores. Among equally good ones, that nearest
     to 0.5 wins. With clips of one kind only, the threshold is 0.5.
     """
-    scores = np.array([calibration.score(margin) for margin in margins])
-    clean = np.array(is_clean, dtype=bool)
-    distinct = np.unique(scores)
+    values, clean = np.array(scores, dtype=float), np.array(is_clean, dtype=bool)
+    distinct = np.unique(values)
     candidates = np.unique(np.concatenate([(distinct[1:] + distinct[:-1]) / 2, [0.0, 0.5, 1.0]]))
     if clean.all() or not clean.any():
         return replace(calibration, threshold=0.5)
-    specificity = _shares_from(np.sort(scores[clean]), candidates)
-    recall = 1 - _shares_from(np.sort(scores[~clean]), candidates)
+    specificity = _shares_from(np.sort(values[clean]), candidates)
+    recall = 1 - _shares_from(np.sort(values[~clean]), candidates)
     accuracy = np.round(specificity + recall, 9)
     best = candidates[accuracy == accuracy.max()]
     return replace(calibration, threshold=float(best[np.abs(best - 0.5).argmin()]))

@@ -18,7 +18,7 @@ from cac.video.motion import mean_motion
 from cac.video.views import coarse_view
 
 if TYPE_CHECKING:
-    from cac.params import Frames
+    from cac.frames import Frames
     from cac.video.decode import AnyVideo
 
 OUT_OF_DISTRIBUTION = "out_of_distribution"

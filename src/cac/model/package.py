@@ -6,6 +6,7 @@ registering the folder as a model version (`registry/register.py`).
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,22 @@ from typing import Any
 import yaml
 
 from cac.errors import CacError
+from cac.frames import Frames
 from cac.model.adapters import load_adapter
 from cac.model.calibration import Calibration
 from cac.model.familiarity import Familiarity
 from cac.model.loading import NANO, base_folder, base_identity, load_base
 from cac.model.nano import NANO_SCOPE
 from cac.model.package_checksums import check_sums, write_sums
-from cac.params import Frames, Model
-from cac.schema.dialogue import DIALOGUE_VERSION
+from cac.params import Model
+from cac.schema.dialogue import DIALOGUE_VERSION, READABLE_VERSIONS
 from cac.schema.taxonomy import TAXONOMY_VERSION
 
 CARD = "reward_model.json"
 SUMS_KEY = "package_sha256sums"  # in the metadata of a registered model
 PACKAGE_VERSION = 2  # 1, which the card does not name, had no checksums
+# The frames of packages from before there were rates and segments.
+_WITHOUT_RATES: Mapping[str, Any] = {"coarse_rate": None, "dense_rate": None, "overlap": 0.0}
 _CARD_KEYS = {"base", "base_identity", "frames", "calibration", "max_turn_tokens", "dialogue_version"}
 
 
@@ -101,9 +105,10 @@ def read_package(folder: Path) -> Package:
     registered = _registered_digest(folder)
     if card.get("package_version", 1) > 1 or registered is not None:
         check_sums(folder, registered)
-    if card["dialogue_version"] != DIALOGUE_VERSION:
+    if card["dialogue_version"] not in READABLE_VERSIONS:
         raise CacError(
-            f"{folder} uses dialogue version {card['dialogue_version']}, this installation {DIALOGUE_VERSION}; "
+            f"{folder} uses dialogue version {card['dialogue_version']}, this installation reads "
+            f"{' and '.join(READABLE_VERSIONS)}; "
             "install the version of cac it was registered with."
         )
     base = card["base"]
@@ -116,7 +121,7 @@ def read_package(folder: Path) -> Package:
     return Package(
         model.eval(),
         processor,
-        Frames(**card["frames"]),
+        Frames(**(_WITHOUT_RATES | card["frames"])),
         Calibration(**card["calibration"]),
         card["max_turn_tokens"],
         Familiarity.from_dict(familiarity) if familiarity else None,

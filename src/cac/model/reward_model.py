@@ -11,9 +11,11 @@ truncated) abstains: margin 0, `parsed` false. Out of scope: generating tokens (
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from cac.frames import Frames
 from cac.io.distributed import best_device
 from cac.model.adapters import load_adapter
 from cac.model.calibration import Calibration
@@ -21,7 +23,7 @@ from cac.model.familiarity import Familiarity, Traits, measure
 from cac.model.generation import Turn, TurnGenerator
 from cac.model.loading import base_identity, load_base
 from cac.model.package import read_package
-from cac.params import Frames, Params
+from cac.params import Params
 from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
     Look,
@@ -40,8 +42,10 @@ from cac.schema.dialogue import (
 )
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar, yes_no_grammar
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns
+from cac.schema.merge import merge_judgements
 from cac.schema.taxonomy import LEAVES
-from cac.video.decode import AnyVideo
+from cac.video.decode import AnyVideo, VideoSegment
+from cac.video.segments import cut_video
 from cac.video.views import View, coarse_view, dense_view, only_view
 
 TOOLS = (CONCENTRATE_TOOL,)
@@ -117,18 +121,27 @@ class RewardModel:
 
     def score(self, judgement: Judgement) -> float:
         """Return the calibrated probability in [0, 1] that the video is clean."""
-        return self.calibration.score(judgement.margin)
+        return self.calibration.probability(judgement)
 
     def judge(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> list[Judgement]:
         """Judge videos, in their order."""
         return list(self.iter_judgements(videos, batch_size))
 
     def iter_judgements(self, videos: Sequence[AnyVideo], batch_size: int = 32) -> Iterator[Judgement]:
-        """Yield judgements batch by batch, so that a caller can show progress."""
-        judge = {0: self._judge_yes_no, 1: self._judge_once, 2: self._judge_batch}[self.frames.looks]
+        """Yield judgements batch by batch, so that a caller can show progress; long videos are judged in segments."""
         for start in range(0, len(videos), batch_size):
             batch = videos[start : start + batch_size]
-            yield from map(self._finish, judge(batch), self._warnings(batch))
+            yield from map(self._finish, self._judge_whole(batch, batch_size), self._warnings(batch))
+
+    def _judge_whole(self, videos: Sequence[AnyVideo], batch_size: int) -> list[Judgement]:
+        """Judge videos by their segments, at most `batch_size` of them at once."""
+        judge = {0: self._judge_yes_no, 1: self._judge_once, 2: self._judge_batch}[self.frames.looks]
+        cut = [cut_video(video, self.frames) for video in videos]
+        segments = [segment for parts in cut for segment in parts]
+        batches = (segments[start : start + batch_size] for start in range(0, len(segments), batch_size))
+        judged = iter([judgement for batch in batches for judgement in judge(batch)])
+        starts = [[one.start if isinstance(one, VideoSegment) else 0.0 for one in parts] for parts in cut]
+        return [merge_judgements(list(islice(judged, len(own))), own) for own in starts]
 
     def _finish(self, judgement: Judgement, warnings: tuple[str, ...]) -> Judgement:
         """Decide the verdict by the score, and add the warnings."""
@@ -165,7 +178,7 @@ class RewardModel:
             _second_turn(scan_prompt(seen.images, seen.times), one.answer.text, view)
             for seen, one, view in zip(coarse, scanned, dense, strict=True)
         ]
-        grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in dense]
+        grammars = [look_grammar(view.stamps, self.generator.decoder.tag) for view in dense]
         turn = self.generator.first_turn(dialogues, grammars, TOOLS, last=True, copies=copies)
         answers = self._answers(turn)
         return [
@@ -192,7 +205,7 @@ class RewardModel:
     def look_at(self, views: Sequence[View]) -> list[Answer]:
         """Return the answer of one look at each view, without a scan before it."""
         prompts = [look_prompt(view.images, view.times) for view in views]
-        grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in views]
+        grammars = [look_grammar(view.stamps, self.generator.decoder.tag) for view in views]
         return self._answers(self.generator.first_turn(prompts, grammars, tools=None, last=True))
 
     def _judge_batch(self, videos: Sequence[AnyVideo]) -> list[Judgement]:
@@ -207,7 +220,7 @@ class RewardModel:
         looks: dict[int, Answer] = {}
         if dense:
             dialogues = [_second_turn(prompts[i], scanned[i].answer.text, view) for i, view in dense.items()]
-            grammars = [look_grammar(view.times, self.generator.decoder.tag) for view in dense.values()]
+            grammars = [look_grammar(view.stamps, self.generator.decoder.tag) for view in dense.values()]
             look_turn = self.generator.next_turn(scan_turn, list(dense), dialogues, grammars, TOOLS, last=True)
             looks = dict(zip(dense, self._answers(look_turn), strict=True))
         return [
@@ -218,7 +231,7 @@ class RewardModel:
         """Return the coarse view of each video, the prompts of turn 1, and the grammars of its answers."""
         coarse = [coarse_view(video, self.frames) for video in videos]
         prompts = [scan_prompt(view.images, view.times) for view in coarse]
-        return coarse, prompts, [scan_grammar(view.times, self.generator.decoder.tag) for view in coarse]
+        return coarse, prompts, [scan_grammar(view.stamps, self.generator.decoder.tag) for view in coarse]
 
     def _scan_answers(self, turn: Turn) -> list[ScanAnswer]:
         return [ScanAnswer(one, parse_scan(*split_tool_call(one.text))) for one in self._answers(turn)]

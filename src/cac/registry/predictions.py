@@ -76,7 +76,7 @@ class Predictions:
 def align_predictions(clips: Sequence[Clip], judgements: Sequence[Judgement], calibration: Calibration) -> Predictions:
     """Return the predictions of aligned clips and judgements, sorted by clip id."""
     rows = sorted(zip(clips, judgements, strict=True), key=lambda row: row[0].clip_id)
-    scores = tuple(calibration.score(judgement.margin) for _, judgement in rows)
+    scores = tuple(calibration.probability(judgement) for _, judgement in rows)
     return Predictions(tuple(clip for clip, _ in rows), tuple(judgement for _, judgement in rows), scores)
 
 

@@ -28,7 +28,7 @@ from cac.errors import CacError
 from cac.registry.pinned import PinnedModel
 from cac.rl.monitor import Monitor, MonitorSettings, VideoReward
 from cac.schema.judgement import Judgement
-from cac.video.decode import AnyVideo, Video, VideoFile, open_video
+from cac.video.decode import AnyVideo, Video, VideoFile, VideoSegment, open_video
 from cac.video.motion import mean_motion
 
 UNPARSED_SCORE = 0.0
@@ -144,7 +144,7 @@ class Rewarder:
 
 
 def _decoded(video: AnyVideo | Path | str) -> AnyVideo:
-    if isinstance(video, VideoFile):
+    if isinstance(video, VideoFile | VideoSegment):
         return video
     if not isinstance(video, Video):
         return open_video(video)

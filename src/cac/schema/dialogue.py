@@ -26,7 +26,10 @@ from typing import Any, Literal
 from cac.schema.geometry import Box, Window, merge_windows
 from cac.schema.taxonomy import LEAVES, Family, family_of
 
-DIALOGUE_VERSION = "3"  # 2: the attribution names the leaf alone; 3: frames say "seen", one line closes
+# 2: the attribution names the leaf alone; 3: frames say "seen", one line closes; 4: stamps that would be the same get
+# more decimals. A model of version 3 never saw such frames told apart, and understands all others as before.
+DIALOGUE_VERSION = "4"
+READABLE_VERSIONS = ("3", DIALOGUE_VERSION)
 COORDINATE_SCALE = 100  # Answers give coordinates as whole percents of width and height.
 SHORTEST_WINDOW = 0.1  # seconds: the step of the times in answers
 ANYWHERE: Box = (0.0, 0.0, 1.0, 1.0)  # stands in a true answer for a box that nobody annotated; it has no labels
@@ -92,23 +95,36 @@ class Look:
     verdict: Verdict
 
 
-def format_time(seconds: float) -> str:
-    """Write a time as answers and frame stamps do: seconds with one decimal."""
-    return f"{seconds:.1f}"
+def format_time(seconds: float, decimals: int = 1) -> str:
+    """Write a time in seconds, with one decimal unless told otherwise."""
+    return f"{seconds:.{decimals}f}"
+
+
+def format_times(times: Sequence[float]) -> list[str]:
+    """Write the times of frames as their stamps and answers do: all with as few decimals, 1 to 3, as tell them apart.
+
+    >>> format_times([0.125, 0.25]), format_times([1.0, 1.042])
+    (['0.1', '0.2'], ['1.00', '1.04'])
+    """
+    for decimals in range(1, _DECIMALS):
+        stamps = [format_time(time, decimals) for time in times]
+        if len(set(stamps)) == len(set(times)):
+            return stamps
+    return [format_time(time, _DECIMALS) for time in times]
 
 
 def frame_blocks(frames: Sequence[Any], times: Sequence[float]) -> list[dict[str, Any]]:
     """Return content blocks: for each frame its time stamp, then the image (PIL)."""
     blocks: list[dict[str, Any]] = []
-    for frame, time in zip(frames, times, strict=True):
-        blocks.append({"type": "text", "text": f"<{format_time(time)}s>"})
+    for frame, stamp in zip(frames, format_times(times), strict=True):
+        blocks.append({"type": "text", "text": f"<{stamp}s>"})
         blocks.append({"type": "image", "image": frame})
     return blocks
 
 
-def shown_times(text: str) -> list[float]:
-    """Return the times of the frames that a rendered prompt shows, in their order, seconds."""
-    return [float(time) for time in _STAMP.findall(text)]
+def shown_stamps(text: str) -> list[str]:
+    """Return the stamps of the frames that a rendered prompt shows, in their order."""
+    return _STAMP.findall(text)
 
 
 def scan_prompt(frames: Sequence[Any], times: Sequence[float]) -> list[Message]:
@@ -138,7 +154,8 @@ def yes_no_reply(verdict: Verdict) -> Message:
 
 def scan_reply(scan: Scan) -> Message:
     """Return the assistant's message of turn 1."""
-    flags = "\n".join(f"{format_time(time)} {'odd' if odd else 'clear'}" for time, odd in scan.odd)
+    stamps = format_times([time for time, _ in scan.odd])
+    flags = "\n".join(f"{stamp} {'odd' if odd else 'clear'}" for stamp, (_, odd) in zip(stamps, scan.odd, strict=True))
     windows = [list(window) for window in written_windows(scan)]
     call = {"type": "function", "function": {"name": "concentrate", "arguments": {"windows": windows}}}
     return {"role": "assistant", "content": [{"type": "text", "text": flags}], "tool_calls": [call]}
@@ -172,19 +189,21 @@ def look_reply(look: Look) -> Message:
 
 def write_look(look: Look) -> str:
     """Write turn 2's answer in the grammar above; `parse_look` reads it back."""
-    lines = [_write_finding(finding) for finding in look.findings]
+    stamps = format_times([finding.time for finding in look.findings])
+    lines = [_write_finding(*one) for one in zip(stamps, look.findings, strict=True)]
     lines.append(f"attribution {look.leaf or 'none'} verdict {look.verdict}")
     return "\n".join(lines)
 
 
-def _write_finding(finding: Finding) -> str:
+def _write_finding(stamp: str, finding: Finding) -> str:
     if finding.box is None:
-        return f"{format_time(finding.time)} none"
+        return f"{stamp} none"
     numbers = " ".join(str(round(value * COORDINATE_SCALE)) for value in finding.box)
-    return f"{format_time(finding.time)} seen {numbers}"
+    return f"{stamp} seen {numbers}"
 
 
-_TIME = r"(\d{1,6}\.\d)"
+_DECIMALS = 3  # of the longest stamps
+_TIME = rf"(\d{{1,6}}\.\d{{1,{_DECIMALS}}})"
 _STAMP = re.compile(f"<{_TIME}s>", re.ASCII)
 _FINDING = re.compile(_TIME + r" (?:none|seen (\d{1,3}) (\d{1,3}) (\d{1,3}) (\d{1,3}))", re.ASCII)
 _CLOSING = re.compile(r"attribution (?:none|([a-z_]+)) verdict (clean|anomalous)")
@@ -199,7 +218,7 @@ def parse_look(text: str) -> Look | None:
     """
     *lines, last = text.strip().split("\n")
     findings, closing = [_parse_finding(line) for line in lines], _CLOSING.fullmatch(last)
-    if closing is None or any(finding is None for finding in findings):
+    if closing is None or any(finding is None for finding in findings) or not _have_one_form(lines):
         return None
     leaf, verdict = closing.groups()
     if (leaf is None) != (verdict == "clean") or (leaf is not None and leaf not in LEAVES):
@@ -231,6 +250,11 @@ def _parse_finding(line: str) -> Finding | None:
     return Finding(float(match[1]), (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)))
 
 
+def _have_one_form(lines: Sequence[str]) -> bool:
+    """Whether the times at the start of these lines have one number of decimals."""
+    return len({len(line.split(" ")[0].partition(".")[2]) for line in lines}) <= 1
+
+
 def coordinate_spans(text: str) -> list[Span | None]:
     """Return for each line of turn 2's answer where its four numbers are in the text; None for a line without any."""
     spans: list[Span | None] = []
@@ -252,6 +276,8 @@ def parse_scan(content: str, tool_calls: Sequence[Message] | None) -> Scan | Non
     windows = parse_windows(function["arguments"].get("windows"))
     flags = [_FLAG.fullmatch(line) for line in content.strip().split("\n")]
     if function.get("name") != "concentrate" or windows is None or any(flag is None for flag in flags):
+        return None
+    if not _have_one_form([flag[1] for flag in flags if flag]):
         return None
     return Scan(tuple((float(flag[1]), flag[2] == "odd") for flag in flags if flag), tuple(windows))
 

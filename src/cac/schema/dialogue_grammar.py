@@ -9,21 +9,20 @@ window ends, whose order no grammar of this kind can demand. How tokens are held
 import json
 from collections.abc import Callable, Sequence
 
-from cac.schema.dialogue import format_time
 from cac.schema.taxonomy import LEAVES
 
 _NUMBER = 'NUMBER: /100|[1-9]?[0-9]/\nbox: " " NUMBER " " NUMBER " " NUMBER " " NUMBER'
 _SECONDS = "SECONDS: /(0|[1-9][0-9]{0,5})\\.[0-9]/"
 
 
-def scan_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
-    """Return the grammar of turn 1's answer to frames at these times.
+def scan_grammar(stamps: Sequence[str], tag: Callable[[str], str]) -> str:
+    """Return the grammar of turn 1's answer to frames with these stamps.
 
     Args:
-        times: the times of the coarse frames, seconds.
+        stamps: the times of the coarse frames, as `dialogue.format_times` writes them.
         tag: how the grammar names `<tool_call>` and `</tool_call>`, which are tokens of their own.
     """
-    flags = " ".join(f'"{format_time(time)} " FLAG "\\n"' for time in times)
+    flags = " ".join(f'"{stamp} " FLAG "\\n"' for stamp in stamps)
     call = json.dumps({"name": "concentrate", "arguments": {"windows": []}})
     opening, closing = json.dumps(f"\n{call[:-3]}"), json.dumps(f"{call[-3:]}\n")
     return "\n".join(
@@ -46,24 +45,24 @@ def yes_no_grammar(tag: Callable[[str], str]) -> str:
     return f'start: "seen" ({tag(" no")} | {tag(" yes")})'
 
 
-def look_grammar(times: Sequence[float], tag: Callable[[str], str]) -> str:
-    """Return the grammar of turn 2's answer to frames at these times.
+def look_grammar(stamps: Sequence[str], tag: Callable[[str], str]) -> str:
+    """Return the grammar of turn 2's answer to frames with these stamps.
 
     A rule for each frame and each of two states: nothing seen so far, or something seen. The choice between "none" and
     "seen" is between two tokens, so that its probability is that of a word and not of one of its spellings.
 
     Args:
-        times: the times of the dense frames, seconds.
+        stamps: the times of the dense frames, as `dialogue.format_times` writes them.
         tag: how the grammar names " none" and " seen" as tokens.
     """
     rules, none, seen = ["start: clear0"], tag(" none"), tag(" seen")
-    for index, time in enumerate(times):
-        stamp, after = json.dumps(format_time(time)), index + 1
+    for index, written in enumerate(stamps):
+        stamp, after = json.dumps(written), index + 1
         found = f'{stamp} {seen} box "\\n" seen{after}'
         rules.append(f'clear{index}: {stamp} {none} "\\n" clear{after} | {found}')
         if index > 0:
             rules.append(f'seen{index}: {stamp} {none} "\\n" seen{after} | {found}')
     leaves = " | ".join(f'"{leaf}"' for leaf in LEAVES)
-    rules.append(f'clear{len(times)}: "attribution none verdict clean"')
-    rules.append(f'seen{len(times)}: "attribution " LEAF " verdict anomalous"')
+    rules.append(f'clear{len(stamps)}: "attribution none verdict clean"')
+    rules.append(f'seen{len(stamps)}: "attribution " LEAF " verdict anomalous"')
     return "\n".join((*rules, f"LEAF: {leaves}", _NUMBER))

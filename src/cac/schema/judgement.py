@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from pydantic import ConfigDict, TypeAdapter
 
-from cac.schema.dialogue import Finding, Look, Scan, Verdict, format_time
+from cac.schema.dialogue import Finding, Look, Scan, Verdict, format_times
 from cac.schema.geometry import Box, Window, cut_windows, interpolate_box
 from cac.schema.taxonomy import Family
 
@@ -37,6 +37,8 @@ class Judgement:
         scan_windows: the time windows that the scan selected, in seconds, and whose frames turn 2 showed; empty if
             nothing looked suspicious, or with one look.
         warnings: why the score may not be what it seems, each "kind: reason".
+        segment_margins: the margin of each segment of a long clip, whose own `margin` is the lowest of them; empty for
+            a clip that was judged as a whole.
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
@@ -54,6 +56,12 @@ class Judgement:
     unaided: bool = True
     scan_windows: tuple[Window, ...] = ()
     warnings: tuple[str, ...] = ()
+    segment_margins: tuple[float, ...] = ()
+
+    @property
+    def margins(self) -> tuple[float, ...]:
+        """The margins of all segments, one of a clip that was judged as a whole."""
+        return self.segment_margins or (self.margin,)
 
     def with_verdict(self, verdict: Verdict) -> "Judgement":
         """Return the judgement with another verdict; a clean one has no attribution."""
@@ -98,11 +106,13 @@ class Judgement:
         if self.unaided:
             return self
         nothing: dict[str, Any] = {"margin": 0.0, "verdict": "clean", "windows": (), "findings": (), "scan_windows": ()}
-        return replace(self, **nothing, family=None, leaf=None, parsed=False)
+        return replace(self, **nothing, family=None, leaf=None, parsed=False, segment_margins=())
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-ready data; `from_dict` reads it back."""
         data: dict[str, Any] = _ADAPTER.dump_python(self)
+        if not self.segment_margins:
+            del data["segment_margins"]
         return data
 
     @classmethod
@@ -149,11 +159,11 @@ def windows_from_findings(findings: Sequence[Finding], frame_seconds: float, dur
 
 
 def with_exact_times(findings: Sequence[Finding], times: Sequence[float]) -> tuple[Finding, ...]:
-    """Return the findings with the exact times of the frames shown; answers say tenths of a second.
+    """Return the findings with the exact times of the frames shown; answers say their stamps.
 
     An answer that does not speak of exactly these frames keeps its times.
     """
-    if [format_time(finding.time) for finding in findings] != [format_time(time) for time in times]:
+    if [finding.time for finding in findings] != [float(stamp) for stamp in format_times(times)]:
         return tuple(findings)
     return tuple(replace(finding, time=time) for finding, time in zip(findings, times, strict=True))
 

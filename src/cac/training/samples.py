@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cac.errors import CacError
-from cac.params import Frames, Sft
+from cac.frames import Frames
+from cac.params import Sft
 from cac.schema.annotations import Clip
 from cac.schema.dialogue import (
     ANYWHERE,

@@ -21,6 +21,7 @@ from cac.training.samples import build_dialogue, draw_specs
 from cac.training.train_partition import sft_clips
 from cac.training.trainer_arguments import TrainerInputs
 from cac.video.clip_store import ClipStore
+from cac.video.segments import clip_segments
 
 DISPLAYED_METRICS = ("loss", "mean_token_accuracy", "learning_rate")
 
@@ -86,6 +87,7 @@ def _dialogues(settings: Sft, params: Params, root: Path) -> list[Callable[[], D
     clips = sft_clips(read_clips(root / DATASET, "train"), params.train_partition)
     if params.frames.looks:
         clips = _with_windows(clips)
+    clips = [segment for clip in clips for segment in clip_segments(clip, params.frames)]
     store = ClipStore(root / DATASET)
     specs = draw_specs(clips, settings, params.compute.seed)
     return [partial(build_dialogue, spec, clips, store, params.frames) for spec in specs]

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cac.errors import CacError
+from cac.frames import Frames
 from cac.io import distributed
 from cac.model.adapters import forbidden_token_ids, freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.patches.transformers_vision_cache import cache_image_encodings
-from cac.params import Frames, Params
+from cac.params import Params
 from cac.paths import DATASET, HISTORIES, MODELS, MULTI_FRAME_SFT, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip, read_clips
 from cac.schema.dialogue import look_content, tool_reply
@@ -30,6 +31,7 @@ from cac.training.rewards import Reward, reward_functions
 from cac.training.train_partition import grpo_clips
 from cac.training.trainer_arguments import TrainerInputs, trainer_arguments
 from cac.video.clip_store import ClipStore
+from cac.video.segments import clip_segments
 
 if TYPE_CHECKING:
     from cac.training.grpo.trainer import TwoTurnGRPOTrainer
@@ -131,7 +133,8 @@ def build_trainer(
     from cac.training.grpo.trainer import TwoTurnGRPOTrainer
 
     settings = params.two_turn_grpo
-    clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    whole = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
+    clips = [segment for clip in whole for segment in clip_segments(clip, params.frames)]
     rollouts = settings.prompts_per_step * settings.num_generations
     rewards = reward_functions(settings)
     weights = settings.reward_weights.model_dump()

@@ -7,7 +7,8 @@ from collections import OrderedDict
 from pathlib import Path
 
 from cac.schema.annotations import Clip
-from cac.video.decode import AnyVideo, Video, open_video
+from cac.schema.clip_segment import ClipSegment
+from cac.video.decode import AnyVideo, Video, VideoSegment, WholeVideo, open_video
 
 MAX_BYTES = 2 * 1024**3
 _INDEX_BYTES = 100  # of a frame in an index
@@ -19,20 +20,24 @@ class ClipStore:
     def __init__(self, dataset: Path, max_bytes: int = MAX_BYTES) -> None:
         self.dataset = dataset
         self.max_bytes = max_bytes
-        self._videos: OrderedDict[str, AnyVideo] = OrderedDict()
+        self._videos: OrderedDict[str, WholeVideo] = OrderedDict()
         self._bytes = 0
 
     def video(self, clip: Clip) -> AnyVideo:
-        """Return the clip.
+        """Return the clip, or a segment of one.
 
         Raises:
             CacError: its file is missing or corrupt.
         """
-        if clip.clip_id in self._videos:
-            self._videos.move_to_end(clip.clip_id)
-            return self._videos[clip.clip_id]
-        video = open_video(self.dataset / clip.path)
-        self._videos[clip.clip_id] = video
+        whole = self._whole(clip.path)
+        return VideoSegment(whole, clip.span) if isinstance(clip, ClipSegment) else whole
+
+    def _whole(self, path: str) -> WholeVideo:
+        if path in self._videos:
+            self._videos.move_to_end(path)
+            return self._videos[path]
+        video = open_video(self.dataset / path)
+        self._videos[path] = video
         self._bytes += _held_bytes(video)
         while self._bytes > self.max_bytes and len(self._videos) > 1:
             _, oldest = self._videos.popitem(last=False)
@@ -40,5 +45,5 @@ class ClipStore:
         return video
 
 
-def _held_bytes(video: AnyVideo) -> int:
+def _held_bytes(video: WholeVideo) -> int:
     return video.frames.nbytes if isinstance(video, Video) else _INDEX_BYTES * video.frame_count

@@ -139,10 +139,66 @@ class VideoFile:
                 yield converter(frame)
 
 
-AnyVideo = Video | VideoFile
+WholeVideo = Video | VideoFile
 
 
-def open_video(source: Path | str | bytes, limits: Limits | None = None, name: str | None = None) -> AnyVideo:
+@dataclass(frozen=True)
+class VideoSegment:
+    """Consecutive frames of a video as a video of its own, whose times start at 0; nothing is copied.
+
+    Attributes:
+        video: the whole.
+        span: the indices of its frames, with a step of 1.
+    """
+
+    video: WholeVideo
+    span: range
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the whole, on average."""
+        return self.video.fps
+
+    @property
+    def frame_count(self) -> int:
+        """The number of frames."""
+        return len(self.span)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels, as shown."""
+        return self.video.size
+
+    @property
+    def start(self) -> float:
+        """When the segment starts in the whole, in seconds."""
+        return self.video.times[self.span.start]
+
+    @property
+    def duration(self) -> float:
+        """Length in seconds, to the start of the frame after it."""
+        times = self.video.times
+        return (times[self.span.stop] if self.span.stop < len(times) else self.video.duration) - self.start
+
+    @cached_property
+    def times(self) -> Sequence[float]:
+        """The time of each frame in seconds, from the start of the segment."""
+        return tuple(time - self.start for time in self.video.times[self.span.start : self.span.stop])
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was guessed about the file."""
+        return self.video.notes
+
+    def frames_at(self, indices: Sequence[int], longest_side: int | None = None) -> Iterator[np.ndarray]:
+        """Yield frames as those of the whole do, by their indices in the segment."""
+        yield from self.video.frames_at([self.span[index] for index in indices], longest_side)
+
+
+AnyVideo = WholeVideo | VideoSegment
+
+
+def open_video(source: Path | str | bytes, limits: Limits | None = None, name: str | None = None) -> WholeVideo:
     """Return a video: decoded if it is small, else its file, from which frames are read on demand.
 
     Args:

@@ -3,10 +3,41 @@
 This module alone decides which frames a model sees. `views.py` turns the indices into resized images.
 """
 
+import math
 from bisect import bisect_left
 from collections.abc import Sequence
 
-from cac.schema.geometry import Window, merge_windows
+from cac.frames import Frames
+from cac.schema.geometry import Window, cut_windows, merge_windows, total_length
+
+FEWEST = 4  # frames of a turn where a rate would give fewer
+
+
+def coarse_indices(frame_count: int, duration: float, frames: Frames) -> list[int]:
+    """Return the indices of the scan's frames: spread evenly over a clip or segment of `duration` seconds."""
+    return spread_indices(frame_count, _count(duration, frames.coarse_rate, frames.coarse_count))
+
+
+def only_indices(frame_count: int, duration: float, frames: Frames) -> list[int]:
+    """Return the indices of the frames of a single look: as many as two looks have together at the most."""
+    coarse = _count(duration, frames.coarse_rate, frames.coarse_count)
+    return spread_indices(frame_count, coarse + frames.dense_count)
+
+
+def look_indices(windows: Sequence[Window], times: Sequence[float], duration: float, frames: Frames) -> list[int]:
+    """Return the indices of the second look's frames: inside the windows, or over the whole clip without any.
+
+    Arguments as in `dense_indices`.
+    """
+    seconds = total_length(cut_windows(windows, duration)) or duration
+    return dense_indices(windows, times, duration, _count(seconds, frames.dense_rate, frames.dense_count))
+
+
+def _count(seconds: float, rate: float | None, most: int) -> int:
+    """Return how many frames to show of so many seconds."""
+    if rate is None:
+        return most
+    return min(most, max(FEWEST, math.ceil(seconds * rate - 1e-9)))
 
 
 def spread_indices(frame_count: int, count: int, phase: float = 0.5) -> list[int]:

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from cac.params import Frames
+from cac.frames import Frames
+from cac.schema.dialogue import format_times
 from cac.schema.geometry import Window
 from cac.video.decode import AnyVideo
-from cac.video.sampling import dense_indices, spread_indices
+from cac.video.sampling import coarse_indices, look_indices, only_indices
 
 
 @dataclass(frozen=True)
@@ -24,21 +25,25 @@ class View:
     times: list[float]
     images: list[Image.Image]
 
+    @property
+    def stamps(self) -> list[str]:
+        """The times as prompts and answers write them."""
+        return format_times(self.times)
+
 
 def coarse_view(video: AnyVideo, frames: Frames) -> View:
     """Return the scan's frames: spread evenly over the whole clip."""
-    return make_view(video, spread_indices(video.frame_count, frames.coarse_count), frames.coarse_size)
+    return make_view(video, coarse_indices(video.frame_count, video.duration, frames), frames.coarse_size)
 
 
 def only_view(video: AnyVideo, frames: Frames) -> View:
     """Return the frames of a single look: over the whole clip, as many as two looks have together."""
-    indices = spread_indices(video.frame_count, frames.coarse_count + frames.dense_count)
-    return make_view(video, indices, frames.one_look_size)
+    return make_view(video, only_indices(video.frame_count, video.duration, frames), frames.one_look_size)
 
 
 def dense_view(video: AnyVideo, windows: Sequence[Window], frames: Frames) -> View:
     """Return the second look's frames: inside the windows, or over the whole clip at another phase without any."""
-    indices = dense_indices(windows, video.times, video.duration, frames.dense_count)
+    indices = look_indices(windows, video.times, video.duration, frames)
     return make_view(video, indices, frames.dense_size)
 
 

@@ -15,11 +15,12 @@ from cac.params import Grpo, Model, Params
 from cac.schema.dialogue import (
     CONCENTRATE_TOOL,
     Message,
+    format_times,
     look_content,
     parse_look,
     parse_scan,
     scan_prompt,
-    shown_times,
+    shown_stamps,
     split_tool_call,
     tool_reply,
 )
@@ -83,9 +84,13 @@ def test_the_prompt_says_which_answer_is_due(parts: tuple[Any, Any]) -> None:
     tokenizer, decoder = parts[1].tokenizer, GrammarDecoder(parts[1].tokenizer)
     batch = batch_of(parts[1], PROMPT, after_call(SHOWN), after_call(REFUSED))
     prompts = tokenizer.batch_decode(batch["input_ids"], skip_special_tokens=False)
-    scan = scan_grammar(COARSE, decoder.tag)
-    assert [answer_grammar(prompt, decoder) for prompt in prompts] == [scan, look_grammar(DENSE, decoder.tag), scan]
-    assert shown_times(prompts[1]) == [*COARSE, *DENSE]
+    scan = scan_grammar(format_times(COARSE), decoder.tag)
+    assert [answer_grammar(prompt, decoder) for prompt in prompts] == [
+        scan,
+        look_grammar(format_times(DENSE), decoder.tag),
+        scan,
+    ]
+    assert shown_stamps(prompts[1]) == [*format_times(COARSE), *format_times(DENSE)]
 
 
 def test_a_base_that_knows_no_grammar_keeps_to_it(parts: tuple[Any, Any], settings: Grpo) -> None:
@@ -115,7 +120,9 @@ def test_cold_rollouts_are_what_the_scorer_says(parts: tuple[Any, Any], settings
     batch = batch_of(processor, after_call(SHOWN))
     greedy = TurnGenerator(model, processor, settings.max_turn_tokens, processor.tokenizer.eos_token_id)
     with torch.no_grad():
-        expected = greedy.generate_from_tokens(dict(batch), [look_grammar(DENSE, greedy.decoder.tag)]).answers[0]
+        expected = greedy.generate_from_tokens(
+            dict(batch), [look_grammar(format_times(DENSE), greedy.decoder.tag)]
+        ).answers[0]
     cold = rollouts(parts, settings.model_copy(update={"temperature": 1e-6}))(batch, 1)
     written = cold[0, batch["input_ids"].shape[1] :].tolist()
     assert written[: len(expected)] == expected

@@ -14,7 +14,7 @@ from cac.model.adapters import without_wrapper
 from cac.model.constrained_decoding import GrammarDecoder, multinomial
 from cac.model.generation import TurnGenerator
 from cac.params import Grpo
-from cac.schema.dialogue import LOOK_REQUEST, SCAN_REQUEST, shown_times
+from cac.schema.dialogue import LOOK_REQUEST, SCAN_REQUEST, shown_stamps
 from cac.schema.dialogue_grammar import look_grammar, scan_grammar
 
 if TYPE_CHECKING:
@@ -57,5 +57,5 @@ def answer_grammar(prompt: str, decoder: GrammarDecoder) -> str:
     """
     coarse, _, later = prompt.partition(SCAN_REQUEST)
     if LOOK_REQUEST in later:
-        return look_grammar(shown_times(later), decoder.tag)
-    return scan_grammar(shown_times(coarse), decoder.tag)
+        return look_grammar(shown_stamps(later), decoder.tag)
+    return scan_grammar(shown_stamps(coarse), decoder.tag)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cac.params import Frames
+from cac.frames import Frames
 from cac.schema.annotations import Clip
 from cac.schema.dialogue import Message, look_content, parse_look, parse_scan, parse_windows, scan_prompt
 from cac.schema.judgement import Judgement, ShownFrames, combine_turns

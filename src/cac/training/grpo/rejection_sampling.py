@@ -13,12 +13,13 @@ from functools import partial
 from pathlib import Path
 
 from cac.errors import CacError
+from cac.frames import Frames
 from cac.io import distributed
 from cac.io.distributed import best_device
 from cac.model.adapters import freeze_vision, load_adapter, save_adapter
 from cac.model.loading import base_identity, load_base, make_deterministic
 from cac.model.patches.transformers_vision_cache import ImageEncodingCache, cache_image_encodings
-from cac.params import Frames, Params, RejectionSampling, SftOptimisation
+from cac.params import Params, RejectionSampling, SftOptimisation
 from cac.paths import CHECKPOINTS, DATASET, HISTORIES, TWO_TURN_GRPO
 from cac.schema.annotations import MANIFEST_NAME, Clip
 from cac.schema.dialogue import look_content, scan_prompt, tool_reply, verbatim_reply

@@ -35,6 +35,7 @@ from cac.training.rewards import scan_reward, total_reward
 from cac.training.train_partition import grpo_clips
 from cac.video.clip_store import ClipStore
 from cac.video.decode import AnyVideo
+from cac.video.segments import clip_segments
 
 CLIPS_PER_JOB = 32  # an interruption loses at most one job per process
 
@@ -154,12 +155,12 @@ class _Job:
 
 
 def rollout_clips(params: Params, root: Path) -> list[Clip]:
-    """Return the clips to sample rollouts of: the GRPO clips in an order shuffled by the seed.
+    """Return the clips to sample rollouts of: segments of the GRPO clips in an order shuffled by the seed.
 
     Skips clips with an anomaly without a window: no reward says which of its rollouts look at the right time.
     """
     clips = grpo_clips(read_clips(root / DATASET, "train"), params.train_partition)
-    clips = [clip for clip in clips if clip.has_all_windows]
+    clips = [one for clip in clips if clip.has_all_windows for one in clip_segments(clip, params.frames)]
     random.Random(params.compute.seed).shuffle(clips)
     return clips[: params.two_turn_grpo.rejection_sampling.clips]
 
