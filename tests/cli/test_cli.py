@@ -73,8 +73,8 @@ def model(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 VERBS = {
-    "": "data train evaluate evaluate-on register promote rollback score serve score-batch ablate params drift status "
-    "summary",
+    "": "data train plan evaluate evaluate-on register promote rollback score serve score-batch ablate params drift "
+    "status summary",
     "ablate": "run table",
     "drift": "accept check",
     "params": "apply",

@@ -211,6 +211,11 @@ MODELS = {
         Wrong("two_turn_grpo", "no adapter at", "no adapters"),
         Wrong("single_frame_sft", "no settings at", "no project"),
     ],
+    "plan": [
+        Wrong("--data nowhere", "no manifest at nowhere"),
+        Wrong("", "not valid JSON", "cut manifest"),
+        Wrong("", "no settings at", "no project"),
+    ],
     "evaluate": [
         Wrong("", "no adapter at", "no adapters"),
         Wrong("", "no settings at", "no project"),

@@ -17,6 +17,7 @@ from pathlib import Path
 from cac.cli.data import add_data_verbs
 from cac.cli.evaluate_on import add_benchmark_verb
 from cac.cli.monitoring import add_drift_verbs
+from cac.cli.plan import add_plan_verb
 from cac.cli.registry import add_registry_verbs
 from cac.cli.scoring import DEFAULT_MODEL, add_serving_verbs
 from cac.cli.status import add_status_verb
@@ -86,6 +87,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_data_verbs(partial(_add_verb, data.add_subparsers(metavar="VERB", required=True)))
     train = _add_verb(verbs, "train", _train, "train one stage", _RESUMES)
     train.add_argument("stage", choices=TRAINING_STAGES, metavar="STAGE", help=", ".join(TRAINING_STAGES))
+    add_plan_verb(partial(_add_verb, verbs))
     _add_verb(verbs, "evaluate", _evaluate, "evaluate every checkpoint and the baselines, and write the report")
     add_benchmark_verb(partial(_add_verb, verbs))
     add_registry_verbs(partial(_add_verb, verbs))

@@ -63,7 +63,7 @@ def load_base(settings: Model) -> tuple[Any, Any]:
     """
     import torch
     from safetensors import SafetensorError
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
 
     from cac.model.patches.transformers_vision_attention import batch_vision_attention
@@ -74,12 +74,30 @@ def load_base(settings: Model) -> tuple[Any, Any]:
         model = AutoModelForImageTextToText.from_pretrained(
             source, dtype=getattr(torch, settings.dtype), use_safetensors=True, trust_remote_code=False, **options
         )
-        processor = AutoProcessor.from_pretrained(source, trust_remote_code=False, **options)
     except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}") from error
+        raise _unloadable(settings, error) from error
     batch_vision_attention(model)
-    return model.eval(), processor
+    return model.eval(), load_processor(settings)
+
+
+def load_processor(settings: Model) -> Any:
+    """Load the base's processor alone, without its weights.
+
+    Raises:
+        CacError: as `load_base`.
+    """
+    from transformers import AutoProcessor
+
+    source, options = _source(settings)
+    try:
+        return AutoProcessor.from_pretrained(source, trust_remote_code=False, **options)
+    except (OSError, ValueError) as error:
+        raise _unloadable(settings, error) from error
+
+
+def _unloadable(settings: Model, error: Exception) -> CacError:
+    reason = str(error).splitlines()[0]
+    return CacError(f"model.base {settings.base!r} cannot be loaded as a vision-language model: {reason}")
 
 
 def base_identity(settings: Model) -> str:
