@@ -37,12 +37,13 @@ def _print_plan(plan: "Plan") -> None:
     from cac.training.plan import WINDOWS
 
     table = make_table(
-        *("clips", "size", "frames a second", "up to", "segments", "coarse", "dense", "tokens of scan", "of look"),
-        *("of a dialogue", *(f"{window:g} s seen" for window in WINDOWS)),
+        *("clips", "size", "fps", "up to", "segments", "frames", "scan", "look", "dialogue"),
+        *(f"{window:g} s" for window in WINDOWS),
     )
     for one in plan.shapes:
         table.add_row(*_row(one))
     wide_console().print(table)
+    print("scan, look, dialogue: tokens of a segment, at most; the last columns: windows of that length that are seen")
     if plan.others:
         print(f"{plan.others} clips have other shapes")
     print(f"{plan.clips} clips, {plan.bytes / 1e6:,.1f} MB; {plan.segments} segments in the table")
@@ -55,12 +56,14 @@ def _row(one: "ShapePlan") -> list[str]:
 
     seen = [f"{one.seen[window]:.0%}" if window in one.seen else "–" for window in WINDOWS]
     shape = one.shape
-    counts = (one.segments, one.coarse, one.dense, one.scan_tokens, one.look_tokens, one.dialogue_tokens)
+    tokens = (one.scan_tokens, one.look_tokens, one.dialogue_tokens)
     return [
         str(one.clips),
         f"{shape.width}x{shape.height}",
         f"{shape.fps:g}",
         f"{shape.seconds} s",
-        *(f"{count:,}" for count in counts),
+        str(one.segments),
+        f"{one.coarse} + {one.dense}",
+        *(f"{count:,}" for count in tokens),
         *seen,
     ]
