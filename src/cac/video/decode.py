@@ -25,12 +25,16 @@ _SWSCALE_FROM = 2.0  # the decoder's scaler averages areas from this ratio on; b
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What a file is: frames a second on average, the number of frames, and the size as shown."""
+    """What a file is: frames a second on average, the number of frames, and the size as shown.
+
+    `times` are those of the frames in seconds, where `fps` does not give them.
+    """
 
     fps: float
     frame_count: int
     width: int
     height: int
+    times: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)

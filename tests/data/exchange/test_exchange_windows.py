@@ -3,11 +3,14 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers.exchange_cases import Importer, frames_of
 
+from cac.data.exchange.import_ import ImportRequest, import_dataset
 from cac.errors import CacError
-from cac.schema.annotations import Anomaly
+from cac.schema.annotations import Anomaly, read_clips, window_frames
+from cac.video.encode import encode
 
 
 def write(folder: Path, content: object, name: str = "source.json") -> Path:
@@ -162,3 +165,32 @@ def test_a_video_that_is_clean_in_one_row_and_not_in_another_is_refused(take: Im
     rows = [{"video": "a.mp4", "label": "clean"}, {"video": "a.mp4", "start": 1, "end": 2, "label": "Flicker"}]
     with pytest.raises(CacError, match="both clean and anomalous"):
         take("windows", write(tmp_path, rows))
+
+
+TIMES = (0.0, 0.1, 0.2, 1.0, 1.1, 2.0, 2.1, 2.2)
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "frames"),
+    [
+        (1.0, 2.0, [3, 4]),
+        (0.0, 0.2, [0, 1]),
+        (0.95, 1.05, [3]),
+        (1.0004, 1.1004, [3]),
+        (0.3, 0.9, [2]),  # between two frames: the nearest
+        (2.1, 2.3, [6, 7]),
+    ],
+)
+def test_seconds_of_a_varying_rate_are_those_of_its_frames(
+    tmp_path: Path, start: float, end: float, frames: list[int]
+) -> None:
+    """An average rate would put the frame of 1.0 s at 0.9 s, and that of 2.0 s at 1.5 s."""
+    videos, levels = tmp_path / "videos", np.arange(8, dtype=np.uint8)[:, None, None, None] * 30
+    videos.mkdir()
+    encode(videos / "a.mp4", np.broadcast_to(levels, (8, 48, 64, 3)), 8, times=TIMES)
+    row = {"video": "a.mp4", "start": start, "end": end, "label": "extra_limb"}
+    source = write(tmp_path, [row, {"video": "a.mp4", "start": 0.0, "end": 0.05, "label": "vanishing"}])
+    import_dataset(ImportRequest("windows", source, videos, None, tmp_path / "out", 0.15, 0.2))
+    (clip,) = read_clips(tmp_path / "out")
+    found = {one.leaf: list(window_frames(one, clip.fps, clip.frame_count)) for one in clip.anomalies}
+    assert found == {"extra_limb": frames, "vanishing": [0]}

@@ -5,7 +5,8 @@ scope: what is annotated there (`interchange.py`), and boxes that do not fit the
 """
 
 import math
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Protocol
@@ -20,6 +21,7 @@ NORMALISED: Size = (1.0, 1.0)
 PERCENT: Size = (100.0, 100.0)
 WHOLE_FRAME: Box = (0.0, 0.0, 1.0, 1.0)
 _TOLERANCE = 1e-6  # seconds
+_STAMP = 1e-3  # seconds to which containers round the times of frames
 
 
 class Location(Protocol):
@@ -184,13 +186,27 @@ class TimedBox:
 
     def boxes(self, info: VideoInfo) -> dict[int, Box]:
         """Return frame → box; up to a second outside the clip, to show where a window sticks out."""
+        window = self.window if info.times is None else _evened(self.window, info.times, info.fps)
         duration = info.frame_count / info.fps
-        start, end = (min(max(time, -1.0), duration + 1.0) for time in self.window)
+        start, end = (min(max(time, -1.0), duration + 1.0) for time in window)
         first, stop = (math.ceil((time - _TOLERANCE) * info.fps) for time in (start, end))
         if first >= stop:
             first = round((start + end) / 2 * info.fps)
             stop = first + 1
         return dict.fromkeys(range(first, stop), self.box)
+
+
+def _evened(window: Window, times: Sequence[float], fps: float) -> Window:
+    """Return a window of frames at these times as one of the same frames spread evenly."""
+    last = len(times) - 1
+
+    def even(time: float) -> float:
+        after = bisect_left(times, time - _STAMP)
+        if not 0 < after <= last:
+            return time - times[0] if not after else (last + (time - times[last]) * fps) / fps
+        return (after - 1 + min(1.0, (time - times[after - 1]) / (times[after] - times[after - 1]))) / fps
+
+    return even(window[0]), even(window[1])
 
 
 @dataclass(frozen=True)

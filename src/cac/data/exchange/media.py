@@ -11,6 +11,7 @@ import shutil
 import unicodedata
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, unquote_plus
 
@@ -27,6 +28,9 @@ def copy_or_encode(
     source: Path, target: Path, seconds: Sequence[float] = (), rate: float | None = None
 ) -> tuple[VideoInfo, bool]:
     """Copy or encode `source` to the mp4 `target`; return the new file's properties, and whether it is a copy.
+
+    The properties of a file that is encoded again have the times that its frames had, since annotations in seconds are
+    of those; the new file spreads them evenly.
 
     Args:
         source: a video file, or a folder of frames.
@@ -52,7 +56,7 @@ def copy_or_encode(
             shutil.copyfile(source, target)
             return probe(target), True
         encode(target, frames, video.fps)
-        return probe(target), False
+        return replace(probe(target), times=tuple(video.times)), False
     except (CacError, ValueError, av.FFmpegError) as error:
         raise UnusableError(f"unreadable: {printable(str(error).replace(str(source), source.name))}") from error
     except OSError as error:
