@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from cac.evaluation.calibrate import calibrate
 from cac.evaluation.ceiling import perfect_judgements
@@ -14,11 +15,13 @@ from cac.model.loading import load_base
 from cac.model.reward_model import RewardModel
 from cac.params import Params
 from cac.schema.annotations import Clip, read_clips
+from cac.schema.dialogue import look_content, tool_reply
 from cac.schema.geometry import temporal_iou
 from cac.training import multi_frame_sft, single_frame_sft
 from cac.training.grpo.rejection_sampling import rollout_to_dialogue
 from cac.training.grpo.rollouts import rollout_clips
 from cac.training.samples import SampleSpec, build_dialogue
+from cac.training.two_turn_grpo import max_tool_response_tokens
 from cac.video.clip_store import ClipStore
 from cac.video.decode import Video
 from cac.video.segments import clip_segments, cut_video
@@ -142,6 +145,20 @@ def test_the_supervised_stages_learn_from_segments(
     single_frame_sft.train(params, tmp_path)
     multi_frame_sft.train(params, tmp_path)
     assert (tmp_path / "models" / "multi_frame_sft" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    "times", [[0.0, 0.125, 0.25, 0.375], [65.0, 65.042, 65.083, 65.125], [999.001, 999.002, 999.003]]
+)
+def test_what_the_tool_answers_fits_its_room_however_long_the_stamps(
+    model: RewardModel, frames: Frames, times: list[float]
+) -> None:
+    """GRPO cuts a rollout off beyond this length, and a cut one cannot be parsed."""
+    images = [Image.new("RGB", (frames.dense_size, frames.dense_size))] * len(times)
+    answered = model.processor.apply_chat_template(
+        [[tool_reply(look_content(images, times))]], add_generation_prompt=True, tokenize=True, return_dict=True
+    )
+    assert len(answered["input_ids"][0]) <= max_tool_response_tokens(model.processor, frames)
 
 
 def test_rollouts_and_dialogues_are_of_segments(

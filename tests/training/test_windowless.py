@@ -17,7 +17,7 @@ from cac.schema.annotations import Anomaly, Clip, parse_clip, read_clips, write_
 from cac.training import single_frame_sft
 from cac.training.grpo.rollouts import rollout_clips
 from cac.training.rewards import reward_functions, total_reward
-from cac.training.samples import _visible_frames
+from cac.training.samples import _clear_frames, _visible_frames, draw_specs
 from cac.training.train_partition import sft_clips
 from cac.video.sheets import _describe
 
@@ -127,7 +127,15 @@ def test_rollouts_are_of_the_others(clips: list[Clip], project_params: Params, t
 
 
 def test_no_frame_of_theirs_is_shown_as_anomalous_or_as_clear(unknown: Clip) -> None:
-    assert _visible_frames(unknown) == []
+    assert _visible_frames(unknown) == _clear_frames(unknown) == []
+
+
+def test_a_yes_no_question_about_them_can_be_drawn_with_any_scan(clips: list[Clip], project_params: Params) -> None:
+    """Only its verdict is taught; a wrong scan has no window of theirs to displace."""
+    bare = [without_windows(clip) for clip in clips]
+    settings = project_params.multi_frame_sft.model_copy(update={"wrong_scan_ratio": 1.0, "single_frame_ratio": 0.0})
+    specs = draw_specs(bare, settings, seed=3)
+    assert {spec.wrong_windows for spec in specs if not bare[spec.clip].is_clean} == {()}
 
 
 def test_what_people_read_names_them(known: Clip, unknown: Clip) -> None:

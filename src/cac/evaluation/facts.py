@@ -8,8 +8,8 @@ import numpy as np
 from cac.errors import CacError
 from cac.model.calibration import bin_indices
 from cac.schema.annotations import Clip
-from cac.schema.geometry import box_area, cut_windows, temporal_iou, total_length
-from cac.schema.iou import spatial_ious
+from cac.schema.geometry import box_area, cut_windows, total_length
+from cac.schema.iou import spatial_ious, window_iou
 from cac.schema.judgement import Judgement
 from cac.schema.linked_clips import group_clips
 
@@ -111,9 +111,9 @@ _ANOMALOUS_FACTS = ("temporal_iou", "spatial_iou", "family_hit", "leaf_hit", "ab
 
 
 def _anomalous_row(clip: Clip, judgement: Judgement) -> dict[str, float]:
-    flagged = judgement.verdict == "anomalous"
+    flagged, overlap = judgement.verdict == "anomalous", window_iou(judgement, clip)
     return {
-        "temporal_iou": temporal_iou(judgement.windows, clip.windows) if clip.has_all_windows else np.nan,
+        "temporal_iou": np.nan if overlap is None else overlap,
         "spatial_iou": spatial_iou(clip, judgement),
         "family_hit": float(flagged and judgement.family in {anomaly.family for anomaly in clip.anomalies}),
         "leaf_hit": float(flagged and judgement.leaf in {anomaly.leaf for anomaly in clip.anomalies}),

@@ -19,7 +19,7 @@ from cac.evaluation.intervals import Interval
 from cac.evaluation.metrics import METRICS
 from cac.model.calibration import reliability
 from cac.schema.annotations import EXTRA_SPLITS, Clip
-from cac.schema.geometry import temporal_iou
+from cac.schema.iou import window_iou
 from cac.schema.judgement import Judgement
 from cac.schema.taxonomy import LEAVES
 from cac.video.decode import AnyVideo
@@ -100,9 +100,7 @@ class Example:
     @property
     def overlap(self) -> float | None:
         """Temporal IoU of an anomalous clip whose windows are all known."""
-        if self.clip.is_clean or not self.clip.has_all_windows:
-            return None
-        return temporal_iou(self.judgement.windows, self.clip.windows)
+        return window_iou(self.judgement, self.clip)
 
 
 OUTCOMES = ("found", "missed", "false alarm", "rightly passed")
@@ -182,11 +180,7 @@ def _write_charts(inputs: ReportInputs, images: Path) -> None:
     is_clean = [clip.is_clean for clip in inputs.clips]
     bins = reliability(inputs.scores, is_clean, inputs.bins)
     pairs = zip(inputs.clips, inputs.judgements, strict=True)
-    overlaps = [
-        temporal_iou(judgement.windows, clip.windows)
-        for clip, judgement in pairs
-        if not clip.is_clean and clip.has_all_windows
-    ]
+    overlaps = [one for clip, judgement in pairs if (one := window_iou(judgement, clip)) is not None]
     curves.save_themed(partial(curves.reliability_chart, bins), images, "reliability")
     curves.save_themed(partial(curves.score_chart, inputs.scores, is_clean), images, "scores")
     curves.save_themed(partial(curves.iou_chart, overlaps), images, "temporal-iou")

@@ -1,8 +1,15 @@
-"""Spatial overlap of a judgement with a clip's annotation, as rewards and metrics use it. Pure functions."""
+"""Overlap of a judgement with a clip's annotation, as rewards and metrics use it. Pure functions."""
 
 from cac.schema.annotations import Clip
-from cac.schema.geometry import box_iou
+from cac.schema.geometry import box_iou, temporal_iou
 from cac.schema.judgement import Judgement
+
+
+def window_iou(judgement: Judgement, clip: Clip) -> float | None:
+    """Return the temporal IoU of final and true windows, in [0, 1]; None if there are none, or not all are known."""
+    if clip.is_clean or not clip.has_all_windows:
+        return None
+    return temporal_iou(judgement.windows, clip.windows)
 
 
 def spatial_ious(judgement: Judgement, clip: Clip) -> list[float]:

@@ -5,6 +5,7 @@ own processor; no video is opened and no weights are loaded. Out of scope: secon
 machine (`docs/reference/scaling.md` has the arithmetic).
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _dialogues(stage: Sft) -> float:
 
 
 def _shape(clip: Clip) -> Shape:
-    return Shape(clip.width, clip.height, round(clip.fps, 3), -int(-clip.duration // 1))
+    return Shape(clip.width, clip.height, round(clip.fps, 3), math.ceil(clip.duration - 1e-6))
 
 
 def _plan_shape(shape: Shape, clips: int, frames: Frames, processor: Any) -> ShapePlan:

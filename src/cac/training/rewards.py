@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 from cac.params import Grpo
 from cac.schema.annotations import Clip
-from cac.schema.geometry import Window, overlap_length, temporal_iou, total_length
-from cac.schema.iou import spatial_ious
+from cac.schema.geometry import Window, overlap_length, total_length
+from cac.schema.iou import spatial_ious, window_iou
 from cac.schema.judgement import Judgement
 
 SCAN = "scan"  # the one reward that is not of the final answer
@@ -37,9 +37,7 @@ def accuracy_reward(judgement: Judgement, clip: Clip, false_alarm: float) -> flo
 
 def temporal_reward(judgement: Judgement, clip: Clip) -> float | None:
     """Temporal IoU of the final and the true windows, in [0, 1]; None if there are none, or not all are known."""
-    if clip.is_clean or not clip.has_all_windows:
-        return None
-    return temporal_iou(judgement.windows, clip.windows)
+    return window_iou(judgement, clip)
 
 
 def scan_reward(scan_windows: Sequence[Window], clip: Clip) -> float | None:

@@ -116,7 +116,7 @@ def _draw_two_turn(rng: np.random.Generator, clips: Sequence[Clip], anomalous: b
         return SampleSpec(index)
     if not anomalous:
         return SampleSpec(index, wrong_windows=(_wrong_window(rng, clips[index]),))
-    missed = rng.random() < 0.5
+    missed = rng.random() < 0.5 or not clips[index].windows
     return SampleSpec(
         index, wrong_windows=() if missed else (_displaced_window(rng, clips[index], clips[index].windows[0]),)
     )
@@ -135,6 +135,8 @@ def _visible_frames(clip: Clip) -> list[int]:
 
 
 def _clear_frames(clip: Clip) -> list[int]:
+    if not clip.has_all_windows:
+        return []  # any of them may show the anomaly
     return [t for t in range(clip.frame_count) if not clip.shown_at(t)]
 
 

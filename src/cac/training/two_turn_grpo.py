@@ -168,11 +168,14 @@ def build_trainer(
 
 
 def max_tool_response_tokens(processor: Any, frames: Frames) -> int:
-    """Return the maximum length of the tool's response in tokens; square frames have the largest area."""
+    """Return the maximum length of the tool's response in tokens.
+
+    Square frames have the largest area; stamps of an hour with three decimals are the longest.
+    """
     from PIL import Image
 
     images = [Image.new("RGB", (frames.dense_size, frames.dense_size)) for _ in range(frames.dense_count)]
-    message = tool_reply(look_content(images, [float(i) for i in range(len(images))]))
+    message = tool_reply(look_content(images, [3600 + i / 1000 for i in range(len(images))]))
     ids = processor.apply_chat_template([message], add_generation_prompt=True, tokenize=True, return_dict=True)
     return len(ids["input_ids"][0])
 
